@@ -1,0 +1,3 @@
+//! Starts the broker: see the library of the same name.
+
+fn main() {}

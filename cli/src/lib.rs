@@ -1,0 +1,1 @@
+//! Local mode and a person's tools.

@@ -1,0 +1,3 @@
+//! Starts `pinnace`.
+
+fn main() {}

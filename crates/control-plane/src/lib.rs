@@ -1,0 +1,2 @@
+//! The certificate authority and the gRPC service that sidecars follow.
+#![warn(missing_docs)]

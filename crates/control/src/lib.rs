@@ -1,0 +1,2 @@
+//! Objects and reports in, one view per sidecar out. Pure.
+#![warn(missing_docs)]

@@ -1,0 +1,2 @@
+//! Administers either engine over Kafka's protocol; no produce or consume.
+#![warn(missing_docs)]

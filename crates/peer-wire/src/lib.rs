@@ -1,0 +1,2 @@
+//! The protocol between two sidecars as a state machine. Pure.
+#![warn(missing_docs)]

@@ -1,0 +1,2 @@
+//! Generated gRPC code, checked in.
+#![warn(missing_docs)]

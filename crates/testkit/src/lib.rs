@@ -1,0 +1,2 @@
+//! Fakes and builders for tests; only ever a dev-dependency.
+#![warn(missing_docs)]

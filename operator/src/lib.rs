@@ -1,0 +1,1 @@
+//! The Kubernetes operator: controllers, admission, control plane, certificate authority.

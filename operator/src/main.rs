@@ -1,0 +1,3 @@
+//! Starts the operator: see the library of the same name.
+
+fn main() {}

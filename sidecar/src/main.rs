@@ -1,0 +1,3 @@
+//! Starts the sidecar: see the library of the same name.
+
+fn main() {}

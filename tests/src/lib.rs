@@ -1,0 +1,1 @@
+//! The promises: programs as processes, real clients, a real cluster.
