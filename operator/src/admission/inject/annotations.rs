@@ -1,0 +1,166 @@
+//! Reads what a Pod's annotations ask of its sidecar. Pure.
+//!
+//! Every annotation under our prefix is either understood here, refused with the reason, or
+//! named in a warning: none is ignored in silence.
+
+use serde_json::{Map, Value};
+
+use super::settings::LOG_LEVELS;
+
+/// All our annotations start with it.
+pub(super) const PREFIX: &str = "pinnace.dev/";
+const BROKER: &str = "pinnace.dev/broker";
+const RESOURCES: &str = "pinnace.dev/sidecar-resources";
+const LOG_LEVEL: &str = "pinnace.dev/log-level";
+const ZMQ_LISTEN: &str = "pinnace.dev/zmq-listen";
+/// Read by local mode alone; a cluster has the container's own command.
+const LOCAL_COMMAND: &str = "pinnace.dev/local-command";
+const NOT_SUPPORTED: [(&str, &str); 2] = [
+    (
+        "pinnace.dev/zmq-connect",
+        "let the app connect to a socket under /run/pinnace/zmq, or have the sidecar listen with pinnace.dev/zmq-listen",
+    ),
+    ("pinnace.dev/push", "let the app subscribe at http://127.0.0.1:7400/v1/…/messages"),
+];
+/// The sockets that the sidecar plays today.
+const ZMQ_ROLES: [&str; 2] = ["pub", "sub"];
+/// More doors than this in one Pod is a mistake.
+const ZMQ_LISTEN_MAX: usize = 32;
+
+/// What a Pod asks of its sidecar.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Wishes {
+    /// `NAME` or `NAMESPACE/NAME`.
+    pub(super) broker: Option<String>,
+    /// The `resources` of a container, in part.
+    pub(super) resources: Option<Map<String, Value>>,
+    pub(super) log_level: Option<String>,
+    /// Each `CHANNEL.ROLE=tcp://127.0.0.1:PORT`.
+    pub(super) zmq_listen: Vec<String>,
+    /// Annotations under our prefix that nobody reads.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads the annotations, or says all that is wrong with them.
+pub(super) fn read(annotations: Option<&Map<String, Value>>) -> Result<Wishes, Vec<String>> {
+    let mut wishes = Wishes::default();
+    let mut problems = Vec::new();
+    for (name, value) in annotations.into_iter().flatten() {
+        if !name.starts_with(PREFIX) {
+            continue;
+        }
+        let text = value.as_str().unwrap_or_default().trim();
+        if let Err(problem) = read_one(&mut wishes, name, text) {
+            problems.push(format!("annotation {name}: {problem}"));
+        }
+    }
+    if problems.is_empty() { Ok(wishes) } else { Err(problems) }
+}
+
+fn read_one(wishes: &mut Wishes, name: &str, text: &str) -> Result<(), String> {
+    if let Some((_, instead)) = NOT_SUPPORTED.iter().find(|(known, _)| *known == name) {
+        return Err(format!("not supported yet; remove it: {instead}"));
+    }
+    match name {
+        BROKER => wishes.broker = Some(broker(text)?),
+        RESOURCES => wishes.resources = Some(resources(text)?),
+        LOG_LEVEL => wishes.log_level = Some(log_level(text)?),
+        ZMQ_LISTEN => wishes.zmq_listen = zmq_listen(text)?,
+        LOCAL_COMMAND => {}
+        _ => wishes.warnings.push(format!(
+            "annotation {name} means nothing to Pinnace; check its spelling against the guide on injection"
+        )),
+    }
+    Ok(())
+}
+
+fn broker(text: &str) -> Result<String, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    if parts.len() <= 2 && parts.iter().all(|part| is_name(part)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} names no Broker; write NAME or NAMESPACE/NAME"))
+}
+
+fn log_level(text: &str) -> Result<String, String> {
+    if LOG_LEVELS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{text:?} is no level; write one of {}", LOG_LEVELS.join(", ")))
+}
+
+fn zmq_listen(text: &str) -> Result<Vec<String>, String> {
+    let doors: Vec<&str> = text.split([',', ' ', '\n']).filter(|door| !door.is_empty()).collect();
+    if doors.is_empty() || doors.len() > ZMQ_LISTEN_MAX {
+        return Err(format!("names {} doors; write 1 to {ZMQ_LISTEN_MAX}", doors.len()));
+    }
+    doors.into_iter().map(zmq_door).collect()
+}
+
+fn zmq_door(door: &str) -> Result<String, String> {
+    let wanted = "write CHANNEL.ROLE=tcp://127.0.0.1:PORT, for example prices.sub=tcp://127.0.0.1:5556";
+    let Some((name, address)) = door.split_once('=') else {
+        return Err(format!("{door:?} has no `=`; {wanted}"));
+    };
+    let Some((channel, role)) = name.rsplit_once('.') else {
+        return Err(format!("{name:?} names no socket type; {wanted}"));
+    };
+    if !channel.split('.').all(is_name) || channel.split('.').count() > 2 {
+        return Err(format!("{channel:?} names no Channel; {wanted}"));
+    }
+    if !ZMQ_ROLES.contains(&role) {
+        let known = ZMQ_ROLES.join(" and ");
+        return Err(format!("socket type {role:?} is not supported yet; {known} are"));
+    }
+    let port = address.strip_prefix("tcp://127.0.0.1:").and_then(|port| port.parse::<u16>().ok());
+    match port {
+        Some(1..) => Ok(door.to_owned()),
+        _ => Err(format!("{address:?} is no loopback address with a port; {wanted}")),
+    }
+}
+
+fn resources(text: &str) -> Result<Map<String, Value>, String> {
+    let wanted =
+        r#"write JSON as in a container, for example {"requests":{"cpu":"20m"},"limits":{"memory":"64Mi"}}"#;
+    let Ok(Value::Object(parts)) = serde_json::from_str::<Value>(text) else {
+        return Err(format!("is not a JSON object; {wanted}"));
+    };
+    for (part, amounts) in &parts {
+        if part != "requests" && part != "limits" {
+            return Err(format!("{part:?} is neither requests nor limits; {wanted}"));
+        }
+        let Some(amounts) = amounts.as_object() else {
+            return Err(format!("{part} is not an object; {wanted}"));
+        };
+        for (resource, amount) in amounts {
+            if !["cpu", "memory", "ephemeral-storage"].contains(&resource.as_str()) {
+                return Err(format!("{part}.{resource} is none of cpu, memory, ephemeral-storage"));
+            }
+            if !amount.as_str().is_some_and(is_quantity) {
+                return Err(format!(
+                    "{part}.{resource}: {amount} is no quantity such as \"64Mi\" or \"20m\""
+                ));
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// A plain amount with one of Kubernetes' suffixes; exponents are left out.
+fn is_quantity(text: &str) -> bool {
+    let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let suffix = text.strip_prefix(number).unwrap_or_default();
+    let suffixes = ["", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    suffixes.contains(&suffix)
+        && number.parse::<f64>().is_ok_and(|amount| amount.is_finite() && amount >= 0.0)
+        && number.chars().all(|digit| digit.is_ascii_digit() || digit == '.')
+}
+
+/// A DNS label, as the names of our kinds and of namespaces are.
+fn is_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
