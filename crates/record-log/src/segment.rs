@@ -1,0 +1,206 @@
+//! One file of a log: header page, batches, sparse index. Knows nothing of the other segments.
+
+use std::{io, ops::ControlFlow, sync::Arc};
+
+use crate::{
+    batch::BatchHeader,
+    header::{Header, PAGE_LENGTH},
+    index::{Entry, Index},
+    scan::{self, Met, to_u64},
+    storage::{File, Storage},
+};
+
+/// Space is reserved in steps of the segment's size, within these bounds, in bytes.
+const STEP_MIN: u64 = 64 * 1024;
+const STEP_MAX: u64 = 8 * 1024 * 1024;
+
+/// A segment; the last one of a log grows, the others are sealed.
+pub(crate) struct Segment<F> {
+    pub(crate) base_offset: i64,
+    pub(crate) file: Arc<F>,
+    /// What the file's header page says.
+    pub(crate) header: Header,
+    /// The last sequence number given to a header, written or about to be.
+    pub(crate) sequence: u64,
+    /// Where the next batch goes.
+    pub(crate) position: u64,
+    /// The offset that the next record gets.
+    pub(crate) end_offset: i64,
+    /// Synced up to here, as this process knows; the header page is one sync behind.
+    pub(crate) synced_position: u64,
+    pub(crate) synced_offset: i64,
+    pub(crate) max_timestamp: i64,
+    pub(crate) max_timestamp_offset: i64,
+    /// The file's length.
+    pub(crate) allocated: u64,
+    pub(crate) index: Index,
+}
+
+/// Name of the file with the batches from `base_offset` on.
+pub(crate) fn file_name(base_offset: i64) -> String {
+    format!("{base_offset:020}.log")
+}
+
+/// Name of the index of a sealed segment.
+pub(crate) fn index_name(base_offset: i64) -> String {
+    format!("{base_offset:020}.index")
+}
+
+/// The base offset in a name that [`file_name`] made.
+pub(crate) fn parse_name(name: &str) -> Option<i64> {
+    let digits = name.strip_suffix(".log")?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+impl<F: File> Segment<F> {
+    /// Makes the file of an empty segment. The caller syncs the folder.
+    pub(crate) fn create<S: Storage<File = F>>(
+        storage: &S,
+        folder: &str,
+        base_offset: i64,
+        now_ms: i64,
+    ) -> io::Result<Self> {
+        let file = storage.open(&format!("{folder}/{}", file_name(base_offset)))?;
+        file.truncate(0)?;
+        let header = Header::new(base_offset, now_ms);
+        file.truncate(PAGE_LENGTH)?;
+        file.write_at(header.position(), &header.encode())?;
+        file.sync()?;
+        Ok(Self::from_header(file, header, PAGE_LENGTH))
+    }
+
+    /// A segment as its header page describes it.
+    pub(crate) fn from_header(file: F, header: Header, length: u64) -> Self {
+        Self {
+            base_offset: header.base_offset,
+            file: Arc::new(file),
+            header,
+            sequence: header.sequence,
+            position: header.synced_position,
+            end_offset: header.synced_offset,
+            synced_position: header.synced_position,
+            synced_offset: header.synced_offset,
+            max_timestamp: header.max_timestamp,
+            max_timestamp_offset: header.max_timestamp_offset,
+            allocated: length,
+            index: Index::default(),
+        }
+    }
+
+    /// Bytes of batches.
+    pub(crate) fn size(&self) -> u64 {
+        self.position.saturating_sub(PAGE_LENGTH)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.position <= PAGE_LENGTH
+    }
+
+    /// Takes note of a batch that now ends the segment.
+    pub(crate) fn took(&mut self, header: &BatchHeader) {
+        let delta = u32::try_from(header.base_offset.saturating_sub(self.base_offset));
+        if let (Ok(offset_delta), Ok(position)) = (delta, u32::try_from(self.position)) {
+            self.index.offer(Entry { offset_delta, position, max_timestamp_before: self.max_timestamp });
+        }
+        if header.max_timestamp > self.max_timestamp {
+            self.max_timestamp = header.max_timestamp;
+            self.max_timestamp_offset = header.base_offset;
+        }
+        self.position += to_u64(header.length);
+        self.end_offset = header.next_offset();
+    }
+
+    /// Writes one placed batch at the end. On an error the file is cut back to what it was.
+    pub(crate) fn write(&mut self, batch: &[u8], header: &BatchHeader) -> Result<(), WriteError> {
+        let end = self.position + to_u64(batch.len());
+        if end > self.allocated {
+            let step = self.size().clamp(STEP_MIN, STEP_MAX);
+            // Reserving is only for speed: whether there is space, the write itself tells.
+            if self.file.allocate(end + step).is_ok() {
+                self.allocated = end + step;
+            }
+        }
+        if let Err(source) = self.file.write_at(self.position, batch) {
+            let restored = self.file.truncate(self.position).is_ok();
+            self.allocated = self.position;
+            return Err(WriteError { source, restored });
+        }
+        self.allocated = self.allocated.max(end);
+        self.took(header);
+        Ok(())
+    }
+
+    /// The header to write next: what is known to be synced now.
+    pub(crate) fn next_header(&mut self) -> Header {
+        self.sequence += 1;
+        Header {
+            sequence: self.sequence,
+            sealed: false,
+            base_offset: self.base_offset,
+            synced_position: self.synced_position,
+            synced_offset: self.synced_offset,
+            max_timestamp: self.max_timestamp,
+            max_timestamp_offset: self.max_timestamp_offset,
+            stamped_ms: self.header.stamped_ms,
+        }
+    }
+
+    /// Writes and syncs a header; the batches must have been synced before.
+    pub(crate) fn write_header(&mut self, header: Header) -> io::Result<()> {
+        self.file.write_at(header.position(), &header.encode())?;
+        self.file.sync()?;
+        self.header = header;
+        Ok(())
+    }
+
+    /// Syncs all batches and has the page say so.
+    pub(crate) fn sync_all(&mut self) -> io::Result<()> {
+        if self.allocated > self.position {
+            self.file.truncate(self.position)?;
+            self.allocated = self.position;
+        }
+        self.file.sync()?;
+        self.synced_position = self.position;
+        self.synced_offset = self.end_offset;
+        if self.header.synced_position < self.synced_position {
+            let header = self.next_header();
+            self.write_header(header)?;
+        }
+        Ok(())
+    }
+
+    /// Walks all batches and forgets what the page said of the end. Returns the damage met before the
+    /// synced position, if any, and leaves `position` where the batches end.
+    pub(crate) fn rebuild(&mut self, visit: &mut dyn FnMut(&BatchHeader)) -> io::Result<Option<u64>> {
+        let file = Arc::clone(&self.file);
+        let known = self.header.synced_position;
+        let mut damage = None;
+        self.position = PAGE_LENGTH;
+        self.end_offset = self.base_offset;
+        self.max_timestamp = -1;
+        self.max_timestamp_offset = -1;
+        self.index = Index::default();
+        let stopped = scan::scan(&*file, PAGE_LENGTH, self.base_offset, self.allocated, &mut |met: &Met| {
+            if !met.intact {
+                if met.position >= known {
+                    return ControlFlow::Break(());
+                }
+                damage.get_or_insert(met.position);
+            }
+            self.took(&met.header);
+            visit(&met.header);
+            ControlFlow::Continue(())
+        })?;
+        if stopped < known {
+            damage.get_or_insert(stopped);
+        }
+        Ok(damage)
+    }
+}
+
+/// A batch was not written.
+pub(crate) struct WriteError {
+    pub(crate) source: io::Error,
+    /// Nothing of it is left in the file.
+    pub(crate) restored: bool,
+}
