@@ -1,2 +1,4 @@
 //! Fakes and builders for tests; only ever a dev-dependency.
 #![warn(missing_docs)]
+
+pub mod certificates;
