@@ -1,0 +1,29 @@
+//! Types and reasons of a Broker's conditions. Constants only.
+
+/// The object is valid and nothing in it is unsupported.
+pub const ACCEPTED: &str = "Accepted";
+/// The pods run and are ready.
+pub const NODES_READY: &str = "NodesReady";
+/// The broker answers the operator over the Kafka protocol.
+pub const SERVING: &str = "Serving";
+/// The volume has the size that the spec asks for.
+pub const STORAGE_READY: &str = "StorageReady";
+
+/// Reason: valid and supported.
+pub const REASON_ACCEPTED: &str = "Accepted";
+/// Reason: all pods are ready.
+pub const REASON_RUNNING: &str = "Running";
+/// Reason: pods are on their way.
+pub const REASON_STARTING: &str = "Starting";
+/// Reason: the broker answers.
+pub const REASON_SERVING: &str = "Serving";
+/// Reason: the broker does not answer.
+pub const REASON_UNREACHABLE: &str = "Unreachable";
+/// Reason: the operator keeps its hands off.
+pub const REASON_PAUSED: &str = "Paused";
+/// Reason: the volume is bound.
+pub const REASON_BOUND: &str = "Bound";
+/// Reason: the volume waits for its storage class.
+pub const REASON_VOLUME_PENDING: &str = "VolumePending";
+/// Reason: the volume is growing.
+pub const REASON_RESIZING: &str = "Resizing";

@@ -1,0 +1,97 @@
+//! Brokers from YAML: defaults, allowed namespaces, validation, what is not supported.
+
+use super::*;
+use crate::field::join;
+
+fn broker(spec: &str) -> Broker {
+    let yaml = format!(
+        "apiVersion: pinnace.dev/v1alpha1\nkind: Broker\nmetadata: {{name: default, namespace: shop}}\nspec: {spec}"
+    );
+    serde_yaml::from_str(&yaml).unwrap()
+}
+
+/// Goal: an empty spec is an Embedded Broker that keeps its volume.
+#[test]
+fn empty_spec_is_complete() {
+    let broker = broker("{}");
+    assert_eq!((broker.spec.engine, broker.spec.storage.size.bytes()), (Engine::Embedded, 10 << 30));
+    assert_eq!(broker.spec, BrokerSpec::default());
+    assert!(!broker.spec.paused());
+    assert_eq!((validate(&broker), not_supported(&broker.spec)), (vec![], vec![]));
+}
+
+/// Goal: allowedNamespaces means what Kubernetes' selectors mean.
+#[test]
+fn namespaces_are_allowed() {
+    let labels = BTreeMap::from([("team".to_owned(), "shop".to_owned())]);
+    let allows = |spec: &str| broker(spec).spec.allows_namespace("infra", "shop", &labels);
+    assert!(!allows("{}"));
+    assert!(broker("{}").spec.allows_namespace("infra", "infra", &BTreeMap::new()));
+    assert!(allows("{allowedNamespaces: {from: All}}"));
+    for (selector, expected) in [
+        ("{matchLabels: {team: shop}}", true),
+        ("{matchLabels: {team: lab}}", false),
+        ("{matchExpressions: [{key: team, operator: In, values: [lab, shop]}]}", true),
+        ("{matchExpressions: [{key: team, operator: NotIn, values: [shop]}]}", false),
+        ("{matchExpressions: [{key: team, operator: Exists}]}", true),
+        ("{matchExpressions: [{key: team, operator: DoesNotExist}]}", false),
+        ("{matchExpressions: [{key: zone, operator: NotIn, values: [a]}]}", true),
+        ("{matchExpressions: [{key: team, operator: Nonsense}]}", false),
+        ("{}", true),
+    ] {
+        let spec = format!("{{allowedNamespaces: {{from: Selector, selector: {selector}}}}}");
+        assert_eq!(allows(&spec), expected, "{selector}");
+    }
+}
+
+/// Goal: each mistake is named with its field.
+#[test]
+fn mistakes_are_named() {
+    for (spec, field) in [
+        ("{replicas: 2}", "spec.replicas"),
+        ("{engine: Kafka, replicas: 101}", "spec.replicas"),
+        ("{storage: {size: 1Mi}}", "spec.storage.size"),
+        ("{allowedNamespaces: {from: Selector}}", "spec.allowedNamespaces.selector"),
+        ("{allowedNamespaces: {selector: {}}}", "spec.allowedNamespaces.selector"),
+        ("{config: {log.retention.hours: '1'}}", "spec.config[log.retention.hours]"),
+        ("{config: {num.partitions: many}}", "spec.config[num.partitions]"),
+        ("{template: {labels: {pinnace.dev/broker: x}}}", "spec.template.labels[pinnace.dev/broker]"),
+        ("{template: {affinity: {nodeAffinty: {}}}}", "spec.template.affinity.nodeAffinty"),
+        (
+            "{template: {affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {}}}}}",
+            "spec.template.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+        ),
+    ] {
+        let errors = validate(&broker(spec));
+        assert_eq!(errors.len(), 1, "{spec}: {}", join(&errors));
+        assert_eq!(errors[0].field, field);
+    }
+}
+
+/// Goal: what has no machinery yet is named.
+#[test]
+fn later_fields_are_named() {
+    for (spec, field) in
+        [("{engine: Kafka}", "spec.engine"), ("{quota: {perNamespace: {topics: 1}}}", "spec.quota")]
+    {
+        let broker = broker(spec);
+        assert_eq!(validate(&broker), vec![], "{spec}");
+        assert_eq!(
+            not_supported(&broker.spec).iter().map(|error| error.field.as_str()).collect::<Vec<_>>(),
+            [field]
+        );
+    }
+}
+
+/// Goal: volumes grow and never shrink; engine and class stay.
+#[test]
+fn updates_are_checked() {
+    let old = broker("{storage: {size: 10Gi, className: fast}}");
+    let fields = |spec: &str| {
+        validate_update(&old, &broker(spec)).into_iter().map(|error| error.field).collect::<Vec<_>>()
+    };
+    assert_eq!(fields("{storage: {size: 20Gi, className: fast}}"), Vec::<String>::new());
+    assert_eq!(fields("{storage: {size: 9Gi, className: fast}}"), ["spec.storage.size"]);
+    assert_eq!(fields("{storage: {size: 10Gi}}"), ["spec.storage.className"]);
+    assert_eq!(fields("{engine: Kafka, storage: {className: fast}}"), ["spec.engine"]);
+}

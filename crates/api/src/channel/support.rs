@@ -1,0 +1,36 @@
+//! Fields of a Channel whose machinery comes later. They are answered, never ignored.
+
+use super::{Acknowledge, ChannelSpec, Overflow, Pattern};
+use crate::field::FieldError;
+
+/// Every field that is set and not supported yet, with what to do instead.
+#[must_use]
+pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
+    let delivery = &spec.delivery;
+    let mut found = Vec::new();
+    let mut add = |set: bool, field: &str, problem: &str| {
+        if set {
+            found.push(FieldError::new(field, problem));
+        }
+    };
+    let pattern = spec.pattern;
+    add(pattern != Pattern::PubSub, "spec.pattern", "not supported yet except PubSub");
+    add(
+        !matches!(delivery.overflow, Overflow::Block | Overflow::DropNewest),
+        "spec.delivery.overflow",
+        "not supported yet except Block and DropNewest",
+    );
+    add(
+        delivery.acknowledge == Acknowledge::Required,
+        "spec.delivery.acknowledge",
+        "Required is not supported yet; use a Topic where every message must arrive",
+    );
+    add(delivery.redeliver.is_some(), "spec.delivery.redeliver", "not supported yet: remove it");
+    add(delivery.dead_letter.is_some(), "spec.delivery.deadLetter", "not supported yet: remove it");
+    add(delivery.spill.is_some(), "spec.delivery.spill", "not supported yet: remove it");
+    add(delivery.replay.is_some(), "spec.delivery.replay", "not supported yet: remove it");
+    add(spec.record.is_some(), "spec.record", "not supported yet: remove it");
+    add(spec.request_timeout.is_some(), "spec.requestTimeout", "not supported yet: remove it");
+    add(spec.ready.is_some(), "spec.ready", "not supported yet: remove it");
+    found
+}

@@ -1,0 +1,83 @@
+//! Channels from YAML: defaults, validation, what is not supported.
+
+use super::*;
+use crate::field::join;
+
+fn channel(spec: &str) -> Channel {
+    let yaml = format!(
+        "apiVersion: pinnace.dev/v1alpha1\nkind: Channel\nmetadata: {{name: prices, namespace: shop}}\nspec: {spec}"
+    );
+    serde_yaml::from_str(&yaml).unwrap()
+}
+
+/// Goal: an empty spec is a PubSub Channel that blocks, with the documented buffer.
+#[test]
+fn empty_spec_is_complete() {
+    let channel = channel("{}");
+    let delivery = &channel.spec.delivery;
+    assert_eq!((channel.spec.pattern, delivery.overflow), (Pattern::PubSub, Overflow::Block));
+    assert_eq!((delivery.buffer.messages, delivery.buffer.size.bytes()), (10_000, 16 << 20));
+    assert_eq!((delivery.block_timeout_ms(), channel.spec.max_message_size.bytes()), (5_000, 1 << 20));
+    assert_eq!((validate(&channel), not_supported(&channel.spec)), (vec![], vec![]));
+}
+
+/// Goal: a half-written buffer keeps the default of its other half, as the API server would fill it in.
+#[test]
+fn defaults_fill_each_field() {
+    let channel = channel("{delivery: {buffer: {messages: 5}}}");
+    assert_eq!(channel.spec.delivery.buffer.size.bytes(), 16 << 20);
+}
+
+/// Goal: each mistake is named with its field.
+#[test]
+fn mistakes_are_named() {
+    for (spec, field) in [
+        ("{maxMessageSize: '0'}", "spec.maxMessageSize"),
+        ("{requestTimeout: 5s}", "spec.requestTimeout"),
+        ("{ready: {subscribers: 0}}", "spec.ready.subscribers"),
+        ("{delivery: {buffer: {messages: 0}}}", "spec.delivery.buffer.messages"),
+        ("{delivery: {buffer: {size: 5Gi}}}", "spec.delivery.buffer.size"),
+        ("{delivery: {buffer: {size: 1Ki}}}", "spec.delivery.buffer.size"),
+        ("{delivery: {overflow: DropNewest, blockTimeout: 1s}}", "spec.delivery.blockTimeout"),
+        ("{delivery: {overflow: Spill}}", "spec.delivery.spill"),
+        ("{delivery: {spill: {topic: a}}}", "spec.delivery.spill"),
+        ("{delivery: {redeliver: {}}}", "spec.delivery.redeliver"),
+        ("{delivery: {acknowledge: Required, redeliver: {attempts: 0}}}", "spec.delivery.redeliver.attempts"),
+        ("{delivery: {deadLetter: {topic: a}}}", "spec.delivery.deadLetter"),
+        ("{delivery: {replay: {}}}", "spec.delivery.replay"),
+        ("{access: {subscribe: [{}]}}", "spec.access.subscribe[0]"),
+    ] {
+        let errors = validate(&channel(spec));
+        assert_eq!(errors.len(), 1, "{spec}: {}", join(&errors));
+        assert_eq!(errors[0].field, field);
+    }
+}
+
+/// Goal: what has no machinery yet is named.
+#[test]
+fn later_fields_are_named() {
+    for (spec, field) in [
+        ("{pattern: Pipeline}", "spec.pattern"),
+        ("{delivery: {overflow: DropOldest}}", "spec.delivery.overflow"),
+        ("{delivery: {overflow: KeepLatest}}", "spec.delivery.overflow"),
+        ("{delivery: {acknowledge: Required}}", "spec.delivery.acknowledge"),
+        ("{delivery: {replay: {messages: 5}}}", "spec.delivery.replay"),
+        ("{record: {topic: a}}", "spec.record"),
+        ("{ready: {subscribers: 1}}", "spec.ready"),
+    ] {
+        let channel = channel(spec);
+        assert_eq!(validate(&channel), vec![], "{spec}");
+        assert_eq!(
+            not_supported(&channel.spec).iter().map(|error| error.field.as_str()).collect::<Vec<_>>(),
+            [field]
+        );
+    }
+}
+
+/// Goal: the pattern cannot change; delivery can.
+#[test]
+fn updates_are_checked() {
+    let old = channel("{}");
+    assert_eq!(validate_update(&old, &channel("{delivery: {overflow: DropNewest}}")), vec![]);
+    assert_eq!(validate_update(&old, &channel("{pattern: Pipeline}"))[0].field, "spec.pattern");
+}

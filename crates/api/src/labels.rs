@@ -1,0 +1,36 @@
+//! Labels, annotations and other fixed words that objects carry. No logic.
+
+/// Label on a pod template: `"true"` has the webhook add the sidecar.
+pub const INJECT: &str = "pinnace.dev/inject";
+/// Label on everything that a Broker owns; the value is the Broker's name.
+pub const BROKER: &str = "pinnace.dev/broker";
+/// Kubernetes' recommended label for the application's name.
+pub const NAME: &str = "app.kubernetes.io/name";
+/// Kubernetes' recommended label for the instance.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Kubernetes' recommended label for the part within the application.
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Kubernetes' recommended label for who manages an object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`MANAGED_BY`] on everything that the operator writes.
+pub const MANAGER: &str = "pinnace";
+
+/// Annotation on a pod: which Broker the Kafka door opens to (`NAME` or `NAME.NAMESPACE`).
+pub const BROKER_ANNOTATION: &str = "pinnace.dev/broker";
+/// Annotation on a pod: app sockets that bind, for the sidecar to connect to (`prices.pub=tcp://127.0.0.1:5557`).
+pub const ZMQ_CONNECT: &str = "pinnace.dev/zmq-connect";
+/// Annotation on a pod: extra TCP doors for ZeroMQ (`prices.sub=tcp://127.0.0.1:5556`).
+pub const ZMQ_LISTEN: &str = "pinnace.dev/zmq-listen";
+/// Annotation on a pod: have the sidecar POST messages to the app.
+pub const PUSH: &str = "pinnace.dev/push";
+/// Annotation on a pod: resources of the sidecar, as JSON.
+pub const SIDECAR_RESOURCES: &str = "pinnace.dev/sidecar-resources";
+/// Annotation on a pod: log level of the sidecar.
+pub const LOG_LEVEL: &str = "pinnace.dev/log-level";
+/// Annotation on a pod template: what local mode starts for this container, as a JSON list.
+pub const LOCAL_COMMAND: &str = "pinnace.dev/local-command";
+/// Annotation on a pod template of ours: hash of the configuration that needs a restart when it changes.
+pub const CONFIG_HASH: &str = "pinnace.dev/config-hash";
+
+/// Finalizer of a Topic: the topic on the broker is deleted or kept before the object goes.
+pub const TOPIC_FINALIZER: &str = "pinnace.dev/topic";

@@ -1,0 +1,33 @@
+//! Types and reasons of a Topic's conditions. Constants only.
+
+/// The object is valid and nothing in it is unsupported.
+pub const ACCEPTED: &str = "Accepted";
+/// The Broker is there, allows this namespace and answers.
+pub const BROKER_READY: &str = "BrokerReady";
+/// The topic on the broker is as the spec says.
+pub const IN_SYNC: &str = "InSync";
+
+/// Reason: valid and supported.
+pub const REASON_ACCEPTED: &str = "Accepted";
+/// Reason: the Broker answers.
+pub const REASON_SERVING: &str = "Serving";
+/// Reason: the topic on the broker is as the spec says.
+pub const REASON_IN_SYNC: &str = "InSync";
+/// Reason: the Broker does not exist.
+pub const REASON_BROKER_NOT_FOUND: &str = "BrokerNotFound";
+/// Reason: the Broker does not answer yet.
+pub const REASON_BROKER_NOT_READY: &str = "BrokerNotReady";
+/// Reason: the Broker does not allow Topics of this namespace.
+pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
+/// Reason: an older Topic has this name on the broker.
+pub const REASON_CONFLICT: &str = "TopicNameConflict";
+/// Reason: the broker refused a change.
+pub const REASON_REFUSED: &str = "RefusedByBroker";
+/// Reason: `managementPolicy: Observe` or `Adopt`, and the topic does not exist.
+pub const REASON_TOPIC_NOT_FOUND: &str = "TopicNotFound";
+/// Reason: the broker's topic differs in a way that cannot be changed.
+pub const REASON_DIFFERS: &str = "Differs";
+/// Reason: not looked at yet.
+pub const REASON_PENDING: &str = "Pending";
+/// Reason: the Broker is paused for maintenance.
+pub const REASON_PAUSED: &str = "Paused";

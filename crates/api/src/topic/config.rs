@@ -1,0 +1,57 @@
+//! Kafka's names for topic configuration: which are known, and what the typed fields write. Pure tables.
+
+use super::{Cleanup, TopicSpec};
+use std::collections::BTreeMap;
+
+/// Configurations that the Embedded engine acts on.
+pub const EMBEDDED: [&str; 6] =
+    ["cleanup.policy", "max.message.bytes", "retention.bytes", "retention.ms", "segment.bytes", "segment.ms"];
+
+/// Further configurations that Apache Kafka knows; the Embedded engine refuses them.
+pub const KAFKA_ONLY: [&str; 22] = [
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.type",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "flush.messages",
+    "flush.ms",
+    "index.interval.bytes",
+    "max.compaction.lag.ms",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.type",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "min.insync.replicas",
+    "preallocate",
+    "remote.storage.enable",
+    "local.retention.bytes",
+    "local.retention.ms",
+    "segment.index.bytes",
+    "unclean.leader.election.enable",
+];
+
+/// The wanted configuration by Kafka's names: `spec.config` with the typed fields over it.
+/// Configurations that are in neither are left to the broker's default.
+#[must_use]
+pub fn wanted(spec: &TopicSpec) -> BTreeMap<String, String> {
+    let mut wanted = spec.config.clone();
+    let cleanup = if spec.cleanup.contains(&Cleanup::Compact) {
+        if spec.cleanup.contains(&Cleanup::Delete) { "compact,delete" } else { "compact" }
+    } else {
+        "delete"
+    };
+    wanted.insert("cleanup.policy".into(), cleanup.into());
+    if let Some(time) = spec.retention.as_ref().and_then(|retention| retention.time.as_ref()) {
+        wanted.insert("retention.ms".into(), time.milliseconds().to_string());
+    }
+    if let Some(size) = spec.retention.as_ref().and_then(|retention| retention.size.as_ref()) {
+        wanted.insert("retention.bytes".into(), size.bytes().to_string());
+    }
+    if let Some(size) = &spec.max_message_size {
+        wanted.insert("max.message.bytes".into(), size.bytes().to_string());
+    }
+    wanted
+}
