@@ -29,7 +29,7 @@ pub struct Access {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
-    validation = Rule::new("has(self.serviceAccount) || has(self.namespace)").message("name a serviceAccount, a namespace, or both")
+    validation = Rule::new("has(self.serviceAccount) || has(self.__namespace__)").message("name a serviceAccount, a namespace, or both")
 )]
 pub struct Grantee {
     /// The service account. Omitted: every service account of `namespace`.

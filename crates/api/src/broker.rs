@@ -100,6 +100,7 @@ pub enum Engine {
 pub struct Storage {
     /// Size of the volume. Can grow, if the storage class allows it. Default: 10Gi.
     #[serde(default = "defaults::storage_size")]
+    #[x_kube(validation = Rule::new("quantity(self).compareTo(quantity(oldSelf)) >= 0").message("size cannot shrink: volumes only grow"))]
     pub size: Quantity,
     /// Storage class. Omitted: the cluster's default. Cannot change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
