@@ -1,2 +1,20 @@
-//! The protocol between two sidecars as a state machine. Pure.
+//! The protocol between two sidecars as a state machine, specified in `docs/protocol/peer-wire.md`.
+//!
+//! Pure: no sockets, no clock, no tasks. The caller hands bytes and the time to [`Session::handle_input`],
+//! [`Session::handle_timeout`], gives commands, and takes bytes, a deadline and events with the `poll_*` methods.
+//! Time is a [`std::time::Duration`] since any fixed moment of the caller's choice.
 #![warn(missing_docs)]
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod error;
+mod frame;
+pub mod limits;
+mod message;
+mod output;
+mod read;
+mod session;
+
+pub use error::ProtocolError;
+pub use frame::{Gap, GapReason, Goodbye, GoodbyeCode, Hello, Refusal, RefusalCode, Resume, Subscribe};
+pub use message::{Message, MessageProblem};
+pub use session::{Credit, Event, Sequenced, Session, Settings};

@@ -1,0 +1,1 @@
+//! Pairs of sessions in memory.

@@ -1,0 +1,197 @@
+//! All metrics of the sidecar. Labels are objects of the view and fixed words, never what a client sends.
+
+use crate::messaging::{ChannelName, TopicName};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+const NAME_LABELS: [&str; 3] = ["kind", "namespace", "name"];
+
+/// The registry and what is on it. Clones share the values.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub registry: Registry,
+    /// Labels kind, namespace, name.
+    pub published: IntCounterVec,
+    /// Labels kind, namespace, name.
+    pub delivered: IntCounterVec,
+    /// Labels kind, namespace, name, reason.
+    pub dropped: IntCounterVec,
+    /// Labels kind, namespace, name.
+    pub gap: IntCounterVec,
+    /// Labels kind, namespace, name.
+    pub lag: IntGaugeVec,
+    /// Labels kind, namespace, name.
+    pub publish_duration: HistogramVec,
+    /// Labels kind, namespace, name.
+    pub delivery_duration: HistogramVec,
+    pub certificate_expiration: IntGauge,
+    pub view_version: IntGauge,
+    /// 1 while the control plane's stream stands.
+    pub control_connected: IntGauge,
+    /// Connections to peers that stand, by who dialled: label direction = dialled, accepted.
+    pub peer_connections: IntGaugeVec,
+}
+
+/// The label values of one Channel or Topic, in the order of the labels.
+#[derive(Debug, Clone, Copy)]
+pub struct ObjectLabels<'a> {
+    pub kind: &'static str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+}
+
+impl<'a> ObjectLabels<'a> {
+    #[must_use]
+    pub fn values(&self) -> [&'a str; 3] {
+        [self.kind, self.namespace, self.name]
+    }
+}
+
+impl<'a> From<&'a ChannelName> for ObjectLabels<'a> {
+    fn from(name: &'a ChannelName) -> Self {
+        Self { kind: "channel", namespace: &name.namespace, name: &name.name }
+    }
+}
+
+impl<'a> From<&'a TopicName> for ObjectLabels<'a> {
+    fn from(name: &'a TopicName) -> Self {
+        Self { kind: "topic", namespace: &name.namespace, name: &name.name }
+    }
+}
+
+/// From 25 µs, doubling, to about 13 s.
+fn latency_buckets() -> Vec<f64> {
+    (0..20).map(|step| 25e-6 * f64::powi(2.0, step)).collect()
+}
+
+impl Metrics {
+    /// Makes them on a registry of their own.
+    ///
+    /// # Errors
+    /// Only when two metrics share a name, which a test excludes.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let make = Maker { registry: &registry };
+        Ok(Self {
+            published: make.counters(
+                "published_messages_total",
+                "Messages taken from apps.",
+                &NAME_LABELS,
+            )?,
+            delivered: make.counters("delivered_messages_total", "Messages handed to apps.", &NAME_LABELS)?,
+            dropped: make.counters(
+                "dropped_messages_total",
+                "Messages that a subscriber did not get, counted at the publisher.",
+                &["kind", "namespace", "name", "reason"],
+            )?,
+            gap: make.counters(
+                "gap_messages_total",
+                "Missed messages that subscribers were told of.",
+                &NAME_LABELS,
+            )?,
+            lag: make.gauges(
+                "subscription_lag_messages",
+                "Messages waiting for subscribers.",
+                &NAME_LABELS,
+            )?,
+            publish_duration: make.latencies("publish_duration_seconds", "From publish to its answer.")?,
+            delivery_duration: make.latencies(
+                "delivery_duration_seconds",
+                "From publish to leaving the subscriber's queue at the publisher.",
+            )?,
+            certificate_expiration: make
+                .gauge("certificate_expiration_timestamp_seconds", "When our own certificate ends.")?,
+            view_version: make.gauge("view_version", "Version of the view that the sidecar works with.")?,
+            control_connected: make
+                .gauge("control_connected", "1 while the control plane's stream stands.")?,
+            peer_connections: make.gauges(
+                "peer_connections",
+                "Standing connections to peers.",
+                &["direction"],
+            )?,
+            registry,
+        })
+    }
+}
+
+struct Maker<'a> {
+    registry: &'a Registry,
+}
+
+impl Maker<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        let made = IntCounterVec::new(Opts::new(name, help).namespace("pinnace"), labels)?;
+        self.registry.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        let made = IntGaugeVec::new(Opts::new(name, help).namespace("pinnace"), labels)?;
+        self.registry.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        let made = IntGauge::with_opts(Opts::new(name, help).namespace("pinnace"))?;
+        self.registry.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn latencies(&self, name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
+        let options = HistogramOpts::new(name, help).namespace("pinnace").buckets(latency_buckets());
+        let made = HistogramVec::new(options, &NAME_LABELS)?;
+        self.registry.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+}
+
+/// The values of one Channel, looked up once instead of for each batch.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelMetrics {
+    pub(crate) published: prometheus::IntCounter,
+    pub(crate) delivered: prometheus::IntCounter,
+    pub(crate) gap: prometheus::IntCounter,
+    pub(crate) lag: IntGauge,
+    pub(crate) publish_duration: Histogram,
+    pub(crate) delivery_duration: Histogram,
+    dropped: IntCounterVec,
+    name: ChannelName,
+}
+
+impl ChannelMetrics {
+    pub(crate) fn new(metrics: &Metrics, name: &ChannelName) -> Self {
+        let labels = ObjectLabels::from(name).values();
+        Self {
+            published: metrics.published.with_label_values(&labels),
+            delivered: metrics.delivered.with_label_values(&labels),
+            gap: metrics.gap.with_label_values(&labels),
+            lag: metrics.lag.with_label_values(&labels),
+            publish_duration: metrics.publish_duration.with_label_values(&labels),
+            delivery_duration: metrics.delivery_duration.with_label_values(&labels),
+            dropped: metrics.dropped.clone(),
+            name: name.clone(),
+        }
+    }
+
+    pub(crate) fn drop_counted(&self, reason: &str, messages: u64) {
+        let [kind, namespace, name] = ObjectLabels::from(&self.name).values();
+        self.dropped.with_label_values(&[kind, namespace, name, reason]).inc_by(messages);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: all metrics fit on one registry and the first bucket is 25 µs.
+    #[test]
+    fn metrics_register() {
+        let metrics = Metrics::new().unwrap();
+        let name = ChannelName { namespace: "shop".into(), name: "prices".into() };
+        ChannelMetrics::new(&metrics, &name).drop_counted("dropped_newest", 2);
+        let families = metrics.registry.gather();
+        assert!(families.iter().all(|family| family.name().starts_with("pinnace_")));
+        assert!((latency_buckets()[0] - 25e-6).abs() < f64::EPSILON);
+    }
+}
