@@ -1,0 +1,91 @@
+//! `cargo xtask check` and `cargo xtask ci`: what they do, in order, cheap things first.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use crate::cache::CacheArgs;
+use crate::steps::{self, Step};
+use crate::{deny, tidy, tools};
+
+/// The same build for everybody: the lock file as it stands, warnings are errors.
+const CLIPPY: &[&str] =
+    &["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
+
+/// How CI runs.
+#[derive(Args)]
+pub(crate) struct CiArgs {
+    /// Nothing may be skipped; set on CI machines.
+    #[arg(long, env = "CI", num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
+    strict: bool,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+/// The quick loop: no cluster, no release build.
+pub(crate) fn check(root: &Path) -> Result<()> {
+    steps::run(quick(root), false)
+}
+
+/// Everything.
+pub(crate) fn ci(root: &Path, args: &CiArgs) -> Result<()> {
+    let mut all = quick(root);
+    all.extend(documents());
+    all.push(deny_step(root, args));
+    all.extend(release());
+    all.extend(scenarios()?);
+    steps::run(all, args.strict)
+}
+
+fn quick(root: &Path) -> Vec<Step> {
+    let place = root.to_owned();
+    vec![
+        Step::program("format", "cargo", &["fmt", "--all", "--check"]),
+        Step::own("tidy", move || tidy::run(&place)),
+        Step::program("lints", "cargo", CLIPPY),
+        Step::program(
+            "unit and property tests, generated files",
+            "cargo",
+            &["test", "--locked", "--workspace", "--exclude", "tests", "--quiet"],
+        ),
+    ]
+}
+
+fn documents() -> Vec<Step> {
+    let mut doc = tools::command("cargo", ["doc", "--locked", "--workspace", "--no-deps", "--quiet"]);
+    doc.env("RUSTDOCFLAGS", "--deny warnings");
+    vec![Step::command("documentation", doc)]
+}
+
+fn deny_step(root: &Path, args: &CiArgs) -> Step {
+    let (root, cache) = (root.to_owned(), args.cache.clone());
+    Step::own("licences, sources and versions of dependencies", move || deny::run(&root, &cache.open()?))
+}
+
+fn release() -> Vec<Step> {
+    vec![Step::program("release build", "cargo", &["build", "--locked", "--release", "--workspace", "--bins"])]
+}
+
+/// The promises: first those that need processes only, then those that need a cluster.
+fn scenarios() -> Result<Vec<Step>> {
+    let xtask = std::env::current_exe().context("failed to find this program's own file")?.into_os_string();
+    let own = |name, arguments: &[&str]| Step::command(name, own_command(&xtask, arguments));
+    Ok(vec![
+        Step::program(
+            "scenarios on this machine",
+            "cargo",
+            &["test", "--locked", "--package", "tests", "--", "--test-threads=2"],
+        ),
+        own("conformance: kcat", &["conformance", "kcat"]),
+        own("conformance: kafka-python", &["conformance", "kafka-python"]),
+        own("scenarios on a real cluster", &["e2e"]),
+        own("the cluster leaves nothing behind", &["cluster", "down"]),
+    ])
+}
+
+fn own_command(xtask: &OsString, arguments: &[&str]) -> Command {
+    tools::command(xtask, arguments)
+}
