@@ -11,6 +11,7 @@ pub mod frame;
 pub mod header;
 pub mod messages;
 pub mod primitives;
+pub mod records;
 mod schema;
 
 pub use api_key::ApiKey;
