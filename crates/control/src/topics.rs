@@ -1,0 +1,282 @@
+//! What a Topic object means on its broker: the wanted topic, and the list of changes from what is there.
+//!
+//! Pure. The operator and local mode both plan with it; who carries the changes out, and in which
+//! protocol, is theirs. Changes are listed in the order in which they must be made.
+
+#[cfg(test)]
+mod tests;
+
+use crate::names::ObjectName;
+use api::access::{Action, Grant, grants};
+use api::topic::{TopicSpec, config};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What an access rule is about. Names are literal; the group `*` stands for every group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// A topic of the broker.
+    Topic(String),
+    /// A consumer group.
+    Group(String),
+}
+
+/// What an access rule allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// Fetch messages, join and commit.
+    Read,
+    /// Produce.
+    Write,
+    /// Ask for metadata and offsets.
+    Describe,
+}
+
+/// One access rule of the broker: allows one operation to one principal, from any host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Acl {
+    /// On what.
+    pub resource: Resource,
+    /// `User:NAMESPACE/SERVICEACCOUNT`; the service account `*` stands for all of the namespace.
+    pub principal: String,
+    /// What.
+    pub operation: Operation,
+}
+
+/// Every group: which group an app uses is its own choice.
+const ANY_GROUP: &str = "*";
+
+/// A topic as it should be on the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name there.
+    pub name: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many copies; `None` is the broker's default.
+    pub replicas: Option<i32>,
+    /// Its configuration by Kafka's names; what is not here is the broker's default.
+    pub config: BTreeMap<String, String>,
+    /// Who may do what with it.
+    pub acls: BTreeSet<Acl>,
+    /// What its subscribers need beside it: their groups. Other topics may need the same.
+    pub group_acls: BTreeSet<Acl>,
+}
+
+/// A topic as it is on the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Its id; another id under the same name is another topic.
+    pub id: String,
+    /// How many partitions.
+    pub partitions: i32,
+    /// How many copies.
+    pub replicas: i32,
+    /// Partitions that lack a copy.
+    pub under_replicated: i32,
+    /// The configuration that was set on the topic itself, without defaults.
+    pub config: BTreeMap<String, String>,
+}
+
+/// One change on the broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Make the topic.
+    Create {
+        /// Its name.
+        name: String,
+        /// How many partitions.
+        partitions: i32,
+        /// How many copies; `None` is the broker's default.
+        replicas: Option<i32>,
+        /// Its configuration.
+        config: BTreeMap<String, String>,
+    },
+    /// Give the topic more partitions.
+    Grow {
+        /// Its name.
+        name: String,
+        /// How many partitions it then has.
+        partitions: i32,
+    },
+    /// Set configurations, or with `None` go back to the broker's default.
+    Configure {
+        /// The topic's name.
+        name: String,
+        /// What changes.
+        entries: BTreeMap<String, Option<String>>,
+    },
+    /// Allow.
+    Allow(BTreeSet<Acl>),
+    /// No longer allow.
+    Revoke(BTreeSet<Acl>),
+    /// Delete the topic with its messages.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A difference that no change can remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The field of the Topic.
+    pub field: &'static str,
+    /// What differs and what to do.
+    pub problem: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.field, self.problem)
+    }
+}
+
+/// Changes to make, and what stays different all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In order.
+    pub changes: Vec<Change>,
+    /// Left over.
+    pub differences: Vec<Difference>,
+}
+
+fn acl(resource: Resource, grant: &Grant, operation: Operation) -> Acl {
+    Acl { resource, principal: format!("User:{}", grant.principal()), operation }
+}
+
+/// What the Topic `object` with this spec asks for.
+#[must_use]
+pub fn wanted(spec: &TopicSpec, object: &ObjectName) -> Wanted {
+    let name = spec.log_name(&object.namespace, &object.name);
+    let granted = |action| grants(spec.access.as_ref(), &object.namespace, action);
+    let topic = || Resource::Topic(name.clone());
+    let mut acls = BTreeSet::new();
+    let mut group_acls = BTreeSet::new();
+    for grant in granted(Action::Publish) {
+        acls.insert(acl(topic(), &grant, Operation::Write));
+        acls.insert(acl(topic(), &grant, Operation::Describe));
+    }
+    for grant in granted(Action::Subscribe) {
+        acls.insert(acl(topic(), &grant, Operation::Read));
+        acls.insert(acl(topic(), &grant, Operation::Describe));
+        group_acls.insert(acl(Resource::Group(ANY_GROUP.to_owned()), &grant, Operation::Read));
+    }
+    Wanted {
+        partitions: spec.partitions,
+        replicas: spec.replicas,
+        config: config::wanted(spec),
+        acls,
+        group_acls,
+        name,
+    }
+}
+
+/// The changes that bring a topic from `observed` (`None`: it is not there) to `wanted`.
+///
+/// `acls` are the access rules that the broker has for this topic and for groups. Rules of the topic that
+/// are not wanted are revoked; rules for groups are only added, since other topics may need them:
+/// see [`revoke_groups`].
+#[must_use]
+pub fn plan(wanted: &Wanted, observed: Option<&Observed>, acls: &BTreeSet<Acl>) -> Plan {
+    let mut plan = Plan::default();
+    match observed {
+        None => plan.changes.push(Change::Create {
+            name: wanted.name.clone(),
+            partitions: wanted.partitions,
+            replicas: wanted.replicas,
+            config: wanted.config.clone(),
+        }),
+        Some(observed) => plan_existing(wanted, observed, &mut plan),
+    }
+    let missing: BTreeSet<Acl> =
+        wanted.acls.union(&wanted.group_acls).filter(|acl| !acls.contains(acl)).cloned().collect();
+    if !missing.is_empty() {
+        plan.changes.push(Change::Allow(missing));
+    }
+    let topic = Resource::Topic(wanted.name.clone());
+    let surplus: BTreeSet<Acl> =
+        acls.iter().filter(|acl| acl.resource == topic && !wanted.acls.contains(acl)).cloned().collect();
+    if !surplus.is_empty() {
+        plan.changes.push(Change::Revoke(surplus));
+    }
+    plan
+}
+
+fn plan_existing(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
+    if wanted.partitions > observed.partitions {
+        plan.changes.push(Change::Grow { name: wanted.name.clone(), partitions: wanted.partitions });
+    } else if wanted.partitions < observed.partitions {
+        plan.differences.push(Difference {
+            field: "spec.partitions",
+            problem: format!(
+                "the topic {} has {} partitions on the broker and cannot shrink: set partitions to {}",
+                wanted.name, observed.partitions, observed.partitions
+            ),
+        });
+    }
+    if let Some(replicas) = wanted.replicas.filter(|replicas| *replicas != observed.replicas) {
+        plan.differences.push(Difference {
+            field: "spec.replicas",
+            problem: format!(
+                "the topic {} has {} replicas on the broker, not {replicas}: set replicas to {} or remove it",
+                wanted.name, observed.replicas, observed.replicas
+            ),
+        });
+    }
+    let changed = wanted
+        .config
+        .iter()
+        .filter(|(name, value)| observed.config.get(*name) != Some(value))
+        .map(|(name, value)| (name.clone(), Some(value.clone())));
+    let dropped = observed
+        .config
+        .keys()
+        .filter(|name| !wanted.config.contains_key(*name))
+        .map(|name| (name.clone(), None));
+    let entries: BTreeMap<String, Option<String>> = changed.chain(dropped).collect();
+    if !entries.is_empty() {
+        plan.changes.push(Change::Configure { name: wanted.name.clone(), entries });
+    }
+}
+
+/// The changes when a Topic object goes: nobody may use the topic any more, and with `delete` it is deleted.
+#[must_use]
+pub fn plan_removal(name: &str, delete: bool, exists: bool, acls: &BTreeSet<Acl>) -> Vec<Change> {
+    let topic = Resource::Topic(name.to_owned());
+    let revoked: BTreeSet<Acl> = acls.iter().filter(|acl| acl.resource == topic).cloned().collect();
+    let mut changes = Vec::new();
+    if !revoked.is_empty() {
+        changes.push(Change::Revoke(revoked));
+    }
+    if delete && exists {
+        changes.push(Change::Delete { name: name.to_owned() });
+    }
+    changes
+}
+
+/// Revokes the group rules that no remaining topic of the broker needs. `needed` is the union of
+/// [`Wanted::group_acls`] over all Topics of the broker.
+#[must_use]
+pub fn revoke_groups(acls: &BTreeSet<Acl>, needed: &BTreeSet<Acl>) -> Option<Change> {
+    let any = Resource::Group(ANY_GROUP.to_owned());
+    let surplus: BTreeSet<Acl> =
+        acls.iter().filter(|acl| acl.resource == any && !needed.contains(acl)).cloned().collect();
+    (!surplus.is_empty()).then_some(Change::Revoke(surplus))
+}
+
+/// Who claims a name on a broker, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Claim {
+    /// When the Topic object was made, in seconds since the Unix epoch.
+    pub created_seconds: i64,
+    /// The object.
+    pub object: ObjectName,
+}
+
+/// Of several Topics that claim one name on one broker, the one that has it: the oldest, and of
+/// the same age the first by namespace and name.
+#[must_use]
+pub fn holder(claims: impl IntoIterator<Item = Claim>) -> Option<ObjectName> {
+    claims.into_iter().min().map(|claim| claim.object)
+}

@@ -1,0 +1,125 @@
+//! Specs from YAML in, changes out.
+
+use super::*;
+
+fn wanted_of(spec: &str) -> Wanted {
+    wanted(&serde_yaml::from_str(spec).unwrap(), &ObjectName::new("shop", "orders"))
+}
+
+fn all_acls(wanted: &Wanted) -> BTreeSet<Acl> {
+    wanted.acls.union(&wanted.group_acls).cloned().collect()
+}
+
+fn as_wanted(wanted: &Wanted) -> Observed {
+    Observed {
+        id: "a".into(),
+        partitions: wanted.partitions,
+        replicas: 1,
+        under_replicated: 0,
+        config: wanted.config.clone(),
+    }
+}
+
+fn principals(acls: &BTreeSet<Acl>) -> Vec<String> {
+    acls.iter().map(|acl| format!("{:?} {} {:?}", acl.resource, acl.principal, acl.operation)).collect()
+}
+
+/// Goal: a new topic is made first, then opened to those that the Topic names.
+#[test]
+fn a_new_topic_is_made_then_opened() {
+    let wanted = wanted_of(
+        "{partitions: 3, retention: {time: 1d}, access: {publish: [{serviceAccount: checkout}], subscribe: [{serviceAccount: billing, namespace: finance}]}}",
+    );
+    let plan = plan(&wanted, None, &BTreeSet::new());
+    let [Change::Create { name, partitions: 3, replicas: None, config }, Change::Allow(allowed)] =
+        plan.changes.as_slice()
+    else {
+        panic!("{plan:?}")
+    };
+    assert_eq!((name.as_str(), config["retention.ms"].as_str()), ("orders", "86400000"));
+    assert_eq!(
+        principals(allowed),
+        [
+            "Topic(\"orders\") User:finance/billing Read",
+            "Topic(\"orders\") User:finance/billing Describe",
+            "Topic(\"orders\") User:shop/checkout Write",
+            "Topic(\"orders\") User:shop/checkout Describe",
+            "Group(\"*\") User:finance/billing Read",
+        ]
+    );
+}
+
+/// Goal: where everything is as wanted there is nothing to do.
+#[test]
+fn steady_state_has_no_changes() {
+    let wanted = wanted_of("{partitions: 3, config: {segment.ms: '3600000'}}");
+    assert_eq!(plan(&wanted, Some(&as_wanted(&wanted)), &all_acls(&wanted)), Plan::default());
+}
+
+/// Goal: partitions grow, configuration follows, a key that went away returns to the default.
+#[test]
+fn changes_are_found() {
+    let old = wanted_of("{config: {segment.ms: '3600000'}, retention: {time: 1d}}");
+    let new = wanted_of("{partitions: 2, retention: {time: 2d}}");
+    let plan = plan(&new, Some(&as_wanted(&old)), &all_acls(&old));
+    let entries =
+        BTreeMap::from([("retention.ms".into(), Some("172800000".into())), ("segment.ms".into(), None)]);
+    assert_eq!(
+        plan.changes,
+        [
+            Change::Grow { name: "orders".into(), partitions: 2 },
+            Change::Configure { name: "orders".into(), entries }
+        ]
+    );
+}
+
+/// Goal: what cannot be changed is said with its field and the way out.
+#[test]
+fn differences_are_said() {
+    let wanted = wanted_of("{partitions: 1, replicas: 3}");
+    let observed = Observed { partitions: 4, ..as_wanted(&wanted) };
+    let plan = plan(&wanted, Some(&observed), &all_acls(&wanted));
+    assert_eq!(plan.changes, []);
+    let fields: Vec<_> = plan.differences.iter().map(|difference| difference.field).collect();
+    assert_eq!(fields, ["spec.partitions", "spec.replicas"]);
+    assert!(plan.differences[0].to_string().contains("set partitions to 4"));
+}
+
+/// Goal: who is no longer granted loses the topic's rules; group rules stay while another topic needs them.
+#[test]
+fn access_is_revoked() {
+    let old = wanted_of("{access: {subscribe: [{serviceAccount: a}]}}");
+    let new = wanted_of("{access: {subscribe: [{serviceAccount: b}]}}");
+    let plan = plan(&new, Some(&as_wanted(&new)), &all_acls(&old));
+    let Some(Change::Revoke(revoked)) = plan.changes.last() else { panic!("{plan:?}") };
+    assert_eq!(
+        principals(revoked),
+        ["Topic(\"orders\") User:shop/a Read", "Topic(\"orders\") User:shop/a Describe"]
+    );
+    let both: BTreeSet<Acl> = old.group_acls.union(&new.group_acls).cloned().collect();
+    assert_eq!(revoke_groups(&both, &both), None);
+    assert_eq!(revoke_groups(&both, &new.group_acls), Some(Change::Revoke(old.group_acls)));
+}
+
+/// Goal: a Topic that goes closes the topic, and deletes it only when told to and it is there.
+#[test]
+fn removal_keeps_or_deletes() {
+    let wanted = wanted_of("{}");
+    let acls = all_acls(&wanted);
+    let closed = Change::Revoke(wanted.acls);
+    assert_eq!(plan_removal("orders", false, true, &acls), std::slice::from_ref(&closed));
+    assert_eq!(plan_removal("orders", true, true, &acls), [closed, Change::Delete { name: "orders".into() }]);
+    assert_eq!(plan_removal("orders", true, false, &BTreeSet::new()), []);
+}
+
+/// Goal: the oldest claim wins; of the same age, the first by name, always the same one.
+#[test]
+fn the_older_claim_wins() {
+    let claim = |seconds, namespace: &str| Claim {
+        created_seconds: seconds,
+        object: ObjectName::new(namespace, "orders"),
+    };
+    assert_eq!(holder([claim(2, "a"), claim(1, "b")]), Some(ObjectName::new("b", "orders")));
+    assert_eq!(holder([claim(1, "b"), claim(1, "a")]), Some(ObjectName::new("a", "orders")));
+    assert_eq!(holder([]), None);
+}
