@@ -15,7 +15,8 @@ use crate::{cache, tools};
 /// What changes when this file makes the images differently.
 const RECIPE: &str = "1";
 /// The clients that our promises name, and tools to look at sockets.
-const APPTOOLS: &[&str] = &["kcat", "python3", "curl", "iproute2"];
+/// The C++ library is for pyzmq.
+const APPTOOLS: &[&str] = &["kcat", "python3", "libstdc++6", "curl", "iproute2"];
 /// Python packages from PyPI; the wheels must fit Debian 12's Python.
 const PYTHON_PACKAGES: &[&str] = &["kafka-python==3.0.12", "pyzmq==27.3.0"];
 const PYTHON_VERSION: &str = "3.11";
