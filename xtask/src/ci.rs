@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::cache::CacheArgs;
+use crate::cluster::install_packages;
 use crate::steps::{self, Step};
 use crate::{deny, tidy, tools};
 
@@ -32,12 +33,26 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 
 /// Everything.
 pub(crate) fn ci(root: &Path, args: &CiArgs) -> Result<()> {
-    let mut all = quick(root);
+    let mut all = vec![Step::own("programs that tests use", install_missing)];
+    all.extend(quick(root));
     all.extend(documents());
     all.push(deny_step(root, args));
     all.extend(release());
     all.extend(scenarios()?);
     steps::run(all, args.strict)
+}
+
+/// Programs that tests start by name, each with the Debian package that brings it.
+const PROGRAMS: &[(&str, &str)] =
+    &[("kcat", "kcat"), ("curl", "curl"), ("python3", "python3"), ("make", "make")];
+
+fn install_missing() -> Result<()> {
+    let missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| tools::which(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    install_packages(&missing)
 }
 
 fn quick(root: &Path) -> Vec<Step> {
@@ -66,7 +81,11 @@ fn deny_step(root: &Path, args: &CiArgs) -> Step {
 }
 
 fn release() -> Vec<Step> {
-    vec![Step::program("release build", "cargo", &["build", "--locked", "--release", "--workspace", "--bins"])]
+    vec![Step::program(
+        "release build",
+        "cargo",
+        &["build", "--locked", "--release", "--workspace", "--bins"],
+    )]
 }
 
 /// The promises: first those that need processes only, then those that need a cluster.
@@ -81,7 +100,7 @@ fn scenarios() -> Result<Vec<Step>> {
         ),
         own("conformance: kcat", &["conformance", "kcat"]),
         own("conformance: kafka-python", &["conformance", "kafka-python"]),
-        own("scenarios on a real cluster", &["e2e"]),
+        Step::optional("scenarios on a real cluster", own_command(&xtask, &["e2e"])),
         own("the cluster leaves nothing behind", &["cluster", "down"]),
     ])
 }

@@ -21,6 +21,7 @@ pub(crate) fn run(root: &Path, cache: &Cache) -> Result<()> {
         install.arg(folder).arg(format!("cargo-deny@{VERSION}"));
         tools::visible(&mut install)
     })?;
-    let arguments = ["--locked", "--workspace", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
+    let arguments =
+        ["--locked", "--workspace", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
     tools::visible(tools::command(folder.join("bin/cargo-deny"), arguments).current_dir(root))
 }

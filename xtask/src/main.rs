@@ -2,11 +2,17 @@
 //! into one line and an exit code. Every command lives in a module of its own.
 
 mod cache;
+mod ci;
 mod cluster;
+mod deny;
+mod generate;
 mod images;
+mod steps;
+mod tidy;
 mod tools;
 mod wait;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,6 +20,14 @@ use clap::Parser;
 /// Automation for this repository.
 #[derive(Parser)]
 enum Command {
+    /// The quick loop: format, house rules, lints, unit tests.
+    Check,
+    /// Everything that CI runs; ends in one line of counts.
+    Ci(ci::CiArgs),
+    /// The house rules that no compiler checks.
+    Tidy,
+    /// Writes, or compares, everything checked in that is made from something else.
+    Generate(generate::GenerateArgs),
     /// A real Kubernetes on this machine, for the tests.
     Cluster(cluster::ClusterArgs),
     /// The container images, as OCI archives, without a container engine.
@@ -21,12 +35,24 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    let root = root();
+    let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match Command::parse() {
+        Command::Check => done(ci::check(&root)),
+        Command::Ci(args) => done(ci::ci(&root, &args)),
+        Command::Tidy => done(tidy::run(&root)),
+        Command::Generate(args) => done(generate::run(&root, &args)),
         Command::Cluster(args) => cluster::run(args),
-        Command::Images(args) => images::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Images(args) => done(images::run(&args)),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         cluster::exit_code(&error)
     })
+}
+
+/// The checkout that this xtask belongs to.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
 }

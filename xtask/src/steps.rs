@@ -40,11 +40,14 @@ impl Counts {
 pub(crate) enum Work {
     /// A program; the tests that it says it ran are counted.
     Program(Command),
+    /// A program that may say, with exit code 3 and a line, that this machine cannot run it.
+    Optional(Command),
     /// Our own code.
     Own(Box<dyn FnOnce() -> Result<()>>),
-    /// Cannot be done on this machine, and why.
-    Skip(String),
 }
+
+/// The exit code of our own commands for "this machine cannot run it".
+const CANNOT_RUN: i32 = 3;
 
 /// A named piece of work.
 pub(crate) struct Step {
@@ -68,9 +71,9 @@ impl Step {
         Self { name, work: Work::Own(Box::new(work)) }
     }
 
-    /// A step that cannot run here.
-    pub(crate) fn skip(name: &'static str, why: impl Into<String>) -> Self {
-        Self { name, work: Work::Skip(why.into()) }
+    /// A prepared program that may not be able to run on this machine.
+    pub(crate) const fn optional(name: &'static str, command: Command) -> Self {
+        Self { name, work: Work::Optional(command) }
     }
 }
 
@@ -106,33 +109,40 @@ pub(crate) fn run(steps: Vec<Step>, strict: bool) -> Result<()> {
 
 /// A step counts as one, plus the tests it ran.
 fn run_one(work: Work) -> (Counts, Option<String>) {
-    let failed = |mut counts: Counts, error: anyhow::Error| {
-        counts.failed += 1;
-        (counts, Some(format!("failed: {error:#}")))
+    let outcome = match work {
+        Work::Own(work) => work().map(|()| (Counts::default(), Ended::Well)),
+        Work::Program(command) => watch(command, None),
+        Work::Optional(command) => watch(command, Some(CANNOT_RUN)),
     };
-    match work {
-        Work::Skip(why) => (Counts { skipped: 1, ..Counts::default() }, Some(format!("skipped: {why}"))),
-        Work::Own(work) => match work() {
-            Ok(()) => (Counts { passed: 1, ..Counts::default() }, None),
-            Err(error) => failed(Counts::default(), error),
-        },
-        Work::Program(command) => match watch(command) {
-            Ok((mut counts, None)) => {
-                counts.passed += 1;
-                (counts, None)
-            }
-            Ok((counts, Some(problem))) => failed(counts, anyhow::Error::msg(problem)),
-            Err(error) => failed(Counts::default(), error),
-        },
+    match outcome {
+        Ok((mut counts, Ended::Well)) => {
+            counts.passed += 1;
+            (counts, None)
+        }
+        Ok((mut counts, Ended::CannotRun)) => {
+            counts.skipped += 1;
+            (counts, Some("skipped: this machine cannot run it, the reason is above".to_owned()))
+        }
+        Ok((mut counts, Ended::Badly(how))) => {
+            counts.failed += 1;
+            (counts, Some(format!("failed: {how}")))
+        }
+        Err(error) => (Counts { failed: 1, ..Counts::default() }, Some(format!("failed: {error:#}"))),
     }
 }
 
+/// How a step's work ended.
+enum Ended {
+    Well,
+    CannotRun,
+    Badly(String),
+}
+
 /// Runs a program, repeats its output line by line, and reads test results out of it.
-fn watch(mut command: Command) -> Result<(Counts, Option<String>)> {
+fn watch(mut command: Command, skip_code: Option<i32>) -> Result<(Counts, Ended)> {
     let line = tools::line(&command);
     println!("$ {line}");
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {line}"))?;
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {line}"))?;
     let output = child.stdout.take().context("the output was asked for")?;
     let mut counts = Counts::default();
     for text in BufReader::new(output).split(b'\n') {
@@ -144,8 +154,14 @@ fn watch(mut command: Command) -> Result<(Counts, Option<String>)> {
         }
     }
     let status = child.wait()?;
-    let problem = (!status.success()).then(|| format!("{line}, {status}"));
-    Ok((counts, problem))
+    let ended = if status.success() {
+        Ended::Well
+    } else if status.code().is_some() && status.code() == skip_code {
+        Ended::CannotRun
+    } else {
+        Ended::Badly(format!("{line}, {status}"))
+    };
+    Ok((counts, ended))
 }
 
 #[cfg(test)]
@@ -166,8 +182,10 @@ mod tests {
         assert!(run(vec![Step::program("true", "true", &[])], true).is_ok());
         assert!(run(vec![Step::program("false", "false", &[])], false).is_err());
         assert!(run(vec![Step::own("own", || anyhow::bail!("no"))], false).is_err());
-        assert!(run(vec![Step::skip("skip", "no root")], false).is_ok());
-        assert!(run(vec![Step::skip("skip", "no root")], true).is_err());
+        let cannot = || Step::optional("cannot", tools::command("sh", ["-c", "exit 3"]));
+        assert!(run(vec![cannot()], false).is_ok());
+        assert!(run(vec![cannot()], true).is_err());
+        assert!(run(vec![Step::program("three", "sh", &["-c", "exit 3"])], false).is_err());
         assert!(run(vec![Step::program("gone", "/nonexistent", &[])], false).is_err());
     }
 }

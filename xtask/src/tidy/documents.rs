@@ -14,7 +14,7 @@ pub(super) fn check(root: &Path, files: &[PathBuf]) -> Result<Vec<Finding>> {
     for path in files.iter().filter(|path| path.extension().is_some_and(|ending| ending == "md")) {
         let text = std::fs::read_to_string(root.join(path))
             .with_context(|| format!("failed to read {}", path.display()))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
         for target in links(&text) {
             if !root.join(folder).join(target).exists() {
                 findings.push(Finding::new(path, format!("the link to {target} leads nowhere")));
@@ -56,7 +56,8 @@ mod tests {
     /// Goal: links to files are found; anchors, other sites and code are not.
     #[test]
     fn finds_links_to_files() {
-        let text = "[a](docs/a.md#part) [b](https://example.com) [c](#here)\n```\n[d](d.md)\n```\n[e](../e.md)";
+        let text =
+            "[a](docs/a.md#part) [b](https://example.com) [c](#here)\n```\n[d](d.md)\n```\n[e](../e.md)";
         assert_eq!(links(text), ["docs/a.md", "../e.md"]);
     }
 }
