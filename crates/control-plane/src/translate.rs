@@ -1,0 +1,114 @@
+//! Views to protobuf, reports from protobuf. The only file here that knows both; every length that
+//! a sidecar chose is checked before anything is kept.
+
+use control::ObjectName;
+use control::index::Report;
+use control::view::{self, View};
+use proto::control as wire;
+
+/// The longest name or address in a report, in bytes: NAMESPACE/POD is at most 63 + 1 + 253.
+const TEXT_BYTES_MAX: usize = 512;
+
+/// Reads a report.
+///
+/// # Errors
+/// What is too long or too many, for the sidecar's log.
+pub(crate) fn report(report: wire::Report, channels_max: usize) -> Result<(String, Report), String> {
+    if report.channels.len() > channels_max {
+        return Err(format!(
+            "the report names {} channels; the limit is {channels_max}",
+            report.channels.len()
+        ));
+    }
+    for (what, text) in
+        [("sidecar", &report.sidecar), ("peer_address", &report.peer_address), ("broker", &report.broker)]
+    {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(format!("{what} has {} bytes; the limit is {TEXT_BYTES_MAX}", text.len()));
+        }
+    }
+    let mut taken = Report {
+        peer_address: report.peer_address,
+        view_version: report.view_version,
+        broker: report.broker,
+        ..Report::default()
+    };
+    for used in report.channels {
+        if used.namespace.len().max(used.name.len()) > TEXT_BYTES_MAX {
+            return Err(format!("the name of a channel is longer than {TEXT_BYTES_MAX} bytes"));
+        }
+        let name = ObjectName::new(used.namespace, used.name);
+        if used.publishes {
+            taken.publishes.insert(name.clone());
+        }
+        if used.subscribes {
+            taken.subscribes.insert(name);
+        }
+    }
+    Ok((report.sidecar, taken))
+}
+
+/// Writes a view.
+pub(crate) fn view(view: &View) -> wire::View {
+    let (broker, broker_problem) = match &view.broker {
+        Ok(broker) => (Some(broker_view(broker)), String::new()),
+        Err(problem) => (None, problem.clone()),
+    };
+    wire::View {
+        version: view.version,
+        trust_domain: view.trust.domain.clone(),
+        trust_bundle_pem: view.trust.bundle_pem.clone(),
+        channels: view.channels.iter().map(channel).collect(),
+        topics: view.topics.iter().map(topic).collect(),
+        broker,
+        broker_problem,
+    }
+}
+
+fn broker_view(broker: &view::BrokerView) -> wire::BrokerView {
+    wire::BrokerView {
+        namespace: broker.name.namespace.clone(),
+        name: broker.name.name.clone(),
+        bootstrap: broker.bootstrap.clone(),
+        server_names: broker.server_names.clone(),
+    }
+}
+
+fn channel(channel: &view::ChannelView) -> wire::ChannelView {
+    let peer = |peer: &view::Peer| wire::Peer {
+        sidecar: peer.sidecar.clone(),
+        address: peer.address.clone(),
+        identity: peer.identity.to_string(),
+    };
+    let delivery = &channel.delivery;
+    wire::ChannelView {
+        namespace: channel.name.namespace.clone(),
+        name: channel.name.name.clone(),
+        pattern: delivery.pattern.clone(),
+        overflow: delivery.overflow.clone(),
+        block_timeout_ms: delivery.block_timeout_ms,
+        buffer_messages: delivery.buffer_messages,
+        buffer_bytes: delivery.buffer_bytes,
+        max_message_bytes: delivery.max_message_bytes,
+        may_publish: channel.may_publish,
+        may_subscribe: channel.may_subscribe,
+        publishers: channel.publishers.iter().map(peer).collect(),
+        subscriber_identities: channel.subscriber_identities.clone(),
+        publisher_identities: channel.publisher_identities.clone(),
+        problem: channel.problem.clone(),
+    }
+}
+
+fn topic(topic: &view::TopicView) -> wire::TopicView {
+    wire::TopicView {
+        namespace: topic.name.namespace.clone(),
+        name: topic.name.name.clone(),
+        topic_name: topic.topic_name.clone(),
+        partitions: topic.partitions,
+        max_message_bytes: topic.max_message_bytes,
+        may_publish: topic.may_publish,
+        may_subscribe: topic.may_subscribe,
+        broker: topic.broker.to_string(),
+        problem: topic.problem.clone(),
+    }
+}

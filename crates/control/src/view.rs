@@ -1,0 +1,108 @@
+//! What one sidecar is told: plain values, each time whole. Computed in `index/compute.rs`.
+
+use crate::names::{Identity, ObjectName};
+
+/// What every sidecar trusts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Of the SPIFFE ids.
+    pub domain: String,
+    /// PEM of every root; two during a change of root.
+    pub bundle_pem: String,
+}
+
+/// All that one sidecar needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Rises when, and only when, something else in it changes.
+    pub version: u64,
+    /// Roots and trust domain.
+    pub trust: Trust,
+    /// Channels of its namespace and those that grant it something, by name.
+    pub channels: Vec<ChannelView>,
+    /// Topics in the same way.
+    pub topics: Vec<TopicView>,
+    /// What is behind the Kafka door, or why nothing is.
+    pub broker: Result<BrokerView, String>,
+}
+
+/// How a Channel delivers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// PubSub, Pipeline or RequestReply.
+    pub pattern: String,
+    /// Block, DropNewest, …
+    pub overflow: String,
+    /// How long a publish waits under `Block`.
+    pub block_timeout_ms: u32,
+    /// Messages kept per subscriber.
+    pub buffer_messages: u32,
+    /// Bytes kept per subscriber.
+    pub buffer_bytes: u64,
+    /// The largest message.
+    pub max_message_bytes: u32,
+}
+
+/// A Channel as one sidecar sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelView {
+    /// The object.
+    pub name: ObjectName,
+    /// How it delivers.
+    pub delivery: Delivery,
+    /// Whether this sidecar's service account may publish.
+    pub may_publish: bool,
+    /// Whether it may subscribe.
+    pub may_subscribe: bool,
+    /// Sidecars that publish to it; empty unless this one subscribes.
+    pub publishers: Vec<Peer>,
+    /// Who may publish, as `NS/SA` or `NS/*`.
+    pub publisher_identities: Vec<String>,
+    /// Who may subscribe, in the same form.
+    pub subscriber_identities: Vec<String>,
+    /// Why it cannot be used, and which field to change; empty = it can.
+    pub problem: String,
+}
+
+/// Another sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// `NAMESPACE/POD`.
+    pub sidecar: String,
+    /// HOST:PORT.
+    pub address: String,
+    /// Who its certificate must name.
+    pub identity: Identity,
+}
+
+/// A Topic as one sidecar sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicView {
+    /// The object.
+    pub name: ObjectName,
+    /// The name on the broker.
+    pub topic_name: String,
+    /// How many partitions it asks for.
+    pub partitions: u32,
+    /// The largest message.
+    pub max_message_bytes: u32,
+    /// Whether this sidecar's service account may publish.
+    pub may_publish: bool,
+    /// Whether it may subscribe.
+    pub may_subscribe: bool,
+    /// Where it lives.
+    pub broker: ObjectName,
+    /// Why it cannot be used, and which field to change; empty = it can.
+    pub problem: String,
+}
+
+/// A Broker to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerView {
+    /// The object.
+    pub name: ObjectName,
+    /// HOST:PORT of its mTLS listeners.
+    pub bootstrap: Vec<String>,
+    /// DNS names of which its certificate must carry one.
+    pub server_names: Vec<String>,
+}
