@@ -98,12 +98,14 @@ impl BatchError {
     pub const fn error_code(self) -> ErrorCode {
         match self {
             Self::Truncated { .. } | Self::Length(_) | Self::Checksum { .. } => ErrorCode::CorruptMessage,
-            Self::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
             Self::Codec(_) | Self::ZstdTooOld => ErrorCode::UnsupportedCompressionType,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            Self::Count { .. } | Self::NotAlone(_) | Self::Sequence(_) | Self::Control | Self::NoProducer => {
-                ErrorCode::InvalidRecord
-            }
+            Self::Magic(_)
+            | Self::Count { .. }
+            | Self::NotAlone(_)
+            | Self::Sequence(_)
+            | Self::Control
+            | Self::NoProducer => ErrorCode::InvalidRecord,
         }
     }
 }

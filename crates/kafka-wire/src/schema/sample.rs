@@ -94,3 +94,8 @@ impl<T: Sample> Sample for Option<T> {
         if scope.nullable && source.one_in_four() { None } else { Some(T::sample(source, scope)) }
     }
 }
+
+/// Takes a value of which a test wants nothing but that it came about.
+pub(crate) fn used<T>(value: T) {
+    drop(std::hint::black_box(value));
+}
