@@ -27,7 +27,10 @@ use clap::{Args, Subcommand};
 use crate::cache::{Cache, CacheArgs};
 use layout::Layout;
 
+pub(crate) use load::load;
+pub(crate) use namespace::pass_on;
 pub(crate) use packages::{apt, install as install_packages};
+pub(crate) use up::up;
 
 /// The exit code that says "this machine cannot run a cluster", so that a caller can skip.
 const CANNOT_RUN: u8 = 3;
@@ -35,6 +38,15 @@ const CANNOT_RUN: u8 = 3;
 /// Which cluster, and what to do with it.
 #[derive(Args)]
 pub(crate) struct ClusterArgs {
+    #[command(flatten)]
+    place: ClusterPlace,
+    #[command(subcommand)]
+    command: ClusterCommand,
+}
+
+/// Which cluster.
+#[derive(Args)]
+pub(crate) struct ClusterPlace {
     /// Name of the cluster; two names are two clusters.
     #[arg(long, env = "PINNACE_CLUSTER", default_value = "pinnace", global = true, value_parser = layout::parse_name)]
     name: String,
@@ -42,8 +54,13 @@ pub(crate) struct ClusterArgs {
     cache: CacheArgs,
     #[arg(long, env = "PATH", hide = true, default_value = "/usr/sbin:/usr/bin:/sbin:/bin", global = true)]
     path: String,
-    #[command(subcommand)]
-    command: ClusterCommand,
+}
+
+impl ClusterPlace {
+    /// The cluster, whether it runs or not.
+    pub(crate) fn open(&self) -> Result<Cluster> {
+        Ok(Cluster { layout: Layout::new(&self.name), cache: self.cache.open()?, path: self.path.clone() })
+    }
 }
 
 #[derive(Subcommand)]
@@ -97,10 +114,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 /// Does what the command line says; a program run for the user passes its exit code on.
 pub(crate) fn run(args: ClusterArgs) -> Result<ExitCode> {
-    let layout = Layout::new(&args.name);
-    let cluster = Cluster { layout, cache: args.cache.open()?, path: args.path };
+    let cluster = args.place.open()?;
     match args.command {
-        ClusterCommand::Up => up::up(&cluster)?,
+        ClusterCommand::Up => up(&cluster)?,
         ClusterCommand::Down => up::down(&cluster)?,
         ClusterCommand::Status => {
             let health = up::health(&cluster);
@@ -116,10 +132,10 @@ pub(crate) fn run(args: ClusterArgs) -> Result<ExitCode> {
         }
         ClusterCommand::Kubectl { arguments } => {
             let program = cluster.layout.program("kubectl").into();
-            return namespace::pass_on(&cluster, std::iter::once(program).chain(arguments));
+            return pass_on(&cluster, std::iter::once(program).chain(arguments));
         }
-        ClusterCommand::Run { command } => return namespace::pass_on(&cluster, command),
-        ClusterCommand::Load { archives } => load::load(&cluster, archives)?,
+        ClusterCommand::Run { command } => return pass_on(&cluster, command),
+        ClusterCommand::Load { archives } => load(&cluster, archives)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -127,7 +143,7 @@ pub(crate) fn run(args: ClusterArgs) -> Result<ExitCode> {
 /// A cluster by its place, whether it runs or not.
 pub(crate) struct Cluster {
     layout: Layout,
-    cache: Cache,
+    pub(crate) cache: Cache,
     /// The caller's PATH, for programs that run beside the cluster.
     path: String,
 }

@@ -72,6 +72,12 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     Ok(())
 }
 
+/// Makes all images, without a word about those that did not change.
+pub(crate) fn make_all(cache: &Cache) -> Result<()> {
+    programs::make(programs::NAMES)?;
+    TEST_IMAGES.iter().try_for_each(|image| test_image(cache, image.name).map(drop))
+}
+
 /// All archives that were made: our programs' and those for tests.
 pub(crate) fn made(cache: &Cache) -> Result<Vec<PathBuf>> {
     let mut archives = programs::made()?;

@@ -5,6 +5,7 @@ mod cache;
 mod ci;
 mod cluster;
 mod deny;
+mod e2e;
 mod generate;
 mod images;
 mod steps;
@@ -30,6 +31,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// A real Kubernetes on this machine, for the tests.
     Cluster(cluster::ClusterArgs),
+    /// Proves the promises on a real cluster.
+    E2e(e2e::E2eArgs),
     /// The container images, as OCI archives, without a container engine.
     Images(images::ImagesArgs),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Tidy => done(tidy::run(&root)),
         Command::Generate(args) => done(generate::run(&root, &args)),
         Command::Cluster(args) => cluster::run(args),
+        Command::E2e(args) => e2e::run(&args),
         Command::Images(args) => done(images::run(&args)),
     };
     outcome.unwrap_or_else(|error| {

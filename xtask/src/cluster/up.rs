@@ -77,12 +77,12 @@ pub(crate) fn up(cluster: &Cluster) -> Result<()> {
 
 /// Stops the cluster and deletes all of it; fine when there is none.
 pub(crate) fn down(cluster: &Cluster) -> Result<()> {
-    namespace::check_machine()?;
-    let _alone = cluster.cache.lock("cluster")?;
     if !cluster.layout.root().exists() {
         println!("there is no cluster");
         return Ok(());
     }
+    namespace::check_machine()?;
+    let _alone = cluster.cache.lock("cluster")?;
     tear_down(&cluster.layout)?;
     println!("the cluster is gone");
     Ok(())
