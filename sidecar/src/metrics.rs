@@ -31,6 +31,8 @@ pub struct Metrics {
     pub control_connected: IntGauge,
     /// Connections to peers that stand, by who dialled: label direction = dialled, accepted.
     pub peer_connections: IntGaugeVec,
+    /// Labels door = http, grpc, zmtp; reason = a fixed word.
+    pub door_refusals: IntCounterVec,
 }
 
 /// The label values of one Channel or Topic, in the order of the labels.
@@ -109,6 +111,11 @@ impl Metrics {
                 "peer_connections",
                 "Standing connections to peers.",
                 &["direction"],
+            )?,
+            door_refusals: make.counters(
+                "door_refusals_total",
+                "Requests and connections of apps that were refused.",
+                &["door", "reason"],
             )?,
             registry,
         })

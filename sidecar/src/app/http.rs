@@ -1,0 +1,109 @@
+//! The HTTP door, and the switch between it and gRPC on the same port.
+//!
+//! `POST /v1/topics/NAME`, `POST /v1/channels/NAME` publish the body; `GET …/messages` subscribes;
+//! `POST /v1/channels/NAME/request` is refused until RequestReply is there. Errors are
+//! `application/problem+json`. The shape of a message in JSON is in `http/json.rs`.
+
+mod json;
+mod problem;
+mod publish;
+mod subscribe;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use http::{HeaderMap, Method, Request, Uri, header};
+
+use super::socket::{HttpResponse, Service};
+use super::{Doors, grpc};
+use crate::messaging::{Name, Problem, ProblemKind};
+
+/// Both kinds of request, by path and content type.
+pub(super) fn service(doors: Doors) -> Service {
+    Router::new()
+        .route("/v1/topics/{name}", post(publish_topic))
+        .route("/v1/channels/{name}", post(publish_channel))
+        .route("/v1/topics/{name}/messages", get(subscribe_topic))
+        .route("/v1/channels/{name}/messages", get(subscribe_channel))
+        .route("/v1/channels/{name}/request", post(request))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(fallback)
+        .with_state(doors)
+}
+
+async fn publish_topic(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> HttpResponse {
+    answer(publish::publish(&doors, named(&doors, "topics", &name), request).await)
+}
+
+async fn publish_channel(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> HttpResponse {
+    answer(publish::publish(&doors, named(&doors, "channels", &name), request).await)
+}
+
+async fn subscribe_topic(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> HttpResponse {
+    answer(subscribe::subscribe(&doors, named(&doors, "topics", &name), &uri, &headers).await)
+}
+
+async fn subscribe_channel(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> HttpResponse {
+    answer(subscribe::subscribe(&doors, named(&doors, "channels", &name), &uri, &headers).await)
+}
+
+async fn request(State(doors): State<Doors>, Path(name): Path<String>) -> HttpResponse {
+    let refused = named(&doors, "channels", &name).and_then(|_| {
+        Err::<HttpResponse, _>(Problem::new(ProblemKind::NotSupported, grpc::NO_REQUEST_REPLY))
+    });
+    answer(refused.map_err(Refusal::from))
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> HttpResponse {
+    problem::response(&Refusal {
+        status: http::StatusCode::METHOD_NOT_ALLOWED,
+        code: "METHOD_NOT_ALLOWED",
+        detail: format!(
+            "{method} {}: POST publishes to /v1/topics/NAME and /v1/channels/NAME, GET reads their /messages",
+            uri.path()
+        ),
+    })
+}
+
+async fn fallback(State(doors): State<Doors>, request: Request<Body>) -> HttpResponse {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    if content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc")) {
+        return grpc::call(&doors, request).await;
+    }
+    problem::response(&Refusal::from(Problem::new(
+        ProblemKind::NotFound,
+        format!("{}: there is /v1/topics/NAME, /v1/channels/NAME and their /messages", request.uri().path()),
+    )))
+}
+
+fn named(doors: &Doors, kind: &str, name: &str) -> Result<Name, Problem> {
+    Name::parse(&format!("{kind}/{name}"), &doors.namespace)
+}
+
+use problem::Refusal;
+
+fn answer(result: Result<HttpResponse, Refusal>) -> HttpResponse {
+    result.unwrap_or_else(|refusal| problem::response(&refusal))
+}
+
+#[cfg(test)]
+mod tests;

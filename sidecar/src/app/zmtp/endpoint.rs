@@ -1,0 +1,245 @@
+//! One Channel in one role: its name, who may connect, and what a refusal says.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+use runtime::clock;
+use runtime::shutdown::Shutdown;
+use runtime::tasks::Tasks;
+use zmtp::{Config, Limits, Session, SessionError, SocketType};
+
+use super::link::{Link, Stream};
+use super::{publisher, subscriber};
+use crate::app::Doors;
+use crate::messaging::{ChannelName, Problem};
+use crate::metrics::ObjectLabels;
+use crate::view::{Pattern, View};
+
+/// What the app's socket is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Role {
+    Pub,
+    Sub,
+}
+
+impl Role {
+    const ALL: [Self; 2] = [Self::Pub, Self::Sub];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pub => "pub",
+            Self::Sub => "sub",
+        }
+    }
+
+    /// What we are towards it.
+    fn ours(self) -> SocketType {
+        match self {
+            Self::Pub => SocketType::Sub,
+            Self::Sub => SocketType::Pub,
+        }
+    }
+}
+
+/// A Channel and a role.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct EndpointName {
+    pub(super) channel: ChannelName,
+    pub(super) role: Role,
+}
+
+impl fmt::Display for EndpointName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} for {} sockets", self.channel, self.role.as_str().to_uppercase())
+    }
+}
+
+impl EndpointName {
+    /// `NAME.ROLE` in the app's own namespace, `NAME.NAMESPACE.ROLE` in others.
+    pub(super) fn file_name(&self, own_namespace: &str) -> String {
+        let ChannelName { namespace, name } = &self.channel;
+        let role = self.role.as_str();
+        if **namespace == *own_namespace {
+            format!("{name}.{role}")
+        } else {
+            format!("{name}.{namespace}.{role}")
+        }
+    }
+}
+
+/// The sockets that a view asks for. Both roles, whatever the app may do: one that may not is
+/// told so when it connects, instead of waiting for a socket that never comes.
+pub(super) fn wanted(view: &View) -> BTreeSet<EndpointName> {
+    let channels = view.channels.iter().filter(|(_, channel)| channel.pattern == Pattern::PubSub);
+    channels
+        .flat_map(|(name, _)| Role::ALL.map(|role| EndpointName { channel: name.clone(), role }))
+        .collect()
+}
+
+/// A ZMTP door on TCP: `NAME[.NAMESPACE].ROLE=tcp://ADDRESS:PORT`, on loopback only, since the
+/// socket asks nobody who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpDoor {
+    name: String,
+    namespace: Option<String>,
+    role: Role,
+    /// Port 0 = a free one.
+    pub address: SocketAddr,
+}
+
+/// `--zmq-listen` cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{text:?}: {reason}; write NAME.pub=tcp://127.0.0.1:PORT or NAME.sub=tcp://127.0.0.1:PORT, with .NAMESPACE after NAME for another namespace"
+)]
+pub struct ListenParseError {
+    text: String,
+    reason: &'static str,
+}
+
+impl FromStr for TcpDoor {
+    type Err = ListenParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = |reason| ListenParseError { text: text.to_owned(), reason };
+        let (endpoint, address) = text.split_once('=').ok_or_else(|| fail("there is no ="))?;
+        let address = address.strip_prefix("tcp://").ok_or_else(|| fail("the address is not tcp://"))?;
+        let address: SocketAddr =
+            address.parse().map_err(|_| fail("the address is no IP address with port"))?;
+        if !address.ip().is_loopback() {
+            return Err(fail(
+                "the address is not a loopback address, and the socket is open to all who reach it",
+            ));
+        }
+        let (name, role) = endpoint.rsplit_once('.').ok_or_else(|| fail("there is no role"))?;
+        let role = Role::ALL.into_iter().find(|known| known.as_str() == role);
+        let role = role.ok_or_else(|| fail("the role is neither pub nor sub"))?;
+        let (name, namespace) = match name.split_once('.') {
+            Some((name, namespace)) => (name, Some(namespace.to_owned())),
+            None => (name, None),
+        };
+        if name.is_empty() {
+            return Err(fail("the name is empty"));
+        }
+        Ok(Self { name: name.to_owned(), namespace, role, address })
+    }
+}
+
+impl TcpDoor {
+    pub(super) fn endpoint(&self, own_namespace: &str) -> EndpointName {
+        let namespace = self.namespace.as_deref().unwrap_or(own_namespace);
+        let channel = ChannelName { namespace: namespace.into(), name: self.name.as_str().into() };
+        EndpointName { channel, role: self.role }
+    }
+}
+
+/// What the connections of one endpoint share.
+pub(super) struct Endpoint {
+    name: EndpointName,
+    doors: Doors,
+    /// The last refusal that was logged: a refused ZeroMQ app tries again ten times a second.
+    logged: Mutex<String>,
+}
+
+impl Endpoint {
+    pub(super) fn new(name: EndpointName, doors: Doors) -> Self {
+        Self { name, doors, logged: Mutex::new(String::new()) }
+    }
+
+    pub(super) fn name(&self) -> &EndpointName {
+        &self.name
+    }
+
+    pub(super) fn channel(&self) -> &ChannelName {
+        &self.name.channel
+    }
+
+    pub(super) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.doors.tasks
+    }
+
+    /// Serves one connection to its end.
+    pub(super) async fn serve<S: Stream>(&self, stream: S, ended: Shutdown) -> io::Result<()> {
+        let mut config = Config::new(self.name.role.ours());
+        let refusal = match self.admit() {
+            Ok(message_bytes_max) => {
+                config.limits = Limits { message_bytes_max, ..Limits::default() };
+                None
+            }
+            Err(reason) => Some(reason),
+        };
+        let now = clock::now().into_std();
+        let session = match refusal {
+            None => Session::new(config, now),
+            Some(reason) => Session::refusing(config, reason, now),
+        };
+        let link = Link::new(stream, session);
+        match self.name.role {
+            Role::Pub => publisher::serve(link, self, ended).await,
+            Role::Sub => subscriber::serve(link, self, ended).await,
+        }
+    }
+
+    /// The largest message, if an app may connect at all; else what it is told.
+    fn admit(&self) -> Result<usize, String> {
+        let view = self.doors.view.borrow();
+        let channel = self.channel();
+        let Some(known) = view.channels.get(channel) else {
+            return Err(format!("{channel} does not exist, or this app may not use it: see its spec.access"));
+        };
+        if !known.problem.is_empty() {
+            return Err(format!("{channel}: {}", known.problem));
+        }
+        if known.pattern != Pattern::PubSub {
+            return Err(format!("{channel}: only spec.pattern PubSub has pub and sub sockets"));
+        }
+        let (may, verb) = match self.name.role {
+            Role::Pub => (known.may_publish, "publish"),
+            Role::Sub => (known.may_subscribe, "subscribe"),
+        };
+        if !may {
+            return Err(format!(
+                "{channel}: this app's service account may not {verb}; add it to spec.access.{verb} of the Channel"
+            ));
+        }
+        Ok(known.max_message_bytes)
+    }
+
+    /// Counts a session's own error and logs it once.
+    pub(super) fn session_failed(&self, error: &SessionError) {
+        match error {
+            SessionError::Refused(reason) => self.refused("refused", reason),
+            other => self.refused("protocol", &other.to_string()),
+        }
+    }
+
+    /// Counts what delivery refused and logs it once.
+    pub(super) fn problem(&self, problem: &Problem) {
+        self.refused("refused", &problem.message);
+    }
+
+    /// Counts messages that an app's socket gave us and that could not be published in time.
+    pub(super) fn dropped(&self, messages: u64) {
+        let [kind, namespace, name] = ObjectLabels::from(self.channel()).values();
+        let labels = [kind, namespace, name, "publish_timed_out"];
+        self.doors.metrics.dropped.with_label_values(&labels).inc_by(messages);
+    }
+
+    /// Counts a refusal under a fixed word, and logs its text unless it was the last one logged.
+    pub(super) fn refused(&self, reason: &'static str, text: &str) {
+        self.doors.metrics.door_refusals.with_label_values(&["zmtp", reason]).inc();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if *logged != text {
+            text.clone_into(&mut logged);
+            tracing::warn!(endpoint = %self.name, reason = text, "a ZeroMQ app was refused");
+        }
+    }
+}

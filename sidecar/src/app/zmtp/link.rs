@@ -1,0 +1,116 @@
+//! Bytes between a socket and a ZMTP session: reads as much as is there, writes many messages at once.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+use runtime::clock;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use zmtp::Session;
+
+const READ_BYTES_MIN: usize = 4 * 1024;
+const READ_BYTES_MAX: usize = 128 * 1024;
+/// How long a peer that is being closed may take to read its last words.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What both kinds of socket are.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+/// What happened on the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Happened {
+    /// Bytes came in or went out, or a timer of the session was due.
+    Progress,
+    /// The peer is gone.
+    Closed,
+}
+
+/// One connection.
+pub(super) struct Link<S> {
+    reader: ReadHalf<S>,
+    writer: WriteHalf<S>,
+    pub(super) session: Session,
+    /// Grows while reads come back full, so that an idle connection costs little.
+    read_bytes: usize,
+}
+
+impl<S: Stream> Link<S> {
+    pub(super) fn new(stream: S, session: Session) -> Self {
+        let (reader, writer) = tokio::io::split(stream);
+        Self { reader, writer, session, read_bytes: READ_BYTES_MIN }
+    }
+
+    /// Waits until bytes come in, bytes go out, or the session's timer is due. Safe to drop and
+    /// call again.
+    pub(super) async fn step(&mut self) -> io::Result<Happened> {
+        let mut input = std::mem::take(self.session.input());
+        let wake = self.session.poll_timeout();
+        let writes = self.session.output().has_remaining();
+        let before = input.len();
+        input.reserve(self.read_bytes);
+        let mut returned = Returned { session: &mut self.session, input };
+        let Returned { session, input } = &mut returned;
+        let read = tokio::select! {
+            biased;
+            written = self.writer.write_buf(session.output()), if writes => {
+                return written.map(|count| if count == 0 { Happened::Closed } else { Happened::Progress });
+            }
+            read = self.reader.read_buf(input) => read?,
+            () = sleep_until(wake) => {
+                drop(returned);
+                return self.timed_out();
+            }
+        };
+        let filled = input.len().saturating_sub(before);
+        drop(returned);
+        self.session.handle_input(clock::now().into_std());
+        if filled >= self.read_bytes {
+            self.read_bytes = self.read_bytes.saturating_mul(2).min(READ_BYTES_MAX);
+        } else if filled < self.read_bytes / 4 {
+            self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN);
+        }
+        Ok(if read == 0 { Happened::Closed } else { Happened::Progress })
+    }
+
+    fn timed_out(&mut self) -> io::Result<Happened> {
+        match self.session.handle_timeout(clock::now().into_std()) {
+            Ok(()) => Ok(Happened::Progress),
+            Err(error) => Err(io::Error::new(io::ErrorKind::TimedOut, error)),
+        }
+    }
+
+    /// Writes what is left (an ERROR command, say) and closes.
+    pub(super) async fn close(mut self) {
+        let written = tokio::time::timeout(CLOSE_DEADLINE, async {
+            while self.session.output().has_remaining() {
+                if self.writer.write_buf(self.session.output()).await? == 0 {
+                    break;
+                }
+            }
+            self.writer.shutdown().await
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::debug!(%error, "a ZeroMQ app did not read its last words");
+        }
+    }
+}
+
+/// Gives the input back to the session, also when the future is dropped in the middle.
+struct Returned<'a> {
+    session: &'a mut Session,
+    input: BytesMut,
+}
+
+impl Drop for Returned<'_> {
+    fn drop(&mut self) {
+        *self.session.input() = std::mem::take(&mut self.input);
+    }
+}
+
+async fn sleep_until(wake: Option<std::time::Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake.into()).await,
+        None => std::future::pending().await,
+    }
+}

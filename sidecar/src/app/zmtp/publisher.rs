@@ -1,0 +1,96 @@
+//! An app's PUB socket: we subscribe to everything it has and publish what comes, a read at a time.
+
+use std::io;
+
+use bytes::Bytes;
+use runtime::shutdown::Shutdown;
+use zmtp::{Event, SessionError};
+
+use super::endpoint::Endpoint;
+use super::link::{Happened, Link, Stream};
+use crate::messaging::{Message, ProblemKind};
+
+const SHUTTING_DOWN: &str = "the Channel's socket is closing";
+/// Messages of one publish; what was read besides waits in the buffer.
+const BATCH_MESSAGES_MAX: usize = 4096;
+
+pub(super) async fn serve<S: Stream>(
+    mut link: Link<S>,
+    endpoint: &Endpoint,
+    ended: Shutdown,
+) -> io::Result<()> {
+    loop {
+        let batch = match take(&mut link) {
+            Ok(batch) => batch,
+            Err(error) => {
+                endpoint.session_failed(&error);
+                link.close().await;
+                return Ok(());
+            }
+        };
+        if batch.is_empty() {
+            tokio::select! {
+                happened = link.step() => {
+                    if happened? == Happened::Closed {
+                        return Ok(());
+                    }
+                }
+                () = ended.begun() => return goodbye(link, SHUTTING_DOWN).await,
+            }
+            continue;
+        }
+        // Nothing is read until this is done: that is the back-pressure.
+        let published = tokio::select! {
+            published = publish(endpoint, batch) => published,
+            () = ended.begun() => return goodbye(link, SHUTTING_DOWN).await,
+        };
+        if let Err(reason) = published {
+            return goodbye(link, &reason).await;
+        }
+    }
+}
+
+async fn goodbye<S: Stream>(mut link: Link<S>, reason: &str) -> io::Result<()> {
+    link.session.refuse(reason);
+    link.close().await;
+    Ok(())
+}
+
+/// All whole messages that were read.
+fn take<S: Stream>(link: &mut Link<S>) -> Result<Vec<Message>, SessionError> {
+    let mut batch = Vec::new();
+    while batch.len() < BATCH_MESSAGES_MAX {
+        match link.session.poll_event()? {
+            Some(Event::Message(frames)) => batch.extend(message(frames)),
+            Some(Event::Ready(_)) => link.session.send_subscribe(&Bytes::new()),
+            // Only publishers get these, and we are none here.
+            Some(Event::Subscribe(_) | Event::Cancel(_)) => {}
+            None => break,
+        }
+    }
+    Ok(batch)
+}
+
+/// The first frame is the subject, the others are the parts.
+fn message(frames: Vec<Bytes>) -> Option<Message> {
+    let mut frames = frames.into_iter();
+    let subject = frames.next()?;
+    Some(Message { subject, parts: frames.collect(), ..Message::default() })
+}
+
+/// # Errors
+/// Why the connection must end, in words for the app.
+async fn publish(endpoint: &Endpoint, batch: Vec<Message>) -> Result<(), String> {
+    let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+    let Err(problem) = endpoint.doors().channels.publish(endpoint.channel(), batch).await else {
+        return Ok(());
+    };
+    endpoint.problem(&problem);
+    if problem.kind == ProblemKind::DeadlineExceeded {
+        // A PUB socket has no way to be told of one message, and a connection that is cut loses
+        // all that are on their way: it goes on, and what was not published is counted.
+        endpoint.dropped(count);
+        return Ok(());
+    }
+    Err(problem.message)
+}

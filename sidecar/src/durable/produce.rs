@@ -1,0 +1,201 @@
+//! Publishing to Topics: one idempotent producer, made on first use, made anew after a fatal error.
+//!
+//! `acks=all`: an answer means that the broker has it on disk. The queue is bounded in messages and
+//! bytes; a full queue makes publishers wait, and fails them after the delivery deadline.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prometheus::{Histogram, IntCounter};
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer as _};
+use runtime::clock::{self, Instant};
+
+use super::{Settings, translate};
+use crate::messaging::{Message, Position, Problem, ProblemKind, TopicName};
+use crate::view::TopicView;
+
+/// How long a message may wait for its acknowledgement, queue included.
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);
+const QUEUE_MESSAGES: u32 = 10_000;
+const QUEUE_KIB: u32 = 32 * 1024;
+/// The largest message the client lets through; each Topic's own limit was checked before.
+const CLIENT_MESSAGE_BYTES_MAX: u32 = 256 * 1024 * 1024;
+/// Waits for what arrives while a request is being written; more would be latency for nothing.
+const LINGER_MS: &str = "0.2";
+/// How often a publisher looks whether a full queue has room again.
+const FULL_PAUSE: Duration = Duration::from_millis(2);
+
+/// What one batch counts into.
+pub(super) struct Counters {
+    pub(super) published: IntCounter,
+    pub(super) duration: Histogram,
+}
+
+/// Where the producer is, once there is one.
+pub(super) struct ProducerSlot {
+    settings: Settings,
+    current: Mutex<Option<Arc<FutureProducer>>>,
+}
+
+/// A batch that is queued and not yet acknowledged.
+pub struct InFlight {
+    name: TopicName,
+    deliveries: Vec<DeliveryFuture>,
+    counters: Counters,
+    begun: Instant,
+}
+
+impl InFlight {
+    /// Waits until the broker has all of it; one position for each message.
+    ///
+    /// # Errors
+    /// The first message that failed, by its place in the batch; the others may have been written.
+    pub async fn finish(self) -> Result<Vec<Position>, Problem> {
+        let count = self.deliveries.len();
+        let publisher: Arc<str> = Arc::from("");
+        let mut positions = Vec::with_capacity(count);
+        let mut first_problem = None;
+        for (index, delivery) in self.deliveries.into_iter().enumerate() {
+            let problem = match delivery.await {
+                Ok(Ok(delivery)) => {
+                    positions.push(Position {
+                        partition: delivery.partition,
+                        offset: delivery.offset,
+                        publisher: Arc::clone(&publisher),
+                        epoch: 0,
+                    });
+                    continue;
+                }
+                Ok(Err((error, _))) => translate::problem(&self.name, "publish", &error),
+                Err(_) => Problem::new(
+                    ProblemKind::Unavailable,
+                    format!(
+                        "{}: the sidecar's Kafka client was closed before the answer; try again",
+                        self.name
+                    ),
+                ),
+            };
+            first_problem.get_or_insert((index, problem));
+        }
+        self.counters.published.inc_by(u64::try_from(positions.len()).unwrap_or(u64::MAX));
+        self.counters.duration.observe(clock::now().saturating_duration_since(self.begun).as_secs_f64());
+        match first_problem {
+            None => Ok(positions),
+            Some((_, problem)) if count == 1 => Err(problem),
+            Some((index, problem)) => Err(Problem::new(
+                problem.kind,
+                format!(
+                    "{} (message {index} of the batch; {} of {count} were written)",
+                    problem.message,
+                    positions.len()
+                ),
+            )),
+        }
+    }
+}
+
+impl ProducerSlot {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, current: Mutex::new(None) }
+    }
+
+    pub(super) async fn begin(
+        &self,
+        name: &TopicName,
+        topic: &TopicView,
+        messages: Vec<Message>,
+        counters: Counters,
+    ) -> Result<InFlight, Problem> {
+        let begun = clock::now();
+        let producer = self.get(name)?;
+        let mut deliveries = Vec::with_capacity(messages.len());
+        let count = messages.len();
+        for message in messages {
+            let queued = enqueue(&producer, topic, &message, begun).await;
+            match queued {
+                Ok(delivery) => deliveries.push(delivery),
+                Err(error) => {
+                    self.drop_if_fatal(&producer);
+                    let problem = translate::problem(name, "publish", &error);
+                    let text =
+                        format!("{} ({} of {count} messages were queued)", problem.message, deliveries.len());
+                    return Err(Problem::new(problem.kind, text));
+                }
+            }
+        }
+        Ok(InFlight { name: name.clone(), deliveries, counters, begun })
+    }
+
+    fn get(&self, name: &TopicName) -> Result<Arc<FutureProducer>, Problem> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(producer) = &*current
+            && producer.client().fatal_error().is_none()
+        {
+            return Ok(Arc::clone(producer));
+        }
+        let made: FutureProducer = config(&self.settings)
+            .create()
+            .map_err(|error| translate::problem(name, "start the Kafka client", &error))?;
+        let made = Arc::new(made);
+        *current = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    /// A fatal error (an idempotent producer that lost its place) is never healed by librdkafka.
+    fn drop_if_fatal(&self, producer: &FutureProducer) {
+        if let Some((code, text)) = producer.client().fatal_error() {
+            tracing::warn!(%code, text, "the Kafka producer failed for good and is made anew");
+            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
+fn config(settings: &Settings) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.bootstrap)
+        .set("client.id", &settings.client_name)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("linger.ms", LINGER_MS)
+        .set("message.timeout.ms", DELIVERY_DEADLINE.as_millis().to_string())
+        .set("message.max.bytes", CLIENT_MESSAGE_BYTES_MAX.to_string())
+        .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
+        .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("topic.metadata.refresh.interval.ms", "60000")
+        .set("socket.keepalive.enable", "true")
+        .set("log.connection.close", "false");
+    config
+}
+
+async fn enqueue(
+    producer: &FutureProducer,
+    topic: &TopicView,
+    message: &Message,
+    begun: Instant,
+) -> Result<DeliveryFuture, KafkaError> {
+    let payload = message.parts.first().map_or(&[][..], |part| &part[..]);
+    let timestamp_ms = if message.timestamp_ms == 0 { clock::unix_ms() } else { message.timestamp_ms };
+    let mut record: FutureRecord<'_, [u8], [u8]> =
+        FutureRecord::to(&topic.topic_name).payload(payload).timestamp(timestamp_ms);
+    record.key = message.key.as_ref().map(|key: &Bytes| &key[..]);
+    record.headers = translate::headers(message);
+    loop {
+        match producer.send_result(record) {
+            Ok(delivery) => return Ok(delivery),
+            Err((error, refused)) => {
+                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                if !full || clock::now().saturating_duration_since(begun) >= DELIVERY_DEADLINE {
+                    return Err(error);
+                }
+                record = refused;
+                tokio::time::sleep(FULL_PAUSE).await;
+            }
+        }
+    }
+}
