@@ -11,10 +11,11 @@ mod sidecar;
 #[cfg(test)]
 mod tests;
 
+use api::labels;
 use json_patch::Patch;
 use serde_json::{Value, json};
 
-pub use settings::{CONTAINER, LABEL_INJECT, LABEL_INJECTED, LOG_LEVELS, Settings};
+pub use settings::{CONTAINER, LABEL_INJECTED, LOG_LEVELS, Settings};
 
 use annotations::Wishes;
 use check::{CONTAINER_LISTS, containers, has_sidecar, obstacles, text};
@@ -71,7 +72,7 @@ impl Skip {
 /// Decides about one Pod.
 #[must_use]
 pub fn inject(pod: &Value, settings: &Settings) -> Outcome {
-    if metadata(pod, "labels", LABEL_INJECT) != Some("true") {
+    if metadata(pod, "labels", labels::INJECT) != Some("true") {
         return Outcome::Skipped(Skip::NotLabelled);
     }
     if is_static(pod) {

@@ -5,22 +5,20 @@
 
 use serde_json::{Map, Value};
 
+use api::labels;
+use api::names::ObjectName;
+
 use super::settings::LOG_LEVELS;
 
 /// All our annotations start with it.
-pub(super) const PREFIX: &str = "pinnace.dev/";
-const BROKER: &str = "pinnace.dev/broker";
-const RESOURCES: &str = "pinnace.dev/sidecar-resources";
-const LOG_LEVEL: &str = "pinnace.dev/log-level";
-const ZMQ_LISTEN: &str = "pinnace.dev/zmq-listen";
-/// Read by local mode alone; a cluster has the container's own command.
-const LOCAL_COMMAND: &str = "pinnace.dev/local-command";
+const PREFIX: &str = "pinnace.dev/";
+/// Known and not built yet, each with what to do instead.
 const NOT_SUPPORTED: [(&str, &str); 2] = [
     (
-        "pinnace.dev/zmq-connect",
+        labels::ZMQ_CONNECT,
         "let the app connect to a socket under /run/pinnace/zmq, or have the sidecar listen with pinnace.dev/zmq-listen",
     ),
-    ("pinnace.dev/push", "let the app subscribe at http://127.0.0.1:7400/v1/…/messages"),
+    (labels::PUSH, "let the app subscribe at http://127.0.0.1:7400/v1/…/messages"),
 ];
 /// The sockets that the sidecar plays today.
 const ZMQ_ROLES: [&str; 2] = ["pub", "sub"];
@@ -62,11 +60,11 @@ fn read_one(wishes: &mut Wishes, name: &str, text: &str) -> Result<(), String> {
         return Err(format!("not supported yet; remove it: {instead}"));
     }
     match name {
-        BROKER => wishes.broker = Some(broker(text)?),
-        RESOURCES => wishes.resources = Some(resources(text)?),
-        LOG_LEVEL => wishes.log_level = Some(log_level(text)?),
-        ZMQ_LISTEN => wishes.zmq_listen = zmq_listen(text)?,
-        LOCAL_COMMAND => {}
+        labels::BROKER_ANNOTATION => wishes.broker = Some(broker(text)?),
+        labels::SIDECAR_RESOURCES => wishes.resources = Some(resources(text)?),
+        labels::LOG_LEVEL => wishes.log_level = Some(log_level(text)?),
+        labels::ZMQ_LISTEN => wishes.zmq_listen = zmq_listen(text)?,
+        labels::LOCAL_COMMAND => {}
         _ => wishes.warnings.push(format!(
             "annotation {name} means nothing to Pinnace; check its spelling against the guide on injection"
         )),
@@ -75,8 +73,9 @@ fn read_one(wishes: &mut Wishes, name: &str, text: &str) -> Result<(), String> {
 }
 
 fn broker(text: &str) -> Result<String, String> {
-    let parts: Vec<&str> = text.split('/').collect();
-    if parts.len() <= 2 && parts.iter().all(|part| is_name(part)) {
+    let (namespace, name) =
+        text.split_once('/').map_or((None, text), |(namespace, name)| (Some(namespace), name));
+    if is_name(name) && namespace.is_none_or(is_name) {
         return Ok(text.to_owned());
     }
     Err(format!("{text:?} names no Broker; write NAME or NAMESPACE/NAME"))
@@ -156,11 +155,7 @@ fn is_quantity(text: &str) -> bool {
         && number.chars().all(|digit| digit.is_ascii_digit() || digit == '.')
 }
 
-/// A DNS label, as the names of our kinds and of namespaces are.
+/// Names of our kinds and of namespaces follow one rule.
 fn is_name(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    text.parse::<ObjectName>().is_ok()
 }

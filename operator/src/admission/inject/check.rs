@@ -3,9 +3,10 @@
 //! A Pod that carries the label and cannot have what it asks for is refused with the reason,
 //! since a Pod that starts without its sidecar fails later and says less.
 
+use api::labels::INJECT;
 use serde_json::Value;
 
-use super::settings::{CONTAINER, LABEL_INJECT, PORTS, RUN_PATH, VOLUMES};
+use super::settings::{CONTAINER, PORTS, RUN_PATH, VOLUMES};
 
 /// Both lists of containers that an app brings.
 pub(super) const CONTAINER_LISTS: [&str; 2] = ["initContainers", "containers"];
@@ -33,13 +34,12 @@ pub(super) fn obstacles(pod: &Value) -> Vec<String> {
     if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
         obstacles.push(format!(
             "spec.hostNetwork is true: the sidecar's doors on 127.0.0.1 would be open to the whole node; \
-             remove hostNetwork or the label {LABEL_INJECT}"
+             remove hostNetwork or the label {INJECT}"
         ));
     }
     if pod.pointer("/spec/os/name").and_then(Value::as_str) == Some("windows") {
-        obstacles.push(format!(
-            "spec.os.name is windows: the sidecar runs on Linux; remove the label {LABEL_INJECT}"
-        ));
+        obstacles
+            .push(format!("spec.os.name is windows: the sidecar runs on Linux; remove the label {INJECT}"));
     }
     for list in CONTAINER_LISTS {
         for container in containers(pod, list) {

@@ -4,8 +4,6 @@ use serde_json::{Map, Value};
 
 /// The sidecar's container.
 pub const CONTAINER: &str = "pinnace-sidecar";
-/// Asks for injection when its value is `true`. A label, so that the API server can choose.
-pub const LABEL_INJECT: &str = "pinnace.dev/inject";
 /// Is `true` on every Pod that got a sidecar; monitoring finds Pods by it.
 pub const LABEL_INJECTED: &str = "pinnace.dev/injected";
 /// Levels that the sidecar's log knows.

@@ -1,0 +1,174 @@
+//! The admission webhooks: AdmissionReview in, answer out.
+//!
+//! `/inject` puts the sidecar into labelled Pods, `/validate` refuses objects of our kinds that
+//! cannot work. Nothing is written here, in a dry run or otherwise, and nothing is asked of the
+//! API server while it waits for an answer.
+
+pub mod certificate;
+pub mod inject;
+mod listen;
+mod review;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+pub mod validate;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::Bytes;
+use runtime::tasks::Tasks;
+use runtime::tls::Credentials;
+use tokio::sync::watch;
+
+pub use listen::ListenError;
+
+use crate::metrics::AdmissionMetrics;
+use inject::{Outcome, Settings, inject};
+use review::{API_VERSION, Answer, Request, Review, ReviewResponse};
+use validate::{Surroundings, Verdict, validate};
+
+/// Object and old object of the largest request that the API server takes, as JSON.
+const BODY_BYTES_MAX: usize = 8 << 20;
+/// The API server waits at most 30 s, and less with our own settings.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the webhooks decide with.
+pub struct Webhooks {
+    /// What all sidecars have in common; its bundle is replaced by `trust_bundle`.
+    pub settings: Settings,
+    /// Every root to trust, as PEM; changes when a root does.
+    pub trust_bundle: watch::Receiver<Arc<str>>,
+    /// The other objects of the cluster.
+    pub surroundings: Arc<dyn Surroundings>,
+    /// Counts the answers.
+    pub metrics: AdmissionMetrics,
+}
+
+/// An answer and the word it is counted under.
+type Decision = (Answer, &'static str);
+
+/// Opens the HTTPS port and answers until the shutdown begins; returns the real address.
+///
+/// # Errors
+/// When the port cannot be opened.
+pub async fn serve(
+    address: SocketAddr,
+    credentials: Credentials,
+    webhooks: Webhooks,
+    tasks: &Tasks,
+) -> Result<SocketAddr, ListenError> {
+    listen::serve(address, credentials, router(webhooks), tasks).await
+}
+
+fn router(webhooks: Webhooks) -> Router {
+    Router::new()
+        .route("/inject", post(answer_inject))
+        .route("/validate", post(answer_validate))
+        .with_state(Arc::new(webhooks))
+}
+
+async fn answer_inject(State(webhooks): State<Arc<Webhooks>>, body: Body) -> Response {
+    answer(&webhooks, "inject", body, Webhooks::decide_pod).await
+}
+
+async fn answer_validate(State(webhooks): State<Arc<Webhooks>>, body: Body) -> Response {
+    answer(&webhooks, "validate", body, Webhooks::decide_object).await
+}
+
+async fn answer(
+    webhooks: &Webhooks,
+    webhook: &'static str,
+    body: Body,
+    decide: fn(&Webhooks, &Request) -> Decision,
+) -> Response {
+    let started = runtime::clock::now();
+    let answered = match read(body).await {
+        Ok(request) => {
+            let (answer, result) = decide(webhooks, &request);
+            log(webhook, &request, &answer, result);
+            webhooks.metrics.answered(webhook, result, started.elapsed());
+            ReviewResponse::new(request.uid, answer)
+                .and_then(|response| serde_json::to_vec(&response))
+                .map_err(|error| {
+                    (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to write the answer: {error}"))
+                })
+        }
+        Err(problem) => {
+            webhooks.metrics.answered(webhook, "bad_request", started.elapsed());
+            Err(problem)
+        }
+    };
+    match answered {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err((status, message)) => {
+            tracing::warn!(webhook, %status, message, "webhook request not answered");
+            (status, message).into_response()
+        }
+    }
+}
+
+async fn read(body: Body) -> Result<Request, (StatusCode, String)> {
+    let reading = tokio::time::timeout(BODY_DEADLINE, axum::body::to_bytes(body, BODY_BYTES_MAX));
+    let bytes: Bytes = reading
+        .await
+        .map_err(|_| (StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive".to_owned()))?
+        .map_err(|error| (StatusCode::PAYLOAD_TOO_LARGE, format!("failed to read the body: {error}")))?;
+    let bad = |message: String| (StatusCode::BAD_REQUEST, message);
+    let review: Review = serde_json::from_slice(&bytes)
+        .map_err(|error| bad(format!("the body is no AdmissionReview: {error}")))?;
+    if review.api_version != API_VERSION {
+        return Err(bad(format!("apiVersion is {:?}; send {API_VERSION}", review.api_version)));
+    }
+    review.request.ok_or_else(|| bad("the AdmissionReview holds no request".to_owned()))
+}
+
+fn log(webhook: &str, request: &Request, answer: &Answer, result: &str) {
+    let Request { namespace, name, kind, operation, dry_run, .. } = request;
+    let kind = &kind.kind;
+    match answer {
+        Answer::Allowed { .. } => {
+            tracing::debug!(webhook, namespace, name, kind, operation, dry_run, result, "allowed")
+        }
+        Answer::Denied { message } => {
+            tracing::info!(webhook, namespace, name, kind, operation, dry_run, message, "denied");
+        }
+    }
+}
+
+impl Webhooks {
+    fn decide_pod(&self, request: &Request) -> Decision {
+        if request.operation != "CREATE" || request.kind.kind != "Pod" || !request.kind.group.is_empty() {
+            return (Answer::allowed(), "other_object");
+        }
+        let settings =
+            Settings { trust_bundle_pem: self.trust_bundle.borrow().to_string(), ..self.settings.clone() };
+        match inject(&request.object, &settings) {
+            Outcome::Patched { patch, warnings } => {
+                (Answer::Allowed { patch: Some(patch), warnings }, "injected")
+            }
+            Outcome::Skipped(skip) => (Answer::allowed(), skip.name()),
+            Outcome::Refused { problems } => {
+                let message = format!("the Pod cannot have a sidecar: {}", problems.join("; "));
+                (Answer::Denied { message }, "refused")
+            }
+        }
+    }
+
+    fn decide_object(&self, request: &Request) -> Decision {
+        match validate(request, self.surroundings.as_ref()) {
+            Verdict::Fine => (Answer::allowed(), "valid"),
+            Verdict::Doubtful { warnings } => {
+                (Answer::Allowed { patch: None, warnings }, "valid_with_warnings")
+            }
+            Verdict::Wrong { message } => (Answer::Denied { message }, "refused"),
+        }
+    }
+}

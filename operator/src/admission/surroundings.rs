@@ -1,0 +1,24 @@
+//! The watched cluster as validation sees it. Reads stores in memory and nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::{Broker, Topic};
+use control::ObjectName;
+
+use super::validate::Surroundings;
+use crate::cluster::Cluster;
+
+impl Surroundings for Cluster {
+    fn broker(&self, namespace: &str, name: &str) -> Option<Arc<Broker>> {
+        Self::broker(self, &ObjectName::new(namespace, name))
+    }
+
+    fn topics(&self) -> Vec<Arc<Topic>> {
+        self.decoded_topics()
+    }
+
+    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        Self::namespace_labels(self, namespace)
+    }
+}

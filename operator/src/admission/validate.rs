@@ -1,0 +1,238 @@
+//! Objects of our kinds: what is wrong with one, seen with the others around it. Pure.
+//!
+//! One object alone is judged by `api`. Here come the rules that need another object. Each of
+//! them is a condition in the object's status as well, since the others may change afterwards;
+//! so what is not known here is let through.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::broker::{AllowedNamespaces, Broker, Engine, NamespacesFrom};
+use api::field::{self, FieldError};
+use api::{Channel, Subscription, Topic, broker, channel, decode, subscription, topic};
+use kube::ResourceExt as _;
+use kube::core::{Selector, SelectorExt as _};
+use serde::de::DeserializeOwned;
+
+use super::review::Request;
+
+/// Names in a message are cut off here; the count follows.
+const NAMES_MAX: usize = 5;
+
+/// The other objects of the cluster. A replica is not ready before it knows them all.
+pub trait Surroundings: Send + Sync {
+    /// A Broker.
+    fn broker(&self, namespace: &str, name: &str) -> Option<Arc<Broker>>;
+    /// Every Topic of the cluster.
+    fn topics(&self) -> Vec<Arc<Topic>>;
+    /// The labels of a namespace.
+    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
+}
+
+/// The outcome for one object.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing to say.
+    Fine,
+    /// Let in, with something that its author should know.
+    Doubtful {
+        /// One sentence each.
+        warnings: Vec<String>,
+    },
+    /// Not let in.
+    Wrong {
+        /// Names object, field and what to change.
+        message: String,
+    },
+}
+
+/// What was found in one object.
+#[derive(Default)]
+struct Findings {
+    errors: Vec<FieldError>,
+    warnings: Vec<FieldError>,
+}
+
+/// Judges one request.
+#[must_use]
+pub(super) fn validate(request: &Request, surroundings: &dyn Surroundings) -> Verdict {
+    if request.kind.group != api::GROUP {
+        return Verdict::Fine;
+    }
+    // Finalizers, labels and status: what is there already must stay workable.
+    if request.operation == "UPDATE" && request.object.get("spec") == request.old_object.get("spec") {
+        return Verdict::Fine;
+    }
+    let found = match (request.kind.kind.as_str(), request.operation.as_str()) {
+        ("Broker", "DELETE") => Ok(deletion(request, surroundings)),
+        (_, "DELETE") => Ok(Findings::default()),
+        ("Topic", _) => {
+            pair::<Topic>(request).map(|(new, old)| judge_topic(&new, old.as_ref(), surroundings))
+        }
+        ("Broker", _) => pair::<Broker>(request).map(|(new, old)| judge_broker(&new, old.as_ref())),
+        ("Channel", _) => pair::<Channel>(request).map(|(new, old)| judge_channel(&new, old.as_ref())),
+        ("Subscription", _) => pair::<Subscription>(request).map(|(new, _)| judge_subscription(&new)),
+        _ => Ok(Findings::default()),
+    };
+    let Findings { errors, warnings } =
+        found.unwrap_or_else(|error| Findings { errors: vec![error], warnings: Vec::new() });
+    if !errors.is_empty() {
+        let Request { namespace, name, kind, .. } = request;
+        return Verdict::Wrong {
+            message: format!("{} {namespace}/{name}: {}", kind.kind, field::join(&errors)),
+        };
+    }
+    if warnings.is_empty() {
+        return Verdict::Fine;
+    }
+    Verdict::Doubtful { warnings: warnings.iter().map(ToString::to_string).collect() }
+}
+
+/// The object, and on an update what it was. What cannot be read any more does not bind.
+fn pair<T: DeserializeOwned>(request: &Request) -> Result<(T, Option<T>), FieldError> {
+    Ok((decode::decode(&request.object)?, decode::decode(&request.old_object).ok()))
+}
+
+fn judge_topic(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings) -> Findings {
+    let mut found = Findings { errors: topic::validate(new), warnings: topic::not_supported(&new.spec) };
+    if let Some(old) = old {
+        found.errors.extend(topic::validate_update(old, new));
+    }
+    judge_place(new, surroundings, &mut found);
+    judge_claim(new, surroundings, &mut found);
+    found
+}
+
+/// The Broker that a Topic wants to live on.
+fn judge_place(new: &Topic, surroundings: &dyn Surroundings, found: &mut Findings) {
+    let own = new.namespace().unwrap_or_default();
+    let (namespace, name) = new.spec.broker_of(&own);
+    let broker = surroundings.broker(namespace, name);
+    // Without a reference the Broker is made on first use, and that one is Embedded.
+    let made_on_first_use = broker.is_none() && new.spec.broker.is_none();
+    let embedded =
+        made_on_first_use || broker.as_ref().is_some_and(|broker| broker.spec.engine == Engine::Embedded);
+    if embedded && let Some(replicas) = new.spec.replicas.filter(|replicas| *replicas > 1) {
+        found.errors.push(FieldError::new(
+            "spec.replicas",
+            format!("{replicas} is more than Broker {namespace}/{name} can hold: engine Embedded is one node and does not replicate; remove replicas, or use a Broker with engine Kafka"),
+        ));
+    }
+    let Some(broker) = broker else {
+        if !made_on_first_use {
+            found.warnings.push(FieldError::new(
+                "spec.broker",
+                format!("Broker {namespace}/{name} does not exist yet; the Topic waits for it"),
+            ));
+        }
+        return;
+    };
+    if let Some(false) = allowed(&broker.spec.allowed_namespaces, namespace, &own, surroundings) {
+        found.errors.push(FieldError::new(
+            "spec.broker",
+            format!("Broker {namespace}/{name} takes no Topics of namespace {own}; its owner can change spec.allowedNamespaces there"),
+        ));
+    }
+}
+
+/// Whether a namespace may put Topics on a Broker; `None` where its labels are not known.
+fn allowed(
+    rule: &AllowedNamespaces,
+    home: &str,
+    guest: &str,
+    surroundings: &dyn Surroundings,
+) -> Option<bool> {
+    if home == guest {
+        return Some(true);
+    }
+    match rule.from {
+        NamespacesFrom::Same => Some(false),
+        NamespacesFrom::All => Some(true),
+        NamespacesFrom::Selector => {
+            let labels = surroundings.namespace_labels(guest)?;
+            let selector = Selector::try_from(rule.selector.clone()?).ok()?;
+            Some(selector.matches(&labels))
+        }
+    }
+}
+
+/// Two Topics with one name on one Broker: the older has it, and this one will wait.
+fn judge_claim(new: &Topic, surroundings: &dyn Surroundings, found: &mut Findings) {
+    let claim = claim_of(new);
+    let same = |other: &Topic| (other.namespace(), other.name_any()) == (new.namespace(), new.name_any());
+    let Some(holder) =
+        surroundings.topics().into_iter().find(|other| !same(other) && claim_of(other) == claim)
+    else {
+        return;
+    };
+    found.warnings.push(FieldError::new(
+        "spec.topicName",
+        format!(
+            "Topic {}/{} already has the name {} on this Broker; of two the older one wins, so choose another",
+            holder.namespace().unwrap_or_default(),
+            holder.name_any(),
+            claim.2
+        ),
+    ));
+}
+
+/// Namespace and name of the Broker, name on it.
+fn claim_of(topic: &Topic) -> (String, String, String) {
+    let own = topic.namespace().unwrap_or_default();
+    let (namespace, name) = topic.spec.broker_of(&own);
+    (namespace.to_owned(), name.to_owned(), topic.spec.log_name(&own, &topic.name_any()))
+}
+
+fn judge_broker(new: &Broker, old: Option<&Broker>) -> Findings {
+    let mut found = Findings { errors: broker::validate(new), warnings: broker::not_supported(&new.spec) };
+    if let Some(old) = old {
+        found.errors.extend(broker::validate_update(old, new));
+    }
+    found
+}
+
+fn judge_channel(new: &Channel, old: Option<&Channel>) -> Findings {
+    let mut found = Findings { errors: channel::validate(new), warnings: channel::not_supported(&new.spec) };
+    if let Some(old) = old {
+        found.errors.extend(channel::validate_update(old, new));
+    }
+    found
+}
+
+fn judge_subscription(new: &Subscription) -> Findings {
+    Findings { errors: subscription::validate(new), warnings: subscription::not_supported(&new.spec) }
+}
+
+/// Topics of other namespaces hold a Broker, since they cannot go with it. Those of its own only
+/// give a warning, or no namespace and no folder of manifests with both could be deleted at once.
+fn deletion(request: &Request, surroundings: &dyn Surroundings) -> Findings {
+    let mut found = Findings::default();
+    let (mut guests, mut own) = (Vec::new(), Vec::new());
+    for topic in surroundings.topics().iter().filter(|topic| topic.metadata.deletion_timestamp.is_none()) {
+        let namespace = topic.namespace().unwrap_or_default();
+        if topic.spec.broker_of(&namespace) == (request.namespace.as_str(), request.name.as_str()) {
+            let list = if namespace == request.namespace { &mut own } else { &mut guests };
+            list.push(format!("{namespace}/{}", topic.name_any()));
+        }
+    }
+    if !guests.is_empty() {
+        let named = some_of(guests);
+        let problem = format!("Topics of other namespaces live here: {named}; delete them first");
+        found.errors.push(FieldError::new("metadata", problem));
+    } else if !own.is_empty() {
+        let problem = format!("Topics live here and cannot be used without it: {}", some_of(own));
+        found.warnings.push(FieldError::new("metadata", problem));
+    }
+    found
+}
+
+fn some_of(mut names: Vec<String>) -> String {
+    names.sort();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    names.truncate(NAMES_MAX);
+    let listed = names.join(", ");
+    if more == 0 { listed } else { format!("{listed} and {more} more") }
+}

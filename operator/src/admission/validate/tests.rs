@@ -1,0 +1,176 @@
+//! Requests in, verdicts out; the surroundings are made by hand.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::admission::review::Kind;
+
+#[derive(Default)]
+struct Cluster {
+    brokers: Vec<Arc<Broker>>,
+    topics: Vec<Arc<Topic>>,
+    labels: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Surroundings for Cluster {
+    fn broker(&self, namespace: &str, name: &str) -> Option<Arc<Broker>> {
+        let wanted = (Some(namespace.to_owned()), name.to_owned());
+        self.brokers.iter().find(|broker| (broker.namespace(), broker.name_any()) == wanted).cloned()
+    }
+
+    fn topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.clone()
+    }
+
+    fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        self.labels.get(namespace).cloned()
+    }
+}
+
+fn object(kind: &str, namespace: &str, name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "pinnace.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": name, "namespace": namespace}, "spec": spec,
+    })
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> Arc<T> {
+    Arc::new(decode::decode(value).expect("an object of the kind"))
+}
+
+fn request(operation: &str, object: Value, old_object: Value) -> Request {
+    let known = if object.is_null() { &old_object } else { &object };
+    let text = |pointer: &str| known.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Request {
+        uid: "1".into(),
+        kind: Kind { group: "pinnace.dev".into(), kind: text("/kind") },
+        name: text("/metadata/name"),
+        namespace: text("/metadata/namespace"),
+        operation: operation.into(),
+        object,
+        old_object,
+        dry_run: false,
+    }
+}
+
+fn create(object: Value, cluster: &dyn Surroundings) -> Verdict {
+    validate(&request("CREATE", object, Value::Null), cluster)
+}
+
+fn wrong(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Wrong { message } => message,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn doubtful(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Doubtful { warnings } => warnings.join("; "),
+        other => panic!("no warning: {other:?}"),
+    }
+}
+
+fn infra(allowed: Value) -> Cluster {
+    let spec = json!({"engine": "Embedded", "allowedNamespaces": allowed});
+    Cluster { brokers: vec![read(&object("Broker", "infra", "shared", spec))], ..Cluster::default() }
+}
+
+fn guest(spec: Value) -> Value {
+    let mut spec = spec;
+    spec["broker"] = json!({"name": "shared", "namespace": "infra"});
+    object("Topic", "shop", "orders", spec)
+}
+
+/// Goal: more than one replica on an Embedded Broker is refused with the reason, also where the
+/// Broker is only made on first use.
+#[test]
+fn replicas_on_embedded_are_refused() {
+    let cluster = infra(json!({"from": "All"}));
+    let message = wrong(create(guest(json!({"replicas": 2})), &cluster));
+    assert!(message.starts_with("Topic shop/orders: spec.replicas: 2 is more than"), "{message}");
+    assert!(message.contains("infra/shared") && message.contains("remove replicas"), "{message}");
+    let first_use = object("Topic", "shop", "orders", json!({"replicas": 3}));
+    assert!(wrong(create(first_use, &Cluster::default())).contains("shop/default"));
+    assert_eq!(create(guest(json!({"replicas": 1})), &cluster), Verdict::Fine);
+}
+
+/// Goal: a decrease of partitions is refused and names both numbers.
+#[test]
+fn partitions_do_not_shrink() {
+    let topic = |partitions: i32| object("Topic", "shop", "orders", json!({"partitions": partitions}));
+    let message = wrong(validate(&request("UPDATE", topic(2), topic(6)), &Cluster::default()));
+    assert!(message.contains("spec.partitions: cannot shrink from 6 to 2"), "{message}");
+    assert_eq!(validate(&request("UPDATE", topic(7), topic(6)), &Cluster::default()), Verdict::Fine);
+}
+
+/// Goal: a Broker takes Topics of the namespaces that it allows, and of no others.
+#[test]
+fn allowed_namespaces_are_kept() {
+    let message = wrong(create(guest(json!({})), &infra(json!({"from": "Same"}))));
+    assert!(message.contains("takes no Topics of namespace shop"), "{message}");
+    assert_eq!(create(guest(json!({})), &infra(json!({"from": "All"}))), Verdict::Fine);
+    let selector = json!({"from": "Selector", "selector": {"matchLabels": {"team": "shop"}}});
+    let mut cluster = infra(selector);
+    assert_eq!(create(guest(json!({})), &cluster), Verdict::Fine, "labels that are not known do not refuse");
+    cluster.labels.insert("shop".into(), BTreeMap::from([("team".into(), "other".into())]));
+    assert!(wrong(create(guest(json!({})), &cluster)).contains("spec.allowedNamespaces"));
+    cluster.labels.insert("shop".into(), BTreeMap::from([("team".into(), "shop".into())]));
+    assert_eq!(create(guest(json!({})), &cluster), Verdict::Fine);
+}
+
+/// Goal: a second claim of a name on a Broker is let in with a warning that names the holder.
+#[test]
+fn second_claim_warns() {
+    let mut cluster = infra(json!({"from": "All"}));
+    let holder = object("Topic", "infra", "first", json!({"topicName": "o", "broker": {"name": "shared"}}));
+    cluster.topics.push(read(&holder));
+    let message = doubtful(create(guest(json!({"topicName": "o"})), &cluster));
+    assert!(message.contains("Topic infra/first already has the name o"), "{message}");
+    assert_eq!(validate(&request("UPDATE", holder.clone(), holder), &cluster), Verdict::Fine);
+    assert_eq!(create(guest(json!({"topicName": "other"})), &cluster), Verdict::Fine);
+}
+
+/// Goal: unknown fields and bad values are refused by name; what comes later gives a warning.
+#[test]
+fn one_object_alone_is_judged_too() {
+    let unknown = object("Topic", "shop", "orders", json!({"partition": 3}));
+    assert!(wrong(create(unknown, &Cluster::default())).contains("partition"));
+    let compact = object("Topic", "shop", "orders", json!({"cleanup": ["Compact"]}));
+    assert!(
+        doubtful(create(compact, &Cluster::default())).contains("spec.cleanup: Compact is not supported yet")
+    );
+    let channel = object("Channel", "shop", "prices", json!({"pattern": "Pipeline"}));
+    assert!(doubtful(create(channel, &Cluster::default())).contains("spec.pattern"));
+    let bad = object("Channel", "shop", "prices", json!({"pattern": "PubSub", "maxMessageSize": "1Gi"}));
+    assert!(wrong(create(bad, &Cluster::default())).contains("spec.maxMessageSize"));
+    let kafka = object("Broker", "shop", "big", json!({"engine": "Embedded", "replicas": 3}));
+    assert!(wrong(create(kafka, &Cluster::default())).contains("spec.replicas"));
+}
+
+/// Goal: finalizers can be taken off an object that newer rules would refuse.
+#[test]
+fn updates_outside_the_spec_pass() {
+    let old = object("Topic", "shop", "orders", json!({"partition": 3}));
+    let mut new = old.clone();
+    new["metadata"]["labels"] = json!({"a": "b"});
+    assert_eq!(validate(&request("UPDATE", new, old), &Cluster::default()), Verdict::Fine);
+}
+
+/// Goal: a Broker that others live on stays, with their names; its own Topics only warn.
+#[test]
+fn brokers_with_guests_stay() {
+    let mut cluster = infra(json!({"from": "All"}));
+    let broker = object("Broker", "infra", "shared", json!({"engine": "Embedded"}));
+    let delete = || request("DELETE", Value::Null, broker.clone());
+    assert_eq!(validate(&delete(), &cluster), Verdict::Fine);
+    cluster.topics.push(read(&object("Topic", "infra", "own", json!({"broker": {"name": "shared"}}))));
+    assert!(doubtful(validate(&delete(), &cluster)).contains("infra/own"));
+    for number in 0..7 {
+        let mut topic = guest(json!({}));
+        topic["metadata"]["name"] = json!(format!("orders-{number}"));
+        cluster.topics.push(read(&topic));
+    }
+    let message = wrong(validate(&delete(), &cluster));
+    assert!(message.contains("shop/orders-0") && message.contains("and 2 more"), "{message}");
+}
