@@ -5,7 +5,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -20,23 +20,30 @@ use crate::{tools, wait};
 const LIMIT: Duration = Duration::from_secs(60);
 /// What `unshare` is asked for; the last one ends the first process with its parent.
 const UNSHARE: &[&str] = &["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"];
-/// Folders of the machine that the cluster's programs write to by habit: they get an empty one.
-const COVERED: &[&str] = &["/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet"];
+/// Folders of the machine that the cluster's programs write to by habit: they see empty ones.
+const COVERED: &[&str] = &["/run", "/var/log", "/var/lib"];
 /// Where the cluster's programs look for others.
 const SYSTEM_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// The exit code of a shell for a program that was ended by signal 0.
 const SIGNALLED: i32 = 128;
 
-/// What the first process does: cover the machine's folders, make a network that leads nowhere,
+/// What the first process does: cover the machine's folders, but for the cluster's own, make a network that leads nowhere,
 /// say so, and hold all that. A child that loses its parent comes to it; with the signal ignored
 /// the kernel buries such children by itself.
 fn first_process(layout: &Layout) -> String {
-    let covers: String =
-        COVERED.iter().map(|folder| format!("mount -t tmpfs -o mode=0755 cluster {folder}\n")).collect();
     format!(
         "set -e\n\
+         own='{}'\n\
+         cover() {{ mount -t tmpfs -o mode=0755 cluster \"$1\"; }}\n\
+         cover /run\n\
+         mkdir /run/own\n\
+         mount --bind \"$own\" /run/own\n\
+         cover /var/log\n\
+         cover /var/lib\n\
+         mkdir -p \"$own\"\n\
+         mount --bind /run/own \"$own\"\n\
+         umount /run/own\n\
          mount --make-rshared /\n\
-         {covers}\
          ip link set lo up\n\
          ip link add node0 type bridge\n\
          ip address add {NODE_ADDRESS}/24 dev node0\n\
@@ -46,6 +53,7 @@ fn first_process(layout: &Layout) -> String {
          trap '' CHLD\n\
          : > '{}'\n\
          exec sleep infinity\n",
+        layout.root().display(),
         ready_file(layout).display()
     )
 }
@@ -71,8 +79,6 @@ pub(crate) fn check_machine() -> Result<()> {
 
 /// Makes the namespaces of a cluster whose root folder exists.
 pub(crate) fn create(layout: &Layout) -> Result<()> {
-    let made: Vec<&str> = COVERED.iter().copied().filter(|folder| make(folder)).collect();
-    fs::write(layout.root().join("made-folders"), made.join("\n"))?;
     let log = layout.log("namespaces");
     let mut command = tools::command("setsid", ["unshare"]);
     command.args(UNSHARE).args(["--", "sh", "-c"]).arg(first_process(layout));
@@ -91,9 +97,12 @@ pub(crate) fn create(layout: &Layout) -> Result<()> {
     first.context("the namespaces have no first process")?.save(&layout.records().join("first"))
 }
 
-/// True when the folder was missing and now is there.
-fn make(folder: &str) -> bool {
-    !PathBuf::from(folder).exists() && fs::create_dir_all(folder).is_ok()
+/// Refuses programs that the cluster would not see, because their folder is covered in it.
+pub(crate) fn check_visible(program: &Path) -> Result<()> {
+    if let Some(folder) = COVERED.iter().find(|folder| program.starts_with(folder)) {
+        bail!("the cache must not be below {folder}: set PINNACE_CACHE to another folder");
+    }
+    Ok(())
 }
 
 /// The process that holds the namespaces, when it runs.
@@ -107,11 +116,6 @@ pub(crate) fn destroy(layout: &Layout) -> Result<()> {
         let Some(recorded) = Recorded::load(&layout.records().join(name)) else { continue };
         recorded.kill();
         wait::until("the cluster's processes to end", LIMIT, || Ok((!recorded.is_alive()).then_some(())))?;
-    }
-    let made = fs::read_to_string(layout.root().join("made-folders")).unwrap_or_default();
-    for folder in made.lines() {
-        // Only what was made here and is still empty; deleting anything else would be wrong.
-        drop(fs::remove_dir(folder));
     }
     Ok(())
 }

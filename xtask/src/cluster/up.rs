@@ -115,6 +115,7 @@ fn start(cluster: &Cluster, binaries: &[(&str, std::path::PathBuf)]) -> Result<(
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     for (name, binary) in binaries {
+        namespace::check_visible(binary)?;
         std::os::unix::fs::symlink(binary, layout.program(name))
             .with_context(|| format!("cannot link {name} into the cluster's folder"))?;
     }
