@@ -6,6 +6,7 @@
 
 pub mod reviewer;
 pub mod roots;
+pub mod watch;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
