@@ -1,5 +1,4 @@
 //! Keeps `src/gen` equal to what `proto/` generates. With `PINNACE_GENERATE=1` it writes instead of comparing.
-#![expect(clippy::tests_outside_test_module, reason = "the whole file is a test")]
 
 use std::collections::BTreeMap;
 use std::fs;
