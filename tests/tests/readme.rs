@@ -63,20 +63,21 @@ fn the_command_for_all_tests_exists() {
 /// The block in a process group of its own, as a terminal would start it.
 fn shell(commands: &str, output: &std::path::Path) -> Child {
     use std::os::unix::process::CommandExt as _;
-    let file = File::create(output).unwrap();
+    let file = File::create(output).expect("the folder is ours");
     Command::new("bash")
         .args(["-c", &format!("exec {}", commands.trim())])
         .current_dir(checkout())
         .stdin(Stdio::null())
-        .stdout(file.try_clone().unwrap())
+        .stdout(file.try_clone().expect("an open file can be shared"))
         .stderr(file)
         .process_group(0)
         .spawn()
-        .unwrap()
+        .expect("bash is there")
 }
 
 /// Ctrl-C reaches the whole group of the foreground.
 fn interrupt(shell: &Child) {
     let group = format!("-{}", shell.id());
-    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    let sent = Command::new("kill").args(["-INT", "--", &group]).status();
+    assert!(sent.is_ok_and(|status| status.success()), "the group is still there");
 }
