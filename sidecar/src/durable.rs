@@ -116,3 +116,6 @@ impl Topics {
         consume::open(&self.shared.settings, from, options).await
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

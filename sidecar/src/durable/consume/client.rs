@@ -23,7 +23,34 @@ const PREFETCH_MESSAGES: u32 = 2_000;
 /// Partitions of a broker that has something are answered at once; others wait this long.
 const FETCH_WAIT_MS: u32 = 500;
 
-pub(super) type Client = StreamConsumer<Context>;
+/// A consumer whose end (leaving the group, the last commit) blocks a thread of its own.
+pub(super) struct Client(Option<Arc<StreamConsumer<Context>>>);
+
+impl std::ops::Deref for Client {
+    type Target = StreamConsumer<Context>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().expect("it is taken only when dropped")
+    }
+}
+
+impl Client {
+    /// Ends it; returns when it has left the group.
+    pub(super) async fn close(mut self) {
+        let client = self.0.take();
+        drop(tokio::task::spawn_blocking(move || drop(client)).await);
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            drop(runtime.spawn_blocking(move || drop(client)));
+        }
+    }
+}
 
 /// What rebalances did, in order, until the reader takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +106,7 @@ impl ConsumerContext for Context {
 
 /// A consumer whose beginning is settled, and what came while it was.
 pub(super) struct Opened {
-    pub(super) client: Arc<Client>,
+    pub(super) client: Client,
     pub(super) early: VecDeque<(Position, Message)>,
 }
 
@@ -89,10 +116,10 @@ pub(super) async fn open(
     options: &TopicOptions,
 ) -> Result<Opened, Problem> {
     let problem = |action: &str, error: &KafkaError| translate::problem(&source.name, action, error);
-    let client: Client = config(settings, options)
+    let client: StreamConsumer<Context> = config(settings, options)
         .create_with_context(Context::default())
         .map_err(|error| problem("start the Kafka client", &error))?;
-    let client = Arc::new(client);
+    let client = Client(Some(Arc::new(client)));
     let topic_name = &source.topic.topic_name;
     if options.group.is_empty() {
         let partitions = 0..i32::try_from(source.topic.partitions).unwrap_or(i32::MAX);
@@ -123,11 +150,11 @@ pub(super) fn beginning(topic_name: &str, partitions: std::ops::Range<i32>) -> T
 /// The partitions, each from where its log ends now: so that what is published after the
 /// subscription stands is not missed.
 async fn ends(
-    client: &Arc<Client>,
+    client: &Client,
     topic_name: String,
     partitions: std::ops::Range<i32>,
 ) -> Result<TopicPartitionList, KafkaError> {
-    let client = Arc::clone(client);
+    let client = client.0.clone().expect("it is taken only when dropped");
     let asked = tokio::task::spawn_blocking(move || {
         let mut list = TopicPartitionList::new();
         for partition in partitions {

@@ -92,9 +92,7 @@ impl Reader {
                 () = shutdown.begun() => break,
             }
         }
-        // Leaving the group talks to the broker and blocks.
-        let client = self.opened.client;
-        drop(tokio::task::spawn_blocking(move || drop(client)).await);
+        self.opened.client.close().await;
     }
 
     fn command(&mut self, command: Command) {
@@ -138,13 +136,11 @@ impl Reader {
                 Ok(record) => self.opened.early.push_back(record),
                 Err(error) => return self.consumer_error(&error),
             }
-            taken += 1;
-            if taken < BATCH_MESSAGES && !self.paused {
-                next = receive(&self.opened.client).now_or_never();
-            }
             self.collect();
-            if !self.progress.has_room() {
-                break;
+            taken += 1;
+            // What is received must be kept, so nothing is received without room for it.
+            if taken < BATCH_MESSAGES && !self.paused && self.progress.has_room() {
+                next = receive(&self.opened.client).now_or_never();
             }
         }
         // A partition that was assigned while we are paused is not paused itself.
