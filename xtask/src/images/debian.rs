@@ -18,7 +18,8 @@ const RECIPE: &str = "1";
 /// The C++ library is for pyzmq.
 const APPTOOLS: &[&str] = &["kcat", "python3", "libstdc++6", "curl", "iproute2"];
 /// Python packages from PyPI; the wheels must fit Debian 12's Python.
-const PYTHON_PACKAGES: &[&str] = &["kafka-python==3.0.12", "pyzmq==27.3.0"];
+const PYTHON_PACKAGES: &[&str] =
+    &["grpcio==1.85.1", "kafka-python==3.0.12", "pyzmq==27.3.0", "typing_extensions==4.16.0"];
 const PYTHON_VERSION: &str = "3.11";
 const PYTHON_PLATFORMS: &[&str] =
     &["manylinux_2_28_x86_64", "manylinux_2_26_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"];

@@ -1,0 +1,76 @@
+//! The one installation that the scenarios share, made with helm as a person would.
+
+use std::sync::OnceLock;
+
+use anyhow::{Result, anyhow, ensure};
+
+use crate::kube;
+
+/// The namespace of the operator.
+pub(crate) const NAMESPACE: &str = "pinnace-system";
+/// The name of the release, and so of what it brings.
+pub(crate) const RELEASE: &str = "pinnace";
+/// The operator's Deployment.
+pub(crate) const OPERATOR: &str = "deployment/pinnace-operator";
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/pinnace");
+
+/// Installs the chart, once for all scenarios of a run.
+pub(crate) fn installed() -> Result<()> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    DONE.get_or_init(|| install().map_err(|error| format!("{error:#}")))
+        .clone()
+        .map_err(|error| anyhow!("the chart could not be installed: {error}"))
+}
+
+/// Installs the chart into its namespace, which asks for `restricted` pods, or brings what an
+/// earlier run installed to the images of this one.
+pub(crate) fn install() -> Result<()> {
+    kube::apply(&format!(
+        "apiVersion: v1\n\
+         kind: Namespace\n\
+         metadata:\n\
+         \x20 name: {NAMESPACE}\n\
+         \x20 labels: {{pod-security.kubernetes.io/enforce: restricted}}\n"
+    ))?;
+    let run = format!("operator.podAnnotations.run={}", std::process::id());
+    kube::run(
+        "helm",
+        &[
+            "upgrade",
+            "--install",
+            RELEASE,
+            CHART,
+            "--namespace",
+            NAMESPACE,
+            "--set-string",
+            &run,
+            "--wait",
+            "--timeout",
+            "180s",
+        ],
+    )?;
+    Ok(())
+}
+
+/// Promise: the chart installs into a namespace that asks for `restricted` pods, its CRDs are
+/// served, and `helm test` sends a message through it.
+#[test]
+fn helm_installs_into_a_restricted_namespace() -> Result<()> {
+    installed()?;
+    let label = "--output=jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}";
+    ensure!(kube::kubectl(&["get", "namespace", NAMESPACE, label])? == "restricted");
+    kube::kubectl(&[
+        "--namespace",
+        NAMESPACE,
+        "wait",
+        OPERATOR,
+        "--for=condition=Available",
+        "--timeout=60s",
+    ])?;
+    for kind in ["brokers", "channels", "subscriptions", "topics"] {
+        let crd = format!("customresourcedefinition/{kind}.pinnace.dev");
+        kube::kubectl(&["wait", &crd, "--for=condition=Established", "--timeout=30s"])?;
+    }
+    kube::run("helm", &["test", RELEASE, "--namespace", NAMESPACE, "--timeout", "120s"])?;
+    Ok(())
+}

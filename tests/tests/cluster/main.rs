@@ -1,0 +1,41 @@
+//! What Pinnace promises on a real Kubernetes, one file for each group of promises. Run by
+//! `cargo xtask e2e [FILTER]`, which brings up the cluster, loads the images, and starts this
+//! program inside the cluster's network, one test after the other.
+
+// What scenarios are written with.
+#[cfg(test)]
+mod apps;
+#[cfg(test)]
+mod capture;
+#[cfg(test)]
+mod install;
+#[cfg(test)]
+mod kube;
+#[cfg(test)]
+mod namespace;
+#[cfg(test)]
+mod pods;
+#[cfg(test)]
+mod scrape;
+
+// The promises.
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod channels;
+#[cfg(test)]
+mod clients;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod injection;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod monitoring;
+#[cfg(test)]
+mod sidecars;
+#[cfg(test)]
+mod topics;
+#[cfg(test)]
+mod uninstall;
