@@ -1,0 +1,104 @@
+//! What the parts of the broker share, and what a request comes with.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    access::{Access, Operation, Principal, ResourceKind},
+    groups::coordinator::Coordinator,
+    metrics::Metrics,
+    producer_ids::ProducerIds,
+    settings::Settings,
+    space::Space,
+    store::{Store, StoreError},
+    topics::Topics,
+};
+
+/// The only node's id.
+pub(crate) const NODE_ID: i32 = 0;
+
+const CLUSTER_KEY: &str = "cluster-id";
+const EPOCH_KEY: &str = "leader-epoch";
+
+/// The broker.
+pub(crate) struct Broker {
+    pub(crate) cluster_id: String,
+    /// One for the whole run, larger than in any run before.
+    pub(crate) leader_epoch: i32,
+    pub(crate) settings: Settings,
+    pub(crate) topics: Topics,
+    pub(crate) groups: Coordinator,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) access: Access,
+    pub(crate) space: Space,
+    pub(crate) metrics: Metrics,
+}
+
+/// Who called, and where.
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    /// The caller's address.
+    pub(crate) host: String,
+    /// Where this broker is reached, as the caller should know it.
+    pub(crate) advertised: (String, u16),
+    /// Notified when a partition that the caller waits for has more.
+    pub(crate) waiter: Arc<Notify>,
+}
+
+/// A request's surroundings.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) client_id: Arc<str>,
+}
+
+impl Context {
+    /// Whether the caller may do something with a resource.
+    pub(crate) fn allows(&self, operation: Operation, kind: ResourceKind, name: &str) -> bool {
+        self.broker.access.allows(&self.caller.principal, operation, kind, name)
+    }
+
+    pub(crate) fn allows_topic(&self, operation: Operation, name: &str) -> bool {
+        self.allows(operation, ResourceKind::Topic, name)
+    }
+
+    pub(crate) fn allows_group(&self, operation: Operation, name: &str) -> bool {
+        self.allows(operation, ResourceKind::Group, name)
+    }
+
+    pub(crate) fn allows_cluster(&self, operation: Operation) -> bool {
+        self.allows(operation, ResourceKind::Cluster, "kafka-cluster")
+    }
+
+    pub(crate) fn port(&self) -> i32 {
+        i32::from(self.caller.advertised.1)
+    }
+
+    pub(crate) fn host(&self) -> String {
+        self.caller.advertised.0.clone()
+    }
+}
+
+/// The cluster's id, made at the first start, and this run's leader epoch.
+pub(crate) async fn identify(store: &Arc<Store>) -> Result<(String, i32), StoreError> {
+    let read = |key: &str| store.get(key);
+    let damaged = |key: &str| StoreError::Damaged(format!("{key} cannot be read"));
+    let cluster_id = match read(CLUSTER_KEY) {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| damaged(CLUSTER_KEY))?,
+        None => Uuid::new_v4().simple().to_string(),
+    };
+    let epoch: i32 = match read(EPOCH_KEY) {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| damaged(EPOCH_KEY))?,
+        None => -1,
+    };
+    let epoch = epoch.saturating_add(1);
+    let changes = vec![
+        crate::store::json_change(CLUSTER_KEY.to_owned(), &cluster_id)?,
+        crate::store::json_change(EPOCH_KEY.to_owned(), &epoch)?,
+    ];
+    store.write(changes)?.await?;
+    Ok((cluster_id, epoch))
+}

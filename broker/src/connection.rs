@@ -1,0 +1,124 @@
+//! One connection: frames in, answers out in the order of the requests, many requests under way.
+//!
+//! A frame's claimed length is never allocated before its bytes are there.
+
+use std::io;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use kafka_wire::{Encoded, frame};
+use runtime::shutdown::Shutdown;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::mpsc,
+    time::timeout,
+};
+
+use crate::{
+    broker::Context,
+    dispatch::{Answer, Unanswerable, dispatch},
+};
+
+/// Requests under way on one connection.
+const REQUESTS_MAX: usize = 64;
+/// Room for the next bytes of a frame, and of the frames behind it.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Why a connection ends before the client ends it.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the socket failed")]
+    Socket(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] frame::FrameError),
+    #[error(transparent)]
+    Request(#[from] Unanswerable),
+    #[error("an answer could not be written")]
+    Encode(#[from] kafka_wire::EncodeError),
+    #[error("no request for too long")]
+    Idle,
+}
+
+/// Serves a connection to its end. When the process ends, requests under way are still answered.
+pub(crate) async fn run<S>(context: Context, stream: S, shutdown: &Shutdown)
+where
+    S: AsyncRead + AsyncWrite,
+{
+    let (reader, writer) = tokio::io::split(stream);
+    let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
+    let host = context.caller.host.clone();
+    let reading = async {
+        let read = shutdown.or(read(context, reader, sender)).await;
+        read.unwrap_or(Ok(()))
+    };
+    let served = tokio::try_join!(reading, write(receiver, writer));
+    if let Err(error) = served {
+        tracing::debug!(host, error = crate::error_text(&error), "closed a connection");
+    }
+}
+
+async fn read<R>(context: Context, mut reader: R, sender: mpsc::Sender<Answer>) -> Result<(), Ended>
+where
+    R: AsyncRead + Unpin,
+{
+    let idle = context.broker.settings.idle_timeout;
+    let mut buffer = BytesMut::new();
+    loop {
+        let next = timeout(idle, next_frame(&mut reader, &mut buffer)).await.map_err(|_| Ended::Idle)?;
+        let Some(frame) = next? else { return Ok(()) };
+        let answer = dispatch(&context, frame)?;
+        // The writer is gone only when the connection is.
+        if sender.send(answer).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The next frame; `None` when the client has closed.
+async fn next_frame<R>(reader: &mut R, buffer: &mut BytesMut) -> Result<Option<Bytes>, Ended>
+where
+    R: AsyncRead + Unpin,
+{
+    loop {
+        if let Some(prefix) = buffer.first_chunk::<{ frame::LENGTH_BYTES }>() {
+            let length = frame::check_length(i32::from_be_bytes(*prefix), frame::FRAME_BYTES_MAX)?;
+            let whole = frame::LENGTH_BYTES + length;
+            if buffer.len() >= whole {
+                buffer.advance(frame::LENGTH_BYTES);
+                return Ok(Some(buffer.split_to(length).freeze()));
+            }
+            // As much as is there already at most: memory follows what was sent, not what was claimed.
+            buffer.reserve((whole - buffer.len()).min(buffer.len().max(READ_BYTES)));
+        } else if buffer.capacity() - buffer.len() < frame::LENGTH_BYTES {
+            buffer.reserve(READ_BYTES);
+        }
+        if reader.read_buf(buffer).await? == 0 {
+            let within = !buffer.is_empty();
+            return if within { Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) } else { Ok(None) };
+        }
+    }
+}
+
+async fn write<W>(mut receiver: mpsc::Receiver<Answer>, mut writer: W) -> Result<(), Ended>
+where
+    W: AsyncWrite + Unpin,
+{
+    while let Some(answer) = receiver.recv().await {
+        if let Some(encoded) = answer.await? {
+            send(&mut writer, encoded).await?;
+        }
+        if receiver.is_empty() {
+            writer.flush().await?;
+        }
+    }
+    Ok(writer.shutdown().await?)
+}
+
+async fn send<W>(writer: &mut W, encoded: Encoded) -> Result<(), Ended>
+where
+    W: AsyncWrite + Unpin,
+{
+    for mut chunk in encoded.into_chunks() {
+        writer.write_all_buf(&mut chunk).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The table of what is supported, and the way from a frame to its answer.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+use kafka_wire::{
+    ApiKey, DecodeError, EncodeError, Encoded, ErrorCode, Message, Reader, Request, RequestHeader, frame,
+    messages,
+};
+
+use crate::{broker::Context, handlers};
+
+/// An API, with the versions that are served.
+pub(crate) struct Supported {
+    pub(crate) api_key: ApiKey,
+    pub(crate) min: i16,
+    /// What ApiVersions says instead of `min`: some clients switch features off without it.
+    pub(crate) advertised_min: i16,
+    pub(crate) max: i16,
+}
+
+const fn from(api_key: ApiKey, min: i16, max: i16) -> Supported {
+    Supported { api_key, min, advertised_min: min, max }
+}
+
+/// What is supported; requests outside of it close the connection, as Kafka does.
+pub(crate) const SUPPORTED: &[Supported] = &[
+    // Without 0 in the list, librdkafka before 2.11.1 sends everything uncompressed.
+    Supported { api_key: ApiKey::Produce, min: 3, advertised_min: 0, max: 12 },
+    from(ApiKey::Fetch, 4, 16),
+    from(ApiKey::ListOffsets, 1, 10),
+    from(ApiKey::Metadata, 0, 13),
+    from(ApiKey::OffsetCommit, 2, 9),
+    from(ApiKey::OffsetFetch, 1, 9),
+    from(ApiKey::FindCoordinator, 0, 6),
+    from(ApiKey::JoinGroup, 0, 9),
+    from(ApiKey::Heartbeat, 0, 4),
+    from(ApiKey::LeaveGroup, 0, 5),
+    from(ApiKey::SyncGroup, 0, 5),
+    from(ApiKey::DescribeGroups, 0, 6),
+    from(ApiKey::ListGroups, 0, 5),
+    from(ApiKey::ApiVersions, 0, 4),
+    from(ApiKey::CreateTopics, 2, 7),
+    from(ApiKey::DeleteTopics, 1, 6),
+    from(ApiKey::DeleteRecords, 0, 2),
+    from(ApiKey::InitProducerId, 0, 5),
+    from(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    from(ApiKey::DescribeAcls, 1, 3),
+    from(ApiKey::CreateAcls, 1, 3),
+    from(ApiKey::DeleteAcls, 1, 3),
+    from(ApiKey::DescribeConfigs, 1, 4),
+    from(ApiKey::DescribeLogDirs, 1, 4),
+    from(ApiKey::CreatePartitions, 0, 3),
+    from(ApiKey::DeleteGroups, 0, 2),
+    from(ApiKey::IncrementalAlterConfigs, 0, 1),
+    from(ApiKey::DescribeCluster, 0, 2),
+];
+
+/// The answer to a request, when it is there; `None` when the client wants none.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<Option<Encoded>, EncodeError>> + Send>>;
+
+/// A request that ends its connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswerable {
+    #[error("the request cannot be read")]
+    Decode(#[from] DecodeError),
+    #[error("API {api_key} in version {version} is not supported")]
+    Unsupported { api_key: i16, version: i16 },
+}
+
+/// Starts on a request. Producing is begun at once, so that the order is that of arrival while many wait for
+/// the same sync; everything else begins when its answer is asked for.
+pub(crate) fn dispatch(context: &Context, frame: Bytes) -> Result<Answer, Unanswerable> {
+    let mut reader = Reader::new(frame);
+    let header = RequestHeader::decode(&mut reader)?;
+    let version = header.api_version;
+    let unsupported = Unanswerable::Unsupported { api_key: header.api_key, version };
+    let api_key = ApiKey::from_code(header.api_key);
+    let entry = SUPPORTED.iter().find(|entry| Some(entry.api_key) == api_key).ok_or(unsupported)?;
+    if !(entry.min..=entry.max).contains(&version) {
+        if entry.api_key == ApiKey::ApiVersions {
+            let correlation_id = header.correlation_id;
+            return Ok(Box::pin(async move {
+                let body = handlers::api_versions::table(ErrorCode::UnsupportedVersion);
+                frame::response::<messages::ApiVersionsRequest>(&body, 0, correlation_id).map(Some)
+            }));
+        }
+        return Err(Unanswerable::Unsupported { api_key: header.api_key, version });
+    }
+    let client_id = header.client_id.as_deref().unwrap_or_default().into();
+    let context = Context { client_id, ..context.clone() };
+    route(entry.api_key, Call { context, version, correlation_id: header.correlation_id, reader })
+}
+
+/// A request that still has to be decoded.
+struct Call {
+    context: Context,
+    version: i16,
+    correlation_id: i32,
+    reader: Reader,
+}
+
+impl Call {
+    fn serve<R, F, W>(mut self, handler: F) -> Result<Answer, Unanswerable>
+    where
+        R: Request + Send + 'static,
+        R::Response: Send,
+        F: FnOnce(Context, R, i16) -> W,
+        W: Future<Output = R::Response> + Send + 'static,
+    {
+        let (version, correlation_id) = (self.version, self.correlation_id);
+        let request = R::decode(&mut self.reader, version)?;
+        let work = handler(self.context, request, version);
+        Ok(Box::pin(async move { frame::response::<R>(&work.await, version, correlation_id).map(Some) }))
+    }
+
+    fn produce(mut self) -> Result<Answer, Unanswerable> {
+        let (version, correlation_id) = (self.version, self.correlation_id);
+        let request = messages::ProduceRequest::decode(&mut self.reader, version)?;
+        drop(self.reader);
+        let wants_answer = request.acks != 0;
+        let work = handlers::produce::begin(&self.context, request, version);
+        Ok(Box::pin(async move {
+            let response = work.await;
+            if !wants_answer {
+                return Ok(None);
+            }
+            frame::response::<messages::ProduceRequest>(&response, version, correlation_id).map(Some)
+        }))
+    }
+}
+
+fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
+    use handlers as to;
+    match api_key {
+        ApiKey::Produce => call.produce(),
+        ApiKey::Fetch => call.serve(to::fetch::handle),
+        ApiKey::ListOffsets => call.serve(to::list_offsets::handle),
+        ApiKey::Metadata => call.serve(to::metadata::handle),
+        ApiKey::OffsetCommit => call.serve(to::offset_commit::handle),
+        ApiKey::OffsetFetch => call.serve(to::offset_fetch::handle),
+        ApiKey::FindCoordinator => call.serve(to::find_coordinator::handle),
+        ApiKey::JoinGroup => call.serve(to::join_group::handle),
+        ApiKey::Heartbeat => call.serve(to::heartbeat::handle),
+        ApiKey::LeaveGroup => call.serve(to::leave_group::handle),
+        ApiKey::SyncGroup => call.serve(to::sync_group::handle),
+        ApiKey::DescribeGroups => call.serve(to::describe_groups::handle),
+        ApiKey::ListGroups => call.serve(to::list_groups::handle),
+        ApiKey::ApiVersions => call.serve(to::api_versions::handle),
+        ApiKey::CreateTopics => call.serve(to::create_topics::handle),
+        ApiKey::DeleteTopics => call.serve(to::delete_topics::handle),
+        ApiKey::DeleteRecords => call.serve(to::delete_records::handle),
+        ApiKey::InitProducerId => call.serve(to::init_producer_id::handle),
+        ApiKey::OffsetForLeaderEpoch => call.serve(to::offset_for_leader_epoch::handle),
+        ApiKey::DescribeAcls => call.serve(to::describe_acls::handle),
+        ApiKey::CreateAcls => call.serve(to::create_acls::handle),
+        ApiKey::DeleteAcls => call.serve(to::delete_acls::handle),
+        ApiKey::DescribeConfigs => call.serve(to::describe_configs::handle),
+        ApiKey::DescribeLogDirs => call.serve(to::describe_log_dirs::handle),
+        ApiKey::CreatePartitions => call.serve(to::create_partitions::handle),
+        ApiKey::DeleteGroups => call.serve(to::delete_groups::handle),
+        ApiKey::IncrementalAlterConfigs => call.serve(to::incremental_alter_configs::handle),
+        ApiKey::DescribeCluster => call.serve(to::describe_cluster::handle),
+        other => Err(Unanswerable::Unsupported { api_key: other.code(), version: call.version }),
+    }
+}

@@ -1,0 +1,114 @@
+//! CreateTopics: each topic by itself; a refusal names the topic's field and what to change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kafka_wire::{
+    ErrorCode,
+    messages::{
+        CreateTopicsRequest, CreateTopicsResponse,
+        create_topics::{CreatableTopic, CreatableTopicConfigs, CreatableTopicResult},
+    },
+};
+use uuid::Uuid;
+
+use super::describe_configs;
+use crate::{
+    access::Operation, broker::Context, partition::Refusal, topic_config::TopicConfig, topics::NewTopic,
+};
+
+pub(crate) async fn handle(context: Context, request: CreateTopicsRequest, _: i16) -> CreateTopicsResponse {
+    let mut seen = BTreeSet::new();
+    let twice: BTreeSet<String> =
+        request.topics.iter().filter(|it| !seen.insert(it.name.clone())).map(|it| it.name.clone()).collect();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let name = topic.name.clone();
+        let outcome = if twice.contains(&name) {
+            Err(Refusal::new(ErrorCode::InvalidRequest, format!("topic {name} is in the request twice")))
+        } else {
+            create(&context, topic, request.validate_only).await
+        };
+        topics.push(answer(name, outcome));
+    }
+    CreateTopicsResponse { topics, ..Default::default() }
+}
+
+/// A topic that was made, or could be.
+struct Made {
+    id: Uuid,
+    partitions: i32,
+    config: TopicConfig,
+}
+
+async fn create(context: &Context, topic: CreatableTopic, only_check: bool) -> Result<Made, Refusal> {
+    if !context.allows_cluster(Operation::Create) && !context.allows_topic(Operation::Create, &topic.name) {
+        return Err(ErrorCode::TopicAuthorizationFailed.into());
+    }
+    let partitions = count_partitions(context, &topic)?;
+    let mut config = BTreeMap::new();
+    for entry in topic.configs {
+        let empty = || Refusal::new(ErrorCode::InvalidConfig, format!("{} has no value", entry.name));
+        config.insert(entry.name.clone(), entry.value.ok_or_else(empty)?);
+    }
+    let new = NewTopic { name: topic.name, partitions, config };
+    if only_check {
+        let config = context.broker.topics.check(&new)?;
+        return Ok(Made { id: Uuid::nil(), partitions, config });
+    }
+    let made = context.broker.topics.create(new).await?;
+    Ok(Made { id: made.id, partitions, config: (*made.config()).clone() })
+}
+
+fn count_partitions(context: &Context, topic: &CreatableTopic) -> Result<i32, Refusal> {
+    if !topic.assignments.is_empty() {
+        if topic.num_partitions != -1 || topic.replication_factor != -1 {
+            let text = "with assignments, num_partitions and replication_factor must be -1";
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        let here = |ids: &[i32]| ids == [crate::broker::NODE_ID];
+        if !topic.assignments.iter().all(|it| here(&it.broker_ids)) {
+            let text = "there is one node: every assignment must name it alone";
+            return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+        }
+        return Ok(i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX));
+    }
+    if topic.replication_factor != -1 && topic.replication_factor != 1 {
+        let text =
+            format!("replication_factor {}: there is one node, so it must be 1", topic.replication_factor);
+        return Err(Refusal::new(ErrorCode::InvalidReplicationFactor, text));
+    }
+    let default = context.broker.settings.default_partitions;
+    Ok(if topic.num_partitions == -1 { default } else { topic.num_partitions })
+}
+
+fn answer(name: String, outcome: Result<Made, Refusal>) -> CreatableTopicResult {
+    match outcome {
+        Ok(made) => CreatableTopicResult {
+            name,
+            topic_id: made.id,
+            error_message: None,
+            num_partitions: made.partitions,
+            replication_factor: 1,
+            configs: Some(configs(&made.config)),
+            ..Default::default()
+        },
+        Err(refusal) => CreatableTopicResult {
+            name,
+            error_code: refusal.code.code(),
+            error_message: refusal.message,
+            configs: None,
+            ..Default::default()
+        },
+    }
+}
+
+fn configs(config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
+    let all = describe_configs::of_topic(&BTreeMap::new(), &config.set).into_iter();
+    all.map(|it| CreatableTopicConfigs {
+        name: it.name,
+        value: it.value,
+        config_source: it.config_source,
+        ..Default::default()
+    })
+    .collect()
+}

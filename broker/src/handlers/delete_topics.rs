@@ -1,0 +1,73 @@
+//! DeleteTopics: by name or by id, with all records and committed offsets.
+
+use std::sync::Arc;
+
+use kafka_wire::{
+    ErrorCode,
+    messages::{
+        DeleteTopicsRequest, DeleteTopicsResponse,
+        delete_topics::{DeletableTopicResult, DeleteTopicState},
+    },
+};
+
+use crate::{access::Operation, broker::Context, partition::Refusal, topics::Topic};
+
+/// From this version on topics may be named by id.
+const IDS_SINCE: i16 = 6;
+
+pub(crate) async fn handle(
+    context: Context,
+    request: DeleteTopicsRequest,
+    version: i16,
+) -> DeleteTopicsResponse {
+    let named = |name: String| DeleteTopicState { name: Some(name), ..Default::default() };
+    let wanted = if version >= IDS_SINCE {
+        request.topics
+    } else {
+        request.topic_names.into_iter().map(named).collect()
+    };
+    let mut responses = Vec::with_capacity(wanted.len());
+    for topic in wanted {
+        responses.push(delete(&context, topic).await);
+    }
+    DeleteTopicsResponse { responses, ..Default::default() }
+}
+
+async fn delete(context: &Context, wanted: DeleteTopicState) -> DeletableTopicResult {
+    let outcome = match find(context, &wanted) {
+        Ok(topic) => {
+            let offsets = context.broker.groups.offsets.removal_of_topic(&topic.name);
+            context.broker.topics.delete(&topic, offsets).await.map(|()| topic)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok(topic) => DeletableTopicResult {
+            name: Some(topic.name.to_string()),
+            topic_id: topic.id,
+            ..Default::default()
+        },
+        Err(refusal) => DeletableTopicResult {
+            name: wanted.name,
+            topic_id: wanted.topic_id,
+            error_code: refusal.code.code(),
+            error_message: refusal.message,
+        },
+    }
+}
+
+fn find(context: &Context, wanted: &DeleteTopicState) -> Result<Arc<Topic>, Refusal> {
+    let topics = &context.broker.topics;
+    if let Some(name) = &wanted.name {
+        if !context.allows_topic(Operation::Delete, name) {
+            return Err(ErrorCode::TopicAuthorizationFailed.into());
+        }
+        return topics.by_name(name).ok_or_else(|| ErrorCode::UnknownTopicOrPartition.into());
+    }
+    let topic = topics.by_id(wanted.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+    if context.allows_topic(Operation::Delete, &topic.name) {
+        Ok(topic)
+    } else {
+        Err(ErrorCode::TopicAuthorizationFailed.into())
+    }
+}

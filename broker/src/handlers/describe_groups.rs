@@ -1,0 +1,58 @@
+//! DescribeGroups: state and members of groups.
+
+use kafka_wire::{
+    ErrorCode,
+    messages::{
+        DescribeGroupsRequest, DescribeGroupsResponse,
+        describe_groups::{DescribedGroup, DescribedGroupMember},
+    },
+};
+
+use crate::{access::Operation, broker::Context, groups::group::Group};
+
+/// From this version on an unknown group is an error.
+const NOT_FOUND_SINCE: i16 = 6;
+
+pub(crate) async fn handle(
+    context: Context,
+    request: DescribeGroupsRequest,
+    version: i16,
+) -> DescribeGroupsResponse {
+    let groups = request.groups.into_iter().map(|id| describe(&context, id, version));
+    DescribeGroupsResponse { groups: groups.collect(), ..Default::default() }
+}
+
+fn describe(context: &Context, group_id: String, version: i16) -> DescribedGroup {
+    if !context.allows_group(Operation::Describe, &group_id) {
+        let error_code = ErrorCode::GroupAuthorizationFailed.code();
+        return DescribedGroup { group_id, error_code, ..Default::default() };
+    }
+    let known = context.broker.groups.with_group(&group_id, |group, _| describe_known(group));
+    if let Some(described) = known {
+        return DescribedGroup { group_id, ..described };
+    }
+    if !context.broker.groups.offsets.of_group(&group_id).is_empty() {
+        return DescribedGroup { group_id, group_state: "Empty".to_owned(), ..Default::default() };
+    }
+    let code = if version >= NOT_FOUND_SINCE { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
+    DescribedGroup { group_id, error_code: code.code(), group_state: "Dead".to_owned(), ..Default::default() }
+}
+
+fn describe_known(group: &mut Group) -> DescribedGroup {
+    let protocol = group.protocol().to_owned();
+    let members = group.members().map(|(id, member)| DescribedGroupMember {
+        member_id: id.clone(),
+        group_instance_id: member.instance.clone(),
+        client_id: member.client_id.clone(),
+        client_host: member.client_host.clone(),
+        member_metadata: member.metadata(&protocol),
+        member_assignment: member.assignment.clone(),
+    });
+    DescribedGroup {
+        members: members.collect(),
+        group_state: group.state().name().to_owned(),
+        protocol_type: group.protocol_type().to_owned(),
+        protocol_data: protocol,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,26 @@
+//! ListGroups: the groups that the caller may know of.
+
+use kafka_wire::messages::{ListGroupsRequest, ListGroupsResponse, list_groups::ListedGroup};
+
+use crate::{access::Operation, broker::Context};
+
+const TYPE: &str = "classic";
+
+pub(crate) async fn handle(context: Context, request: ListGroupsRequest, _: i16) -> ListGroupsResponse {
+    let picks = |filter: &[String], value: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(value))
+    };
+    let listed = context.broker.groups.list().into_iter();
+    let listed = listed.filter(|(id, state, _)| {
+        picks(&request.states_filter, state.name())
+            && picks(&request.types_filter, TYPE)
+            && context.allows_group(Operation::Describe, id)
+    });
+    let groups = listed.map(|(group_id, state, protocol_type)| ListedGroup {
+        group_id,
+        protocol_type,
+        group_state: state.name().to_owned(),
+        group_type: TYPE.to_owned(),
+    });
+    ListGroupsResponse { groups: groups.collect(), ..Default::default() }
+}

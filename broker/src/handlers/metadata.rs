@@ -1,0 +1,117 @@
+//! Metadata: the node, and the topics that the caller may know of. May make a topic that is asked for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kafka_wire::{
+    ErrorCode,
+    messages::{
+        MetadataRequest, MetadataResponse,
+        metadata::{
+            MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+    },
+};
+
+use crate::{
+    access::Operation,
+    broker::{Context, NODE_ID},
+    partition::Refusal,
+    topics::{NewTopic, Topic, check_name},
+};
+
+pub(crate) async fn handle(context: Context, request: MetadataRequest, version: i16) -> MetadataResponse {
+    let all = version == 0 && request.topics.as_ref().is_some_and(Vec::is_empty);
+    let topics = match request.topics {
+        Some(wanted) if !all => {
+            let mut topics = Vec::with_capacity(wanted.len());
+            for topic in wanted {
+                topics.push(one(&context, topic, request.allow_auto_topic_creation).await);
+            }
+            topics
+        }
+        _ => {
+            let visible = context.broker.topics.all().into_iter();
+            let visible = visible.filter(|topic| context.allows_topic(Operation::Describe, &topic.name));
+            visible.map(|topic| describe(&context, &topic)).collect()
+        }
+    };
+    MetadataResponse {
+        brokers: vec![MetadataResponseBroker {
+            node_id: NODE_ID,
+            host: context.host(),
+            port: context.port(),
+            ..Default::default()
+        }],
+        cluster_id: Some(context.broker.cluster_id.clone()),
+        controller_id: NODE_ID,
+        topics,
+        ..Default::default()
+    }
+}
+
+async fn one(context: &Context, wanted: MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {
+    let failed = |name: Option<String>, code: ErrorCode| MetadataResponseTopic {
+        error_code: code.code(),
+        name,
+        topic_id: wanted.topic_id,
+        ..Default::default()
+    };
+    let topics = &context.broker.topics;
+    let Some(name) = wanted.name else {
+        return match topics.by_id(wanted.topic_id) {
+            Some(topic) if context.allows_topic(Operation::Describe, &topic.name) => {
+                describe(context, &topic)
+            }
+            _ => failed(None, ErrorCode::UnknownTopicId),
+        };
+    };
+    if !context.allows_topic(Operation::Describe, &name) {
+        return failed(Some(name), ErrorCode::TopicAuthorizationFailed);
+    }
+    if let Err(refusal) = check_name(&name) {
+        return failed(Some(name), refusal.code);
+    }
+    if let Some(topic) = topics.by_name(&name) {
+        return describe(context, &topic);
+    }
+    if !may_create || !context.broker.settings.auto_create_topics {
+        return failed(Some(name), ErrorCode::UnknownTopicOrPartition);
+    }
+    match create(context, &name).await {
+        Ok(topic) => describe(context, &topic),
+        Err(refusal) => failed(Some(name), refusal.code),
+    }
+}
+
+async fn create(context: &Context, name: &str) -> Result<Arc<Topic>, Refusal> {
+    if !context.allows_cluster(Operation::Create) && !context.allows_topic(Operation::Create, name) {
+        return Err(ErrorCode::TopicAuthorizationFailed.into());
+    }
+    let partitions = context.broker.settings.default_partitions;
+    let new = NewTopic { name: name.to_owned(), partitions, config: BTreeMap::new() };
+    match context.broker.topics.create(new).await {
+        // Somebody else was faster.
+        Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {
+            context.broker.topics.by_name(name).ok_or_else(|| ErrorCode::UnknownTopicOrPartition.into())
+        }
+        outcome => outcome,
+    }
+}
+
+fn describe(context: &Context, topic: &Topic) -> MetadataResponseTopic {
+    let partitions = topic.partitions();
+    let partitions = partitions.iter().map(|partition| MetadataResponsePartition {
+        partition_index: partition.index,
+        leader_id: NODE_ID,
+        leader_epoch: context.broker.leader_epoch,
+        replica_nodes: vec![NODE_ID],
+        isr_nodes: vec![NODE_ID],
+        ..Default::default()
+    });
+    MetadataResponseTopic {
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        partitions: partitions.collect(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,129 @@
+//! Accepts connections: a limit on their number, a handshake with a limit on its time, a name for the caller.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use runtime::{
+    tasks::{OnError, Tasks},
+    tls::{ClientAuth, Credentials, Identity},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    access::Principal,
+    broker::{Broker, Caller, Context},
+    connection,
+};
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failure to accept, which is mostly a want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How the connections of a listener are secured.
+#[derive(Clone)]
+pub(crate) enum Security {
+    /// Not at all; callers may do everything.
+    Plain,
+    /// TLS, with a client certificate that names the caller.
+    Tls(Credentials),
+}
+
+/// A door.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) security: Security,
+    /// Where clients are told to come; `None` is the address that they came to.
+    pub(crate) advertise: Option<(String, u16)>,
+}
+
+/// What all listeners share.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) tasks: Tasks,
+    pub(crate) places: Arc<Semaphore>,
+}
+
+/// Accepts until the process ends.
+pub(crate) async fn run(listener: Listener, door: Door) {
+    let listener = Arc::new(listener);
+    loop {
+        let (stream, peer) = match listener.socket.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&door.places).try_acquire_owned() else {
+            door.broker.metrics.refused_connections.inc();
+            tracing::debug!(%peer, "too many connections");
+            continue;
+        };
+        let (listener, door) = (Arc::clone(&listener), door.clone());
+        let tasks = door.tasks.clone();
+        drop(tasks.spawn("connection", OnError::Log, async move {
+            serve(&listener, &door, stream, peer, place).await;
+            Ok::<_, std::convert::Infallible>(())
+        }));
+    }
+}
+
+async fn serve(
+    listener: &Listener,
+    door: &Door,
+    stream: TcpStream,
+    peer: SocketAddr,
+    _place: OwnedSemaphorePermit,
+) {
+    let metrics = door.broker.metrics.clone();
+    metrics.connections.inc();
+    if let Err(error) = greet(listener, door, stream, peer).await {
+        metrics.refused_connections.inc();
+        tracing::debug!(%peer, error, "refused a connection");
+    }
+    metrics.connections.dec();
+}
+
+async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: SocketAddr) -> Result<(), String> {
+    // Without it small answers wait for acknowledgements; a socket that refuses is served all the same.
+    drop(stream.set_nodelay(true));
+    let local = stream.local_addr().map_err(|error| error.to_string())?;
+    let advertised = listener.advertise.clone().unwrap_or_else(|| (local.ip().to_string(), local.port()));
+    let context = |principal: Principal| Context {
+        broker: Arc::clone(&door.broker),
+        caller: Arc::new(Caller {
+            principal,
+            host: peer.ip().to_string(),
+            advertised: advertised.clone(),
+            waiter: Arc::new(Notify::new()),
+        }),
+        client_id: Arc::from(""),
+    };
+    let shutdown = door.tasks.shutdown();
+    match &listener.security {
+        Security::Plain => {
+            connection::run(context(Principal::Trusted), stream, shutdown).await;
+        }
+        Security::Tls(credentials) => {
+            let config =
+                credentials.server_config(ClientAuth::Required, &[]).map_err(|error| error.to_string())?;
+            let accept = TlsAcceptor::from(config).accept(stream);
+            let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept).await;
+            let stream = accepted
+                .map_err(|_| "the TLS handshake took too long")?
+                .map_err(|error| error.to_string())?;
+            let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let principal = match certificate.map(Identity::from_certificate) {
+                Some(Ok(identity)) => Principal::Account(identity),
+                _ => Principal::Nobody,
+            };
+            connection::run(context(principal), stream, shutdown).await;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! All metrics of the broker. Label values are topic names and partitions, which configuration bounds.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::Collector,
+};
+
+/// Upper bounds in seconds: a sync takes 0.1 ms on a good disk and seconds on a sick one.
+const SYNC_BUCKETS: [f64; 13] =
+    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// The metrics; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) sync_duration: Histogram,
+    pub(crate) connections: IntGauge,
+    pub(crate) refused_connections: IntCounter,
+    pub(crate) topics: IntGauge,
+    pub(crate) partitions: IntGauge,
+    pub(crate) read_only_partitions: IntGauge,
+    pub(crate) groups: IntGauge,
+    pub(crate) group_members: IntGauge,
+    pub(crate) disk_capacity: IntGauge,
+    pub(crate) disk_used: IntGauge,
+    pub(crate) disk_low: IntGauge,
+    pub(crate) denied: IntCounter,
+    produced_bytes: IntCounterVec,
+    produced_messages: IntCounterVec,
+    fetched_bytes: IntCounterVec,
+    fetched_messages: IntCounterVec,
+    log_size: IntGaugeVec,
+}
+
+/// The metrics of one topic.
+#[derive(Clone, Debug)]
+pub(crate) struct TopicMetrics {
+    pub(crate) produced_bytes: IntCounter,
+    pub(crate) produced_messages: IntCounter,
+    pub(crate) fetched_bytes: IntCounter,
+    pub(crate) fetched_messages: IntCounter,
+    pub(crate) log_size: IntGauge,
+}
+
+/// Makes and registers metrics.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(collector.clone()))?;
+        Ok(collector)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+        self.register(IntGauge::new(name, help)?)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+        self.register(IntCounter::new(name, help)?)
+    }
+
+    fn by_topic(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), &["topic"])?)
+    }
+}
+
+impl Metrics {
+    /// Registers all metrics.
+    ///
+    /// # Errors
+    /// A name is taken in this registry.
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let make = Maker(registry);
+        let sync = HistogramOpts::new(
+            "pinnace_log_sync_duration_seconds",
+            "Time that a sync of a log to disk took.",
+        );
+        let size = Opts::new("pinnace_log_size_bytes", "Bytes of record batches, by topic.");
+        Ok(Self {
+            sync_duration: make.register(Histogram::with_opts(sync.buckets(SYNC_BUCKETS.to_vec()))?)?,
+            connections: make.gauge("pinnace_broker_connections", "Client connections that are open.")?,
+            refused_connections: make.counter(
+                "pinnace_broker_refused_connections_total",
+                "Connections closed because there were too many or their handshake failed.",
+            )?,
+            topics: make.gauge("pinnace_broker_topics", "Topics.")?,
+            partitions: make.gauge("pinnace_broker_partitions", "Partitions of all topics.")?,
+            read_only_partitions: make.gauge(
+                "pinnace_broker_read_only_partitions",
+                "Partitions that take no writes because of damage or a failed disk.",
+            )?,
+            groups: make.gauge("pinnace_broker_groups", "Consumer groups.")?,
+            group_members: make.gauge("pinnace_broker_group_members", "Members of all consumer groups.")?,
+            disk_capacity: make
+                .gauge("pinnace_broker_disk_capacity_bytes", "Size of the data folder's file system.")?,
+            disk_used: make
+                .gauge("pinnace_broker_disk_used_bytes", "Bytes used on the data folder's file system.")?,
+            disk_low: make.gauge(
+                "pinnace_broker_disk_nearly_full",
+                "1 while produce requests are refused because the disk is nearly full.",
+            )?,
+            denied: make
+                .counter("pinnace_broker_denied_requests_total", "Things that an ACL did not allow.")?,
+            produced_bytes: make
+                .by_topic("pinnace_broker_produced_bytes_total", "Bytes of batches taken.")?,
+            produced_messages: make.by_topic("pinnace_broker_produced_messages_total", "Messages taken.")?,
+            fetched_bytes: make.by_topic("pinnace_broker_fetched_bytes_total", "Bytes of batches given.")?,
+            fetched_messages: make.by_topic("pinnace_broker_fetched_messages_total", "Messages given.")?,
+            log_size: make.register(IntGaugeVec::new(size, &["topic"])?)?,
+        })
+    }
+
+    /// The metrics of one topic.
+    pub(crate) fn topic(&self, topic: &str) -> TopicMetrics {
+        TopicMetrics {
+            produced_bytes: self.produced_bytes.with_label_values(&[topic]),
+            produced_messages: self.produced_messages.with_label_values(&[topic]),
+            fetched_bytes: self.fetched_bytes.with_label_values(&[topic]),
+            fetched_messages: self.fetched_messages.with_label_values(&[topic]),
+            log_size: self.log_size.with_label_values(&[topic]),
+        }
+    }
+
+    /// Forgets a topic that is gone. Metrics that were not there need no forgetting.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        let by_topic =
+            [&self.produced_bytes, &self.produced_messages, &self.fetched_bytes, &self.fetched_messages];
+        for metric in by_topic {
+            drop(metric.remove_label_values(&[topic]));
+        }
+        drop(self.log_size.remove_label_values(&[topic]));
+    }
+}

@@ -1,0 +1,256 @@
+//! One partition: its log, its producers' sequence numbers, and who waits for its next record.
+//!
+//! The log is opened when something is there or comes: a partition that was never written to costs no file.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use kafka_wire::ErrorCode;
+use record_log::{Log, SyncTicket};
+use runtime::clock;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::{
+    commit::{Committer, Durable},
+    disk::{DiskFile, DiskStorage},
+    metrics::{Metrics, TopicMetrics},
+    topic_config::TopicConfig,
+};
+
+pub(crate) mod append;
+pub(crate) mod producers;
+pub(crate) mod read;
+pub(crate) mod retention;
+
+use producers::Producers;
+
+/// Waiters that are gone are swept when there are more than this.
+const WAITERS_SWEEP: usize = 64;
+
+/// An answer for one partition that is not what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: Some(message.into()) }
+    }
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None }
+    }
+}
+
+/// What partitions need of the process.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    pub(crate) storage: DiskStorage,
+    pub(crate) committer: Committer,
+    pub(crate) metrics: Metrics,
+    /// One for the whole run of the process, and larger than in any run before.
+    pub(crate) leader_epoch: i32,
+}
+
+struct State {
+    log: Option<Log<DiskStorage>>,
+    producers: Producers,
+    config: Arc<TopicConfig>,
+    /// The topic was deleted.
+    gone: bool,
+    /// The log could not even be opened.
+    unusable: Option<String>,
+}
+
+/// A partition; shared by all that use it.
+pub(crate) struct Partition {
+    pub(crate) topic: Arc<str>,
+    pub(crate) index: i32,
+    folder: String,
+    ground: Ground,
+    metrics: TopicMetrics,
+    state: Mutex<State>,
+    waiters: Mutex<Vec<Weak<Notify>>>,
+}
+
+/// The folder of all partitions of a topic.
+pub(crate) fn topic_folder(topic_id: Uuid) -> String {
+    format!("topics/{}", topic_id.simple())
+}
+
+impl Partition {
+    /// A partition of a topic. `existing` says that there may be a log to open.
+    pub(crate) fn new(
+        ground: &Ground,
+        topic: (&Arc<str>, Uuid),
+        index: i32,
+        config: Arc<TopicConfig>,
+        existing: bool,
+    ) -> Arc<Self> {
+        let state = State { log: None, producers: Producers::default(), config, gone: false, unusable: None };
+        let partition = Self {
+            topic: Arc::clone(topic.0),
+            index,
+            folder: format!("{}/{index}", topic_folder(topic.1)),
+            ground: ground.clone(),
+            metrics: ground.metrics.topic(topic.0),
+            state: Mutex::new(state),
+            waiters: Mutex::default(),
+        };
+        if existing {
+            partition.open_existing();
+        }
+        Arc::new(partition)
+    }
+
+    /// Opens the log that an earlier run left. A failure is told to whoever asks for the partition.
+    fn open_existing(&self) {
+        let mut state = self.lock();
+        if let Err(refusal) = self.open(&mut state) {
+            let reason = refusal.message.unwrap_or_default();
+            tracing::error!(topic = %self.topic, partition = self.index, reason, "cannot open a partition");
+            self.ground.metrics.read_only_partitions.inc();
+            state.unusable = Some(reason);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the log, making it when there is none.
+    fn open<'a>(&self, state: &'a mut State) -> Result<&'a mut Log<DiskStorage>, Refusal> {
+        if state.gone {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        }
+        if let Some(reason) = &state.unusable {
+            return Err(Refusal::new(ErrorCode::KafkaStorageError, reason.clone()));
+        }
+        if state.log.is_none() {
+            let mut headers = Vec::new();
+            let opened = Log::open(
+                self.ground.storage.clone(),
+                &self.folder,
+                state.config.segments,
+                clock::unix_ms(),
+                &mut |header| {
+                    if header.producer_id >= 0 {
+                        headers.push(*header);
+                    }
+                },
+            );
+            let (mut log, recovery) = opened
+                .map_err(|error| Refusal::new(ErrorCode::KafkaStorageError, crate::error_text(&error)))?;
+            if recovery.truncated_bytes > 0 {
+                let bytes = recovery.truncated_bytes;
+                tracing::info!(topic = %self.topic, partition = self.index, bytes, "cut off a torn write");
+            }
+            if let Some(reason) = recovery.read_only {
+                tracing::error!(topic = %self.topic, partition = self.index, reason, "read-only for damage");
+                self.ground.metrics.read_only_partitions.inc();
+            }
+            state.producers = producers::restore(&self.ground.storage, &self.folder, &mut log, &headers);
+            self.metrics.log_size.add(i64::try_from(log.size()).unwrap_or(0));
+            state.log = Some(log);
+        }
+        Ok(state.log.as_mut().expect("it was just set"))
+    }
+
+    /// Takes no more writes, and says so once.
+    fn fail(&self, log: &mut Log<DiskStorage>, reason: &str) {
+        if log.read_only_reason().is_none() {
+            self.ground.metrics.read_only_partitions.inc();
+            tracing::error!(topic = %self.topic, partition = self.index, reason, "the partition is read-only now");
+        }
+        log.fail(reason);
+    }
+
+    /// Uses another config from now on.
+    pub(crate) fn set_config(&self, config: &Arc<TopicConfig>) {
+        let mut state = self.lock();
+        state.config = Arc::clone(config);
+        if let Some(log) = &mut state.log {
+            log.set_settings(config.segments);
+        }
+    }
+
+    /// Bytes of batches.
+    pub(crate) fn size(&self) -> u64 {
+        self.lock().log.as_ref().map_or(0, Log::size)
+    }
+
+    /// The topic is deleted: nothing is read or written any more, and nobody waits in vain.
+    pub(crate) fn go(&self) {
+        let mut state = self.lock();
+        state.gone = true;
+        if let Some(log) = state.log.take()
+            && log.read_only_reason().is_some()
+        {
+            self.ground.metrics.read_only_partitions.dec();
+        }
+        drop(state);
+        self.wake();
+    }
+
+    /// Has the log synced; what is returned ends when that was done or failed.
+    pub(crate) fn submit(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
+        let durable: Arc<dyn Durable> = Arc::clone(self) as Arc<dyn Durable>;
+        self.ground.committer.submit(&durable)
+    }
+
+    /// For a clean end.
+    pub(crate) fn close(&self) {
+        if let Some(log) = &mut self.lock().log
+            && let Err(error) = log.close()
+        {
+            tracing::error!(topic = %self.topic, partition = self.index, %error, "cannot close a log");
+        }
+    }
+
+    /// Has `waiter` notified when there is more to read, or the partition goes. Once.
+    pub(crate) fn wait(&self, waiter: &Arc<Notify>) {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiters.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(waiter))) {
+            return;
+        }
+        if waiters.len() >= WAITERS_SWEEP {
+            waiters.retain(|known| known.strong_count() > 0);
+        }
+        waiters.push(Arc::downgrade(waiter));
+    }
+
+    fn wake(&self) {
+        let waiters = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
+        for waiter in waiters.iter().filter_map(Weak::upgrade) {
+            waiter.notify_one();
+        }
+    }
+}
+
+impl Durable for Partition {
+    fn begin_sync(&self) -> Option<SyncTicket<DiskFile>> {
+        self.lock().log.as_mut().and_then(Log::begin_sync)
+    }
+
+    fn begin_note(&self) -> Option<SyncTicket<DiskFile>> {
+        self.lock().log.as_mut().and_then(Log::begin_note)
+    }
+
+    fn finish_sync(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<()>) {
+        let mut state = self.lock();
+        let Some(log) = &mut state.log else { return };
+        match outcome {
+            Ok(()) => log.finish_sync(ticket),
+            Err(error) => self.fail(log, &format!("sync failed: {error}")),
+        }
+        drop(state);
+        self.wake();
+    }
+}

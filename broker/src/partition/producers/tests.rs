@@ -1,0 +1,58 @@
+//! Repeats, gaps, epochs and the wrap of sequence numbers.
+
+use kafka_wire::ErrorCode;
+use record_log::batch::{self, BatchHeader};
+
+use super::{Producers, Verdict};
+
+fn header(epoch: i16, sequence: i32, count: i32, base_offset: i64) -> BatchHeader {
+    let mut header = BatchHeader::parse(&batch::wrap(b"x", 7).unwrap()).unwrap();
+    header.producer_id = 9;
+    header.producer_epoch = epoch;
+    header.base_sequence = sequence;
+    header.last_offset_delta = count - 1;
+    header.base_offset = base_offset;
+    header
+}
+
+/// Goal: each of the last five batches is recognised when it comes again, an older one is a gap.
+#[test]
+fn the_last_five_batches_are_remembered() {
+    let mut producers = Producers::default();
+    for number in 0..7 {
+        let header = header(0, number * 10, 10, i64::from(number) * 100);
+        assert_eq!(producers.check(&header), Ok(Verdict::Next));
+        producers.took(&header, 0);
+    }
+    for number in 2..7 {
+        let again = header(0, number * 10, 10, 0);
+        let at = i64::from(number) * 100;
+        assert_eq!(producers.check(&again), Ok(Verdict::Repeat(at, at + 9)));
+    }
+    assert_eq!(producers.check(&header(0, 10, 10, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(0, 60, 9, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(0, 71, 1, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
+}
+
+/// Goal: a new epoch starts at 0, an old one is refused, an unknown producer may start anywhere.
+#[test]
+fn epochs_fence() {
+    let mut producers = Producers::default();
+    assert_eq!(producers.check(&header(3, 50, 1, 0)), Ok(Verdict::Next));
+    producers.took(&header(3, 50, 1, 0), 0);
+    assert_eq!(producers.check(&header(2, 51, 1, 0)), Err(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(producers.check(&header(4, 51, 1, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(4, 0, 1, 0)), Ok(Verdict::Next));
+}
+
+/// Goal: sequence numbers go round after the largest.
+#[test]
+fn sequences_wrap() {
+    let mut producers = Producers::default();
+    producers.took(&header(0, i32::MAX - 1, 2, 0), 0);
+    assert_eq!(producers.check(&header(0, 0, 5, 0)), Ok(Verdict::Next));
+    producers.took(&header(0, 0, 5, 2), 0);
+    producers.took(&header(0, 5, 1, 7), 0);
+    let across = header(0, i32::MAX - 1, 2, 0);
+    assert_eq!(producers.check(&across), Ok(Verdict::Repeat(0, 1)));
+}

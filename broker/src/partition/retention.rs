@@ -1,0 +1,57 @@
+//! Letting go of old records of a partition, by age, by size and on request.
+
+use record_log::Log;
+use runtime::clock;
+
+use super::{Partition, Refusal, State, producers};
+
+impl Partition {
+    /// Lets go of what the topic's config does not keep, and of producers that are long quiet.
+    pub(crate) fn expire(&self) {
+        let now_ms = clock::unix_ms();
+        let mut state = self.lock();
+        let State { log: Some(log), producers, config, .. } = &mut *state else { return };
+        if log.read_only_reason().is_some() {
+            return;
+        }
+        producers.expire(now_ms.saturating_sub(producers::EXPIRY_MS));
+        let before = log.size();
+        let outcome = if log.is_expired(config.retention, now_ms) || log.wants_roll(0, now_ms) {
+            self.roll(log, producers, now_ms)
+        } else {
+            Ok(())
+        };
+        let expired = log.expire(config.retention, now_ms).map_err(|error| self.refused(error));
+        self.shrunk(log, before);
+        match outcome.and(expired) {
+            Ok(0) => {}
+            Ok(segments) => {
+                tracing::info!(topic = %self.topic, partition = self.index, segments, "let go of old segments");
+            }
+            Err(refusal) => {
+                let reason = refusal.message.unwrap_or_default();
+                tracing::warn!(topic = %self.topic, partition = self.index, reason, "cannot let go of old segments");
+            }
+        }
+    }
+
+    /// Deletes the records before `offset`; -1 is all. Says where the partition starts now.
+    pub(crate) fn delete_before(&self, offset: i64) -> Result<i64, Refusal> {
+        let mut state = self.lock();
+        let log = self.open(&mut state)?;
+        let end = log.synced_offset();
+        let offset = if offset == -1 { end } else { offset };
+        if offset < 0 || offset > end {
+            return Err(kafka_wire::ErrorCode::OffsetOutOfRange.into());
+        }
+        let before = log.size();
+        let start = log.delete_before(offset).map_err(|error| self.refused(error));
+        self.shrunk(log, before);
+        start
+    }
+
+    fn shrunk(&self, log: &Log<crate::disk::DiskStorage>, before: u64) {
+        let gone = before.saturating_sub(log.size());
+        self.metrics.log_size.sub(i64::try_from(gone).unwrap_or(0));
+    }
+}

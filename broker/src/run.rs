@@ -1,0 +1,341 @@
+//! Wires the broker together, serves, and takes it down in order.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use prometheus::Registry;
+use runtime::{
+    health::{AdminError, Readiness, serve_admin},
+    ready_file,
+    shutdown::Shutdown,
+    tasks::Tasks,
+    tls::{Credentials, Material, TlsError},
+};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+
+use crate::{
+    access::Access,
+    args::Args,
+    broker::{Broker, identify},
+    commit::Committer,
+    disk::DiskStorage,
+    groups::{coordinator::Coordinator, group::Limits},
+    listen::{self, Door, Listener, Security},
+    metrics::Metrics,
+    partition::Ground,
+    producer_ids::ProducerIds,
+    settings::{Settings, SettingsError},
+    space::Space,
+    store::{Store, StoreError},
+    topics::Topics,
+};
+
+const SPACE_CHECK: Duration = Duration::from_secs(1);
+const CREDENTIALS_CHECK: Duration = Duration::from_secs(10);
+const OFFSETS_CHECK: Duration = Duration::from_secs(600);
+const LOCK_NAME: &str = "lock";
+
+/// The broker could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Neither listener was asked for.
+    #[error("nothing to listen on: give --listen, --tls-listen or both")]
+    NoListener,
+    /// A listener without TLS for everybody.
+    #[error(
+        "--listen {0} is not on loopback: use --tls-listen, or --allow-plain if everybody may do everything"
+    )]
+    PlainListener(SocketAddr),
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {folder}: {action} failed; is it there, writable and not full?")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another process has the folder.
+    #[error("the data folder {0} is in use by another broker")]
+    Locked(PathBuf),
+    /// The settings file.
+    #[error("cannot read the settings file {file}")]
+    SettingsFile {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is in the settings file.
+    #[error("the settings file {file} is wrong: {reason}")]
+    Settings {
+        /// The file.
+        file: PathBuf,
+        /// Which line or key, and why.
+        reason: String,
+    },
+    /// What is stored cannot be used.
+    #[error("cannot use the data in {folder}: {reason}")]
+    Data {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A port.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Keys and certificates.
+    #[error("cannot use the TLS folder")]
+    Tls(#[from] TlsError),
+    /// The admin listener.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// Metrics.
+    #[error("cannot register the metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The committing thread.
+    #[error("cannot start the committing thread")]
+    Thread(#[source] io::Error),
+    /// The ready file.
+    #[error("cannot write the ready file {file}")]
+    ReadyFile {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Runs the broker until `shutdown` begins, and ends it in order.
+///
+/// # Errors
+/// It cannot start: the message says what to change.
+pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
+    let settings = read_settings(&args)?;
+    let listeners = bind(&args).await?;
+    let _lock = lock(&args.data)?;
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry)?;
+    let readiness = Readiness::new();
+    readiness.wait_for("logs", "the logs are being opened");
+    let admin = match args.admin_listen {
+        Some(address) => Some(serve_admin(address, registry, readiness.clone(), shutdown.child())?),
+        None => None,
+    };
+    let commit = Committer::start(metrics.clone()).map_err(RunError::Thread)?;
+    let tasks = Tasks::new(shutdown.clone());
+    let opened = open(&args, settings, &metrics, &commit.committer(), &tasks).await;
+    let (broker, store) = opened
+        .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })?;
+    let addresses = serve(&args, &broker, &tasks, listeners)?;
+    readiness.done("logs");
+    announce(&args, &addresses, admin)?;
+    shutdown.begun().await;
+    let left = tasks.drain(args.shutdown_grace).await;
+    if left > 0 {
+        tracing::warn!(left, "requests were cut off");
+    }
+    tokio::task::spawn_blocking(move || {
+        commit.stop();
+        for topic in broker.topics.all() {
+            for partition in &*topic.partitions() {
+                partition.close();
+            }
+        }
+        store.close();
+    })
+    .await
+    .map_err(|error| RunError::Thread(io::Error::other(error)))?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn read_settings(args: &Args) -> Result<Settings, RunError> {
+    let plain_only = args.tls_listen.is_none();
+    let mut settings = Settings { auto_create_topics: plain_only, ..Settings::default() };
+    if let Some(file) = &args.config {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| RunError::SettingsFile { file: file.clone(), source })?;
+        let wrong =
+            |error: SettingsError| RunError::Settings { file: file.clone(), reason: error.to_string() };
+        settings = settings.read(&text).map_err(wrong)?;
+    }
+    settings.auto_create_topics |= args.auto_create_topics;
+    settings.default_partitions = args.default_partitions.unwrap_or(settings.default_partitions);
+    Ok(settings)
+}
+
+/// Opens the ports first: a port that is taken should change nothing on disk.
+async fn bind(args: &Args) -> Result<Vec<Listener>, RunError> {
+    if args.listen.is_none() && args.tls_listen.is_none() {
+        return Err(RunError::NoListener);
+    }
+    let mut listeners = Vec::new();
+    let open = async |address: SocketAddr| {
+        TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+    };
+    if let (Some(address), Some(folder)) = (args.tls_listen, &args.tls_dir) {
+        let credentials = Credentials::new(Material::from_folder(folder)?);
+        listeners.push(Listener {
+            socket: open(address).await?,
+            security: Security::Tls(credentials),
+            advertise: args.advertise.clone(),
+        });
+    }
+    if let Some(address) = args.listen {
+        if !address.ip().is_loopback() && !args.allow_plain {
+            return Err(RunError::PlainListener(address));
+        }
+        let advertise = args.advertise.clone().filter(|_| args.tls_listen.is_none());
+        listeners.push(Listener { socket: open(address).await?, security: Security::Plain, advertise });
+    }
+    Ok(listeners)
+}
+
+/// Makes the folder and keeps others out of it for as long as the file is held.
+fn lock(folder: &Path) -> Result<File, RunError> {
+    let failed = |action: &'static str| {
+        move |source: io::Error| RunError::Folder { folder: folder.to_owned(), action, source }
+    };
+    std::fs::create_dir_all(folder).map_err(failed("making it"))?;
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let file = options.open(folder.join(LOCK_NAME)).map_err(failed("opening the lock file"))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(RunError::Locked(folder.to_owned())),
+        Err(error) => Err(failed("locking it")(error.into())),
+    }
+}
+
+async fn open(
+    args: &Args,
+    settings: Settings,
+    metrics: &Metrics,
+    committer: &Committer,
+    tasks: &Tasks,
+) -> Result<(Arc<Broker>, Arc<Store>), StoreError> {
+    let storage = DiskStorage::new(&args.data);
+    let store = Store::open(storage.clone(), committer.clone())?;
+    if store.is_empty() && args.data.join("topics").exists() {
+        let reason = "there are topics in the folder, and the folder meta that knows them is empty";
+        return Err(StoreError::Damaged(reason.to_owned()));
+    }
+    let (cluster_id, leader_epoch) = identify(&store).await?;
+    let ground = Ground { storage, committer: committer.clone(), metrics: metrics.clone(), leader_epoch };
+    let limits = Limits {
+        initial_delay_ms: settings.initial_rebalance_delay_ms,
+        session_timeout_ms_min: settings.session_timeout_ms_min,
+        session_timeout_ms_max: settings.session_timeout_ms_max,
+        size_max: settings.group_size_max,
+    };
+    let topics = Topics::open(&store, ground, &settings.topic_defaults, settings.partitions_max)?;
+    let broker = Broker {
+        cluster_id,
+        leader_epoch,
+        topics,
+        groups: Coordinator::open(&store, limits, tasks.clone(), metrics.clone())?,
+        producer_ids: ProducerIds::open(&store)?,
+        access: Access::open(&store, args.super_users.clone(), metrics.clone())?,
+        space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
+        metrics: metrics.clone(),
+        settings,
+    };
+    Ok((Arc::new(broker), store))
+}
+
+/// Starts all tasks; returns the real addresses of the listeners.
+fn serve(
+    args: &Args,
+    broker: &Arc<Broker>,
+    tasks: &Tasks,
+    listeners: Vec<Listener>,
+) -> Result<Vec<SocketAddr>, RunError> {
+    let places = Arc::new(Semaphore::new(broker.settings.connections_max));
+    let door = Door { broker: Arc::clone(broker), tasks: tasks.clone(), places };
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.socket.local_addr();
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        addresses.push(address.map_err(|source| RunError::Listen { address: unknown, source })?);
+        if let (Security::Tls(credentials), Some(folder)) = (&listener.security, &args.tls_dir) {
+            drop(tasks.spawn_until_shutdown("credentials", follow(credentials.clone(), folder.clone())));
+        }
+        drop(tasks.spawn_until_shutdown("listener", listen::run(listener, door.clone())));
+    }
+    let this = Arc::clone(broker);
+    drop(tasks.spawn_until_shutdown("groups", async move { this.groups.run().await }));
+    let this = Arc::clone(broker);
+    drop(tasks.spawn_until_shutdown("space", async move {
+        loop {
+            sleep(SPACE_CHECK).await;
+            this.space.check();
+        }
+    }));
+    drop(tasks.spawn_until_shutdown("retention", retain(Arc::clone(broker))));
+    let this = Arc::clone(broker);
+    drop(tasks.spawn_until_shutdown("offsets", async move {
+        loop {
+            sleep(OFFSETS_CHECK).await;
+            this.groups.expire(this.settings.offsets_retention_ms).await;
+        }
+    }));
+    Ok(addresses)
+}
+
+async fn retain(broker: Arc<Broker>) {
+    loop {
+        sleep(broker.settings.retention_check).await;
+        for topic in broker.topics.all() {
+            for partition in &*topic.partitions() {
+                let partition = Arc::clone(partition);
+                // Removing files blocks.
+                if let Err(error) = tokio::task::spawn_blocking(move || partition.expire()).await {
+                    tracing::error!(%error, topic = %topic.name, "retention panicked");
+                }
+            }
+        }
+    }
+}
+
+/// Reads keys and certificates again; what cannot be read leaves the old ones in use.
+async fn follow(credentials: Credentials, folder: PathBuf) {
+    loop {
+        sleep(CREDENTIALS_CHECK).await;
+        match Material::from_folder(&folder) {
+            Ok(material) => credentials.replace(material),
+            Err(error) => {
+                tracing::warn!(error = crate::error_text(&error), "cannot read the TLS folder again")
+            }
+        }
+    }
+}
+
+fn announce(args: &Args, addresses: &[SocketAddr], admin: Option<SocketAddr>) -> Result<(), RunError> {
+    for address in addresses {
+        tracing::info!(%address, "listening on {address}");
+    }
+    if let Some(file) = &args.ready_file {
+        let text = |address: Option<&SocketAddr>| address.map(ToString::to_string);
+        let contents = serde_json::json!({
+            "kafka": text(addresses.first()),
+            "admin": text(admin.as_ref()),
+        });
+        ready_file::write(file, &contents.to_string())
+            .map_err(|source| RunError::ReadyFile { file: file.clone(), source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! What the broker can be told, with its defaults and limits. Parsed once; nothing else reads text.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::topic_config::{self, TopicConfig};
+
+/// Settings of the whole broker.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Metadata of an unknown topic makes it.
+    pub(crate) auto_create_topics: bool,
+    /// Partitions of a topic that does not say how many.
+    pub(crate) default_partitions: i32,
+    /// What a topic has that does not say otherwise.
+    pub(crate) topic_defaults: BTreeMap<String, String>,
+    /// Connections at a time.
+    pub(crate) connections_max: usize,
+    /// A connection without a request for so long is closed.
+    pub(crate) idle_timeout: Duration,
+    /// A new group waits so long for more members.
+    pub(crate) initial_rebalance_delay_ms: u64,
+    /// Bounds of what a group member may ask for.
+    pub(crate) session_timeout_ms_min: i32,
+    pub(crate) session_timeout_ms_max: i32,
+    /// Members of one group.
+    pub(crate) group_size_max: usize,
+    /// Offsets of an empty group are kept for so long.
+    pub(crate) offsets_retention_ms: i64,
+    /// Topics and partitions at most.
+    pub(crate) partitions_max: usize,
+    /// Below so many free bytes produce requests are refused.
+    pub(crate) free_bytes_min: u64,
+    /// How often retention looks.
+    pub(crate) retention_check: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auto_create_topics: false,
+            default_partitions: 1,
+            topic_defaults: BTreeMap::new(),
+            connections_max: 10_000,
+            idle_timeout: Duration::from_secs(600),
+            initial_rebalance_delay_ms: 3_000,
+            session_timeout_ms_min: 6_000,
+            session_timeout_ms_max: 1_800_000,
+            group_size_max: 1_000,
+            offsets_retention_ms: 7 * 24 * 3_600_000,
+            partitions_max: 20_000,
+            free_bytes_min: 256 * 1024 * 1024,
+            retention_check: Duration::from_secs(300),
+        }
+    }
+}
+
+/// A line of the settings file is wrong.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum SettingsError {
+    #[error("line {0} is not of the form key=value")]
+    Form(usize),
+    #[error("{0} is not a setting of this broker; see docs for the list")]
+    Unknown(String),
+    #[error("{key}={value} is not valid: {reason}")]
+    Value { key: String, value: String, reason: String },
+}
+
+impl Settings {
+    /// Reads `key=value` lines; empty lines and those that start with `#` are skipped.
+    pub(crate) fn read(mut self, text: &str) -> Result<Self, SettingsError> {
+        for (at, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, value) = line.split_once('=').ok_or(SettingsError::Form(at + 1))?;
+            self.set(key.trim(), value.trim())?;
+        }
+        Ok(self)
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<(), SettingsError> {
+        let whole = |min: u64, max: u64| number(key, value, min, max);
+        let day_ms = 24 * 3_600_000;
+        match key {
+            "auto.create.topics.enable" => self.auto_create_topics = boolean(key, value)?,
+            "num.partitions" => self.default_partitions = small(whole(1, 10_000)?),
+            "max.connections" => self.connections_max = size(whole(1, 1_000_000)?),
+            "connections.max.idle.ms" => self.idle_timeout = Duration::from_millis(whole(1_000, day_ms)?),
+            "group.initial.rebalance.delay.ms" => self.initial_rebalance_delay_ms = whole(0, 300_000)?,
+            "group.min.session.timeout.ms" => self.session_timeout_ms_min = small(whole(1, day_ms)?),
+            "group.max.session.timeout.ms" => self.session_timeout_ms_max = small(whole(1, day_ms)?),
+            "group.max.size" => self.group_size_max = size(whole(1, 100_000)?),
+            "offsets.retention.minutes" => {
+                self.offsets_retention_ms = i64::from(small(whole(1, 10_000_000)?)) * 60_000;
+            }
+            "max.partitions" => self.partitions_max = size(whole(1, 1_000_000)?),
+            "disk.free.bytes.min" => self.free_bytes_min = whole(0, u64::MAX)?,
+            "log.retention.check.interval.ms" => {
+                self.retention_check = Duration::from_millis(whole(100, day_ms)?);
+            }
+            _ => return self.set_topic_default(key, value),
+        }
+        Ok(())
+    }
+
+    fn set_topic_default(&mut self, key: &str, value: &str) -> Result<(), SettingsError> {
+        let name =
+            topic_config::broker_name_to_topic(key).ok_or_else(|| SettingsError::Unknown(key.to_owned()))?;
+        self.topic_defaults.insert(name.to_owned(), value.to_owned());
+        let wrong = |reason| SettingsError::Value { key: key.to_owned(), value: value.to_owned(), reason };
+        TopicConfig::parse(&self.topic_defaults, &BTreeMap::new()).map(|_| ()).map_err(wrong)
+    }
+}
+
+fn number(key: &str, value: &str, min: u64, max: u64) -> Result<u64, SettingsError> {
+    let parsed = value.parse().ok().filter(|number| (min..=max).contains(number));
+    parsed.ok_or_else(|| SettingsError::Value {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        reason: format!("it must be a whole number from {min} to {max}"),
+    })
+}
+
+fn boolean(key: &str, value: &str) -> Result<bool, SettingsError> {
+    value.parse().map_err(|_| SettingsError::Value {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        reason: "it must be true or false".to_owned(),
+    })
+}
+
+fn small(number: u64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: known keys are read, unknown ones and bad values are refused by name.
+    #[test]
+    fn unknown_keys_are_refused() {
+        let settings =
+            Settings::default().read("# comment\n\nnum.partitions = 4\nlog.retention.ms=1000\n").unwrap();
+        assert_eq!(settings.default_partitions, 4);
+        assert_eq!(settings.topic_defaults.get("retention.ms").map(String::as_str), Some("1000"));
+        let unknown = Settings::default().read("num.partition=4").unwrap_err();
+        assert_eq!(unknown, SettingsError::Unknown("num.partition".to_owned()));
+        let wrong = Settings::default().read("num.partitions=none").unwrap_err();
+        assert!(wrong.to_string().contains("whole number"), "{wrong}");
+        assert_eq!(Settings::default().read("what").unwrap_err(), SettingsError::Form(1));
+    }
+}

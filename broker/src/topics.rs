@@ -1,0 +1,339 @@
+//! Which topics there are: names, ids, configs, partitions. Changes are durable before they are answered.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use kafka_wire::ErrorCode;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use crate::{
+    partition::{Ground, Partition, Refusal, topic_folder},
+    store::{Change, Store, StoreError, json_change},
+    topic_config::TopicConfig,
+};
+
+const PREFIX: &str = "topic/";
+/// A folder of a topic that is deleted and still has to go.
+const GONE_PREFIX: &str = "gone-topic/";
+const NAME_LENGTH_MAX: usize = 249;
+/// Partitions of one topic.
+const PARTITIONS_MAX: i32 = 10_000;
+
+/// What is stored of a topic.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    id: String,
+    partitions: i32,
+    config: BTreeMap<String, String>,
+}
+
+/// A topic; shared by all that use it.
+pub(crate) struct Topic {
+    pub(crate) name: Arc<str>,
+    pub(crate) id: Uuid,
+    state: RwLock<TopicState>,
+}
+
+struct TopicState {
+    config: Arc<TopicConfig>,
+    partitions: Arc<[Arc<Partition>]>,
+}
+
+impl Topic {
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner).config)
+    }
+
+    pub(crate) fn partitions(&self) -> Arc<[Arc<Partition>]> {
+        Arc::clone(&self.state.read().unwrap_or_else(PoisonError::into_inner).partitions)
+    }
+
+    pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        state.partitions.get(usize::try_from(index).ok()?).cloned()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut TopicState)) {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    by_name: BTreeMap<Arc<str>, Arc<Topic>>,
+    by_id: HashMap<Uuid, Arc<Topic>>,
+    partitions: usize,
+}
+
+/// A topic to be made.
+pub(crate) struct NewTopic {
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
+    pub(crate) config: BTreeMap<String, String>,
+}
+
+/// All topics.
+pub(crate) struct Topics {
+    known: RwLock<Known>,
+    /// One change at a time.
+    changing: Mutex<()>,
+    store: Arc<Store>,
+    ground: Ground,
+    defaults: BTreeMap<String, String>,
+    partitions_max: usize,
+}
+
+impl Topics {
+    /// Opens all topics that the store knows, and finishes deletions that were under way.
+    pub(crate) fn open(
+        store: &Arc<Store>,
+        ground: Ground,
+        defaults: &BTreeMap<String, String>,
+        partitions_max: usize,
+    ) -> Result<Self, StoreError> {
+        let topics = Self {
+            known: RwLock::default(),
+            changing: Mutex::default(),
+            store: Arc::clone(store),
+            ground,
+            defaults: defaults.clone(),
+            partitions_max,
+        };
+        for (id, _) in store.scan(GONE_PREFIX) {
+            topics.remove_files(&id);
+        }
+        for (name, stored) in store.load::<Stored>(PREFIX)? {
+            let config = TopicConfig::parse(defaults, &stored.config);
+            let config = config.map_err(|reason| StoreError::Damaged(format!("topic {name}: {reason}")))?;
+            let config = Arc::new(config);
+            let id = Uuid::parse_str(&stored.id);
+            let id = id.map_err(|error| StoreError::Damaged(format!("id of topic {name}: {error}")))?;
+            let name = Arc::from(name);
+            let partitions =
+                topics.partitions((&name, id), 0..stored.partitions, &config, &topics.written(id));
+            topics.insert(Topic::new(name, id, config, partitions));
+        }
+        Ok(topics)
+    }
+
+    /// Makes partitions; `there` are those that have files.
+    fn partitions(
+        &self,
+        topic: (&Arc<str>, Uuid),
+        range: Range<i32>,
+        config: &Arc<TopicConfig>,
+        there: &[String],
+    ) -> Vec<Arc<Partition>> {
+        let make = |index: i32| {
+            let existing = there.contains(&index.to_string());
+            Partition::new(&self.ground, topic, index, Arc::clone(config), existing)
+        };
+        range.map(make).collect()
+    }
+
+    /// The partitions of a topic that have files.
+    fn written(&self, id: Uuid) -> Vec<String> {
+        use record_log::storage::Storage as _;
+        self.ground.storage.list(&topic_folder(id)).unwrap_or_default()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, topic: Topic) -> Arc<Topic> {
+        let topic = Arc::new(topic);
+        let mut known = self.write();
+        known.partitions += topic.partitions().len();
+        known.by_id.insert(topic.id, Arc::clone(&topic));
+        known.by_name.insert(Arc::clone(&topic.name), Arc::clone(&topic));
+        self.count(&known);
+        topic
+    }
+
+    fn count(&self, known: &Known) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.ground.metrics.topics.set(gauge(known.by_name.len()));
+        self.ground.metrics.partitions.set(gauge(known.partitions));
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Topic>> {
+        self.read().by_name.get(name).cloned()
+    }
+
+    pub(crate) fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.read().by_id.get(&id).cloned()
+    }
+
+    /// All, by name.
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
+        self.read().by_name.values().cloned().collect()
+    }
+
+    /// Checks a topic that is to be made, without making it.
+    pub(crate) fn check(&self, new: &NewTopic) -> Result<TopicConfig, Refusal> {
+        check_name(&new.name)?;
+        if self.by_name(&new.name).is_some() {
+            let text = format!("topic {} exists already", new.name);
+            return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
+        }
+        self.check_count(new.partitions, new.partitions)?;
+        TopicConfig::parse(&self.defaults, &new.config)
+            .map_err(|reason| Refusal::new(ErrorCode::InvalidConfig, reason))
+    }
+
+    fn check_count(&self, wanted: i32, added: i32) -> Result<(), Refusal> {
+        if !(1..=PARTITIONS_MAX).contains(&wanted) {
+            let text = format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {wanted}");
+            return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+        }
+        let (now, max) = (self.read().partitions, self.partitions_max);
+        if now.saturating_add(usize::try_from(added).unwrap_or(0)) > max {
+            let text = format!("the broker has {now} partitions and takes {max}: raise max.partitions");
+            return Err(Refusal::new(ErrorCode::PolicyViolation, text));
+        }
+        Ok(())
+    }
+
+    /// Makes a topic.
+    pub(crate) async fn create(&self, new: NewTopic) -> Result<Arc<Topic>, Refusal> {
+        let _one = self.changing.lock().await;
+        let config = Arc::new(self.check(&new)?);
+        let id = Uuid::new_v4();
+        let stored = Stored { id: id.to_string(), partitions: new.partitions, config: new.config };
+        self.store.put(format!("{PREFIX}{}", new.name), &stored).await.map_err(unstored)?;
+        let name = Arc::from(new.name);
+        let partitions = self.partitions((&name, id), 0..new.partitions, &config, &[]);
+        tracing::info!(topic = %name, %id, partitions = new.partitions, "made a topic");
+        Ok(self.insert(Topic::new(name, id, config, partitions)))
+    }
+
+    /// Gives a topic more partitions.
+    pub(crate) async fn grow(&self, name: &str, count: i32, only_check: bool) -> Result<(), Refusal> {
+        let _one = self.changing.lock().await;
+        let topic = self.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let old = topic.partitions();
+        let now = i32::try_from(old.len()).unwrap_or(i32::MAX);
+        if count <= now {
+            let text = format!("topic {name} has {now} partitions already; they only grow");
+            return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+        }
+        self.check_count(count, count - now)?;
+        if only_check {
+            return Ok(());
+        }
+        let config = topic.config();
+        let stored = Stored { id: topic.id.to_string(), partitions: count, config: config.set.clone() };
+        self.store.put(format!("{PREFIX}{name}"), &stored).await.map_err(unstored)?;
+        let mut partitions = old.to_vec();
+        partitions.extend(self.partitions((&topic.name, topic.id), now..count, &config, &[]));
+        let added = partitions.len() - old.len();
+        topic.change(|state| state.partitions = partitions.into());
+        let mut known = self.write();
+        known.partitions += added;
+        self.count(&known);
+        Ok(())
+    }
+
+    /// Gives a topic other configs.
+    pub(crate) async fn configure(
+        &self,
+        name: &str,
+        set: BTreeMap<String, String>,
+        only_check: bool,
+    ) -> Result<(), Refusal> {
+        let _one = self.changing.lock().await;
+        let topic = self.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let config = TopicConfig::parse(&self.defaults, &set);
+        let config = Arc::new(config.map_err(|reason| Refusal::new(ErrorCode::InvalidConfig, reason))?);
+        if only_check {
+            return Ok(());
+        }
+        let partitions = topic.partitions();
+        let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        let stored = Stored { id: topic.id.to_string(), partitions: count, config: set };
+        self.store.put(format!("{PREFIX}{name}"), &stored).await.map_err(unstored)?;
+        for partition in &*partitions {
+            partition.set_config(&config);
+        }
+        topic.change(|state| state.config = config);
+        Ok(())
+    }
+
+    /// Deletes a topic with all its records. `also` goes with it, all or nothing.
+    pub(crate) async fn delete(&self, topic: &Topic, also: Vec<Change>) -> Result<(), Refusal> {
+        let _one = self.changing.lock().await;
+        if self.by_id(topic.id).is_none() {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        }
+        let id = topic.id.to_string();
+        let mut changes = also;
+        changes.push((format!("{PREFIX}{}", topic.name), None));
+        changes.push(json_change(format!("{GONE_PREFIX}{id}"), &true).map_err(unstored)?);
+        let written = self.store.write(changes).map_err(unstored)?;
+        written.await.map_err(unstored)?;
+        {
+            let mut known = self.write();
+            known.by_name.remove(&topic.name);
+            known.by_id.remove(&topic.id);
+            known.partitions = known.partitions.saturating_sub(topic.partitions().len());
+            self.count(&known);
+        }
+        for partition in &*topic.partitions() {
+            partition.go();
+        }
+        self.ground.metrics.forget_topic(&topic.name);
+        tracing::info!(topic = %topic.name, id, "deleted a topic");
+        self.remove_files(&id);
+        Ok(())
+    }
+
+    /// Removes the files of a deleted topic; what fails is tried again at the next start.
+    fn remove_files(&self, id: &str) {
+        let Ok(parsed) = Uuid::parse_str(id) else { return };
+        if let Err(error) = self.ground.storage.remove_folder(&topic_folder(parsed)) {
+            tracing::warn!(id, %error, "cannot remove the files of a deleted topic yet");
+            return;
+        }
+        if let Err(error) = self.store.write(vec![(format!("{GONE_PREFIX}{id}"), None)]) {
+            tracing::warn!(id, %error, "cannot forget a deleted topic yet");
+        }
+    }
+}
+
+impl Topic {
+    fn new(name: Arc<str>, id: Uuid, config: Arc<TopicConfig>, partitions: Vec<Arc<Partition>>) -> Self {
+        Self { name, id, state: RwLock::new(TopicState { config, partitions: partitions.into() }) }
+    }
+}
+
+/// Whether a topic may be called so.
+pub(crate) fn check_name(name: &str) -> Result<(), Refusal> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let valid = !name.is_empty()
+        && name.len() <= NAME_LENGTH_MAX
+        && name != "."
+        && name != ".."
+        && name.bytes().all(legal);
+    if valid {
+        return Ok(());
+    }
+    let text = format!("a topic's name has 1 to {NAME_LENGTH_MAX} of a-z A-Z 0-9 . _ -, and is not . or ..");
+    Err(Refusal::new(ErrorCode::InvalidTopicException, text))
+}
+
+/// A change that could not be written down.
+pub(crate) fn unstored(error: StoreError) -> Refusal {
+    let text = crate::error_text(&error);
+    tracing::error!(text, "a change was not made");
+    Refusal::new(ErrorCode::KafkaStorageError, text)
+}
