@@ -28,7 +28,7 @@ use crate::cache::{Cache, CacheArgs};
 use layout::Layout;
 
 pub(crate) use load::load;
-pub(crate) use namespace::pass_on;
+pub(crate) use namespace::{check_machine, pass_on};
 pub(crate) use packages::{apt, install as install_packages};
 pub(crate) use up::up;
 
@@ -114,6 +114,9 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
 
 /// Does what the command line says; a program run for the user passes its exit code on.
 pub(crate) fn run(args: ClusterArgs) -> Result<ExitCode> {
+    if matches!(args.command, ClusterCommand::Up) {
+        check_machine()?;
+    }
     let cluster = args.place.open()?;
     match args.command {
         ClusterCommand::Up => up(&cluster)?,

@@ -28,6 +28,7 @@ pub(crate) struct E2eArgs {
 
 /// Proves the promises; the exit code is that of the test program.
 pub(crate) fn run(args: &E2eArgs) -> Result<ExitCode> {
+    cluster::check_machine()?;
     let cluster = args.place.open()?;
     cluster::up(&cluster)?;
     if tools::which(CAPTURE.0).is_none() {

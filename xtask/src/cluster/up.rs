@@ -49,7 +49,6 @@ impl std::fmt::Display for Health {
 
 /// Starts the cluster, or does nothing when it is well; one that is not well is begun anew.
 pub(crate) fn up(cluster: &Cluster) -> Result<()> {
-    namespace::check_machine()?;
     let _alone = cluster.cache.lock("cluster")?;
     packages::ensure()?;
     let programs = parts::all(&cluster.cache)?;
