@@ -1,1 +1,14 @@
 //! The Kubernetes operator: controllers, admission, control plane, certificate authority.
+
+pub mod admission;
+pub mod apply;
+pub mod args;
+pub mod cluster;
+pub mod context;
+pub mod control_plane;
+pub mod controllers;
+pub mod guard;
+pub mod kafka;
+pub mod leadership;
+pub mod metrics;
+pub mod run;

@@ -7,6 +7,7 @@ mod defaults;
 mod support;
 mod validation;
 
+pub use defaults::BROKER_NAME as DEFAULT_BROKER;
 pub use support::not_supported;
 pub use validation::{validate, validate_update};
 

@@ -38,7 +38,7 @@ pub struct ListenError {
 ///
 /// # Errors
 /// When the port cannot be opened.
-pub async fn serve(
+pub(super) async fn serve(
     address: SocketAddr,
     credentials: Credentials,
     app: Router,

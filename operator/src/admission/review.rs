@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The only version that is spoken.
-pub const API_VERSION: &str = "admission.k8s.io/v1";
+pub(super) const API_VERSION: &str = "admission.k8s.io/v1";
 
 /// What the API server posts.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Review {
+pub(super) struct Review {
     /// `admission.k8s.io/v1`.
     pub api_version: String,
     /// Absent only in a review that nobody should send.
@@ -22,7 +22,7 @@ pub struct Review {
 /// One request to the API server, seen by admission.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Request {
+pub(super) struct Request {
     /// Comes back in the answer.
     pub uid: String,
     /// What is written.
@@ -43,7 +43,7 @@ pub struct Request {
 
 /// Group and kind of what is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-pub struct Kind {
+pub(super) struct Kind {
     /// Empty for the core group.
     #[serde(default)]
     pub group: String,
@@ -53,7 +53,7 @@ pub struct Kind {
 
 /// What admission decides.
 #[derive(Debug)]
-pub enum Answer {
+pub(super) enum Answer {
     /// Let it in as it is, or with a patch.
     Allowed {
         /// Empty = unchanged.
@@ -71,7 +71,7 @@ pub enum Answer {
 impl Answer {
     /// Let it in, unchanged.
     #[must_use]
-    pub fn allowed() -> Self {
+    pub(super) fn allowed() -> Self {
         Self::Allowed { patch: None, warnings: Vec::new() }
     }
 }
@@ -79,7 +79,7 @@ impl Answer {
 /// An answer as the API server reads it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Response {
+pub(super) struct Response {
     uid: String,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ struct Status {
 /// What goes back in one body.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ReviewResponse {
+pub(super) struct ReviewResponse {
     api_version: &'static str,
     kind: &'static str,
     response: Response,
@@ -110,7 +110,7 @@ pub struct ReviewResponse {
 
 impl ReviewResponse {
     /// Dresses an answer. Fails only if the patch cannot be written as JSON.
-    pub fn new(uid: String, answer: Answer) -> Result<Self, serde_json::Error> {
+    pub(super) fn new(uid: String, answer: Answer) -> Result<Self, serde_json::Error> {
         let response = match answer {
             Answer::Allowed { patch, warnings } => {
                 let patch = patch.as_ref().map(serde_json::to_vec).transpose()?;

@@ -4,7 +4,7 @@ use super::Cleanup;
 use crate::names::ObjectName;
 
 /// Name of the Broker that is made on first use.
-pub(super) const BROKER_NAME: &str = "default";
+pub const BROKER_NAME: &str = "default";
 
 pub(super) fn partitions() -> i32 {
     1

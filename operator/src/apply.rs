@@ -1,0 +1,353 @@
+//! The only writer to Kubernetes. Controllers write through [`Writer`], which asks for the Lease first, skips
+//! what is there already, and counts; the free functions are for what every replica must be able to write.
+//!
+//! Server-side apply with one field manager per controller, always forced: fields that we set are ours.
+
+mod compare;
+mod events;
+
+#[cfg(test)]
+mod tests;
+
+pub use compare::is_applied;
+
+use crate::{
+    leadership::{Leadership, NotLeader},
+    metrics::ReconcileMetrics,
+};
+use control::ObjectName;
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::DynamicObject,
+    runtime::events::{Recorder, Reporter},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Why something was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Another replica writes.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
+    /// The API server did not do it.
+    #[error("failed to {verb} {kind} {name}: {source}")]
+    Kubernetes {
+        /// What was tried.
+        verb: &'static str,
+        /// The kind.
+        kind: String,
+        /// `NAMESPACE/NAME`.
+        name: ObjectName,
+        /// What it said.
+        source: Box<kube::Error>,
+    },
+    /// The object could not be written as JSON.
+    #[error("failed to write {0} as JSON")]
+    Json(String, #[source] serde_json::Error),
+}
+
+impl ApplyError {
+    /// Whether the API server says that the object is gone.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Kubernetes { source, .. } if is_code(source, 404))
+    }
+}
+
+fn is_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It was as wanted already; nothing was sent.
+    Unchanged,
+    /// It was written.
+    Written,
+}
+
+/// Kinds that live in a namespace and are known at compile time.
+pub trait Namespaced:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send + Sync
+{
+}
+
+impl<K> Namespaced for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+{
+}
+
+/// Writes for the controllers. Clones share what they remember.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    leadership: Leadership,
+    metrics: ReconcileMetrics,
+    recorder: Recorder,
+    statuses: Arc<Mutex<HashMap<String, Value>>>,
+}
+
+impl Writer {
+    /// A writer under the name `instance` (the Pod) in Events.
+    #[must_use]
+    pub fn new(client: Client, leadership: Leadership, metrics: ReconcileMetrics, instance: &str) -> Self {
+        let reporter =
+            Reporter { controller: "pinnace-operator".to_owned(), instance: Some(instance.to_owned()) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, leadership, metrics, recorder, statuses: Arc::default() }
+    }
+
+    fn failed<K: Resource<DynamicType = ()>>(
+        verb: &'static str,
+        name: &ObjectName,
+    ) -> impl FnOnce(kube::Error) -> ApplyError {
+        let name = name.clone();
+        move |source| ApplyError::Kubernetes {
+            verb,
+            kind: K::kind(&()).into_owned(),
+            name,
+            source: Box::new(source),
+        }
+    }
+
+    fn written<K: Resource<DynamicType = ()>>(&self, verb: &'static str, name: &ObjectName) {
+        let kind = K::kind(&());
+        tracing::debug!(kind = %kind, name = %name, verb, "wrote");
+        self.metrics.written(&kind, verb);
+    }
+
+    /// Reads an object that no store holds.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn read<K: Namespaced>(&self, name: &ObjectName) -> Result<Option<K>, ApplyError> {
+        let api = Api::<K>::namespaced(self.client.clone(), &name.namespace);
+        api.get_opt(&name.name).await.map_err(Self::failed::<K>("read", name))
+    }
+
+    /// Makes or changes an object so that it has all fields of `wanted`. It must carry name and namespace.
+    ///
+    /// # Errors
+    /// When this replica may not write, or the API server refuses.
+    pub async fn apply<K: Namespaced + Serialize>(
+        &self,
+        manager: &str,
+        wanted: &K,
+    ) -> Result<Applied, ApplyError> {
+        let name = crate::cluster::name_of(wanted);
+        let api = Api::<K>::namespaced(self.client.clone(), &name.namespace);
+        let wanted = compare::with_hash(wanted).map_err(|error| ApplyError::Json(name.to_string(), error))?;
+        let dynamic = api_of::<K>(&self.client, &name.namespace);
+        let present = dynamic.get_opt(&name.name).await.map_err(Self::failed::<K>("read", &name))?;
+        let present = present.and_then(|object| serde_json::to_value(object).ok());
+        if present.is_some_and(|present| is_applied(&wanted, &present)) {
+            return Ok(Applied::Unchanged);
+        }
+        self.leadership.check()?;
+        let params = PatchParams::apply(manager).force();
+        api.patch(&name.name, &params, &Patch::Apply(&wanted))
+            .await
+            .map_err(Self::failed::<K>("apply", &name))?;
+        self.written::<K>("apply", &name);
+        Ok(Applied::Written)
+    }
+
+    /// Writes the status of `object`, unless it is what is there and what was last written.
+    ///
+    /// # Errors
+    /// When this replica may not write, or the API server refuses.
+    pub async fn status<K: Namespaced>(
+        &self,
+        manager: &str,
+        object: &K,
+        (before, status): (&Value, &Value),
+    ) -> Result<Applied, ApplyError> {
+        let name = crate::cluster::name_of(object);
+        let uid = object.meta().uid.clone().unwrap_or_default();
+        let last = self.lock_statuses().get(&uid).cloned();
+        if before == status && last.is_none_or(|last| &last == status) {
+            return Ok(Applied::Unchanged);
+        }
+        self.leadership.check()?;
+        let patch = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": name.name, "namespace": name.namespace, "uid": uid},
+            "status": status,
+        });
+        let api = api_of::<K>(&self.client, &name.namespace);
+        let params = PatchParams::apply(&format!("{manager}-status")).force();
+        api.patch_status(&name.name, &params, &Patch::Apply(&patch))
+            .await
+            .map_err(Self::failed::<K>("write the status of", &name))?;
+        self.lock_statuses().insert(uid, status.clone());
+        self.written::<K>("status", &name);
+        Ok(Applied::Written)
+    }
+
+    /// Forgets the status of an object that is gone.
+    pub fn forget(&self, uid: Option<&str>) {
+        self.lock_statuses().remove(uid.unwrap_or_default());
+    }
+
+    fn lock_statuses(&self) -> std::sync::MutexGuard<'_, HashMap<String, Value>> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds our finalizer, or with `wanted` false takes it away.
+    ///
+    /// # Errors
+    /// When this replica may not write, or the API server refuses.
+    pub async fn finalizer<K: Namespaced>(
+        &self,
+        object: &K,
+        finalizer: &str,
+        wanted: bool,
+    ) -> Result<Applied, ApplyError> {
+        let present =
+            object.meta().finalizers.as_ref().is_some_and(|list| list.iter().any(|name| name == finalizer));
+        if present == wanted {
+            return Ok(Applied::Unchanged);
+        }
+        self.leadership.check()?;
+        let name = crate::cluster::name_of(object);
+        let finalizers: Vec<&str> = wanted.then_some(finalizer).into_iter().collect();
+        // The uid keeps an apply from touching a namesake that was made meanwhile.
+        let patch = json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {
+                "name": name.name, "namespace": name.namespace,
+                "uid": object.meta().uid, "finalizers": finalizers,
+            },
+        });
+        let api = api_of::<K>(&self.client, &name.namespace);
+        let params = PatchParams::apply("pinnace-finalizer").force();
+        let outcome = api.patch(&name.name, &params, &Patch::Apply(&patch)).await;
+        match outcome {
+            Err(error) if !wanted && (is_code(&error, 404) || is_code(&error, 409)) => Ok(Applied::Unchanged),
+            Err(error) => Err(Self::failed::<K>("change the finalizers of", &name)(error)),
+            Ok(_) => {
+                self.written::<K>("finalizer", &name);
+                Ok(Applied::Written)
+            }
+        }
+    }
+
+    /// Deletes the objects of kind `K` with these labels that `owner` owns and that are not in `keep`.
+    ///
+    /// # Errors
+    /// When this replica may not write, or the API server refuses.
+    pub async fn prune<K: Namespaced>(
+        &self,
+        (namespace, labels): (&str, &str),
+        owner_uid: &str,
+        keep: &BTreeSet<String>,
+    ) -> Result<(), ApplyError> {
+        let api = Api::<K>::namespaced(self.client.clone(), namespace);
+        let all = ObjectName::new(namespace, labels);
+        let found = api.list_metadata(&ListParams::default().labels(labels)).await;
+        for object in found.map_err(Self::failed::<K>("list", &all))?.items {
+            let name = crate::cluster::name_of(&object);
+            let owners = object.metadata.owner_references.iter().flatten();
+            if keep.contains(&name.name) || !owners.into_iter().any(|owner| owner.uid == owner_uid) {
+                continue;
+            }
+            self.leadership.check()?;
+            let preconditions = Preconditions { uid: object.metadata.uid.clone(), resource_version: None };
+            let params = DeleteParams {
+                preconditions: Some(preconditions),
+                propagation_policy: Some(PropagationPolicy::Background),
+                ..DeleteParams::default()
+            };
+            match api.delete(&name.name, &params).await {
+                Err(error) if !is_code(&error, 404) => return Err(Self::failed::<K>("delete", &name)(error)),
+                _ => self.written::<K>("delete", &name),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an object unless there is one of its name, which is left alone.
+    ///
+    /// # Errors
+    /// When this replica may not write, or the API server refuses.
+    pub async fn create<K: Namespaced + Serialize>(&self, object: &K) -> Result<Applied, ApplyError> {
+        self.leadership.check()?;
+        let name = crate::cluster::name_of(object);
+        let api = Api::<K>::namespaced(self.client.clone(), &name.namespace);
+        match create_once(&api, object).await.map_err(Self::failed::<K>("create", &name))? {
+            Once::Created => {
+                self.written::<K>("create", &name);
+                Ok(Applied::Written)
+            }
+            Once::AlreadyThere(_) => Ok(Applied::Unchanged),
+        }
+    }
+}
+
+fn api_of<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -> Api<DynamicObject> {
+    let resource = kube::api::ApiResource::erase::<K>(&());
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+/// What [`create_once`] found.
+#[derive(Debug)]
+pub enum Once<K> {
+    /// It was made.
+    Created,
+    /// Somebody else had made it; this is theirs.
+    AlreadyThere(K),
+}
+
+/// Makes an object that several replicas may want to make at once. Asks for no Lease.
+///
+/// # Errors
+/// When the API server refuses for another reason than that it is there.
+pub async fn create_once<K>(api: &Api<K>, object: &K) -> Result<Once<K>, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize,
+{
+    match api.create(&PostParams::default(), object).await {
+        Ok(_) => Ok(Once::Created),
+        Err(error) if is_code(&error, 409) => {
+            Ok(Once::AlreadyThere(api.get(object.meta().name.as_deref().unwrap_or_default()).await?))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes an object over the version that was read, and over no other. Asks for no Lease.
+///
+/// # Errors
+/// When it changed meanwhile (code 409) or the API server refuses.
+pub async fn replace<K>(api: &Api<K>, object: &K) -> Result<K, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize,
+{
+    api.replace(object.meta().name.as_deref().unwrap_or_default(), &PostParams::default(), object).await
+}
+
+/// Applies some fields of an object that belongs to somebody else. Asks for no Lease.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn apply_part<K>(api: &Api<K>, part: &K, manager: &str) -> Result<K, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let params = PatchParams::apply(manager).force();
+    api.patch(part.meta().name.as_deref().unwrap_or_default(), &params, &Patch::Apply(part)).await
+}

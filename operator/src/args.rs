@@ -1,0 +1,125 @@
+//! All flags and environment variables of the operator.
+
+use runtime::telemetry::LogArgs;
+use std::{net::SocketAddr, time::Duration};
+
+/// The Kubernetes operator of Pinnace.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "pinnace-operator", version)]
+pub struct Args {
+    /// The namespace that the operator runs in.
+    #[arg(long, env = "PINNACE_NAMESPACE", default_value = "pinnace-system")]
+    pub namespace: String,
+    /// The Pod that the operator runs in: the holder of the Lease.
+    #[arg(long, env = "PINNACE_POD_NAME")]
+    pub pod_name: String,
+    /// The operator's service account: super user of every broker.
+    #[arg(long, env = "PINNACE_SERVICE_ACCOUNT", default_value = "pinnace-operator")]
+    pub service_account: String,
+    /// The trust domain of all certificates.
+    #[arg(long, env = "PINNACE_TRUST_DOMAIN", default_value = "cluster.local")]
+    pub trust_domain: String,
+    /// The Lease that says which replica writes.
+    #[arg(long, env = "PINNACE_LEASE", default_value = "pinnace-operator")]
+    pub lease: String,
+    /// The Secret with the roots of the certificate authority.
+    #[arg(long, env = "PINNACE_CA_SECRET", default_value = "pinnace-ca")]
+    pub ca_secret: String,
+    /// Where to serve /metrics, /live and /ready.
+    #[arg(long, env = "PINNACE_ADMIN_LISTEN", default_value = "0.0.0.0:7402")]
+    pub admin_listen: SocketAddr,
+    /// How long work under way may take when the operator is told to end, in seconds.
+    #[arg(long, env = "PINNACE_SHUTDOWN_GRACE", default_value = "15", value_parser = parse_seconds)]
+    pub shutdown_grace: Duration,
+    /// Webhooks.
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
+    /// Control plane.
+    #[command(flatten)]
+    pub control: ControlArgs,
+    /// What pods run.
+    #[command(flatten)]
+    pub pods: PodArgs,
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Where the webhooks are.
+#[derive(Clone, Debug, clap::Args)]
+pub struct WebhookArgs {
+    /// Where the webhooks listen.
+    #[arg(long, env = "PINNACE_WEBHOOK_LISTEN", default_value = "0.0.0.0:9443")]
+    pub webhook_listen: SocketAddr,
+    /// Name of both webhook configurations, whose caBundle the operator writes; empty: somebody else does.
+    #[arg(long, env = "PINNACE_WEBHOOK_CONFIGURATION", default_value = "pinnace-operator")]
+    pub webhook_configuration: String,
+    /// The name that the API server dials.
+    #[arg(long, env = "PINNACE_WEBHOOK_SERVER_NAME", default_value = "pinnace-operator.pinnace-system.svc")]
+    pub webhook_server_name: String,
+}
+
+/// Where the control plane is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ControlArgs {
+    /// Where the control plane listens.
+    #[arg(long, env = "PINNACE_CONTROL_LISTEN", default_value = "0.0.0.0:7410")]
+    pub control_listen: SocketAddr,
+    /// HOST:PORT that sidecars dial.
+    #[arg(long, env = "PINNACE_CONTROL_ADDRESS", default_value = "pinnace-control.pinnace-system.svc:7410")]
+    pub control_address: String,
+}
+
+/// What the pods run that the operator makes or changes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PodArgs {
+    /// The sidecar's image.
+    #[arg(long, env = "PINNACE_SIDECAR_IMAGE", default_value = "ghcr.io/pinnace/sidecar:0.0.0")]
+    pub sidecar_image: String,
+    /// The sidecar's resources, as JSON.
+    #[arg(long, env = "PINNACE_SIDECAR_RESOURCES", default_value = "{}", value_parser = parse_object)]
+    pub sidecar_resources: serde_json::Map<String, serde_json::Value>,
+    /// Level of the sidecar's log.
+    #[arg(long, env = "PINNACE_SIDECAR_LOG_LEVEL", default_value = "info")]
+    pub sidecar_log_level: String,
+    /// Image of the Embedded engine.
+    #[arg(long, env = "PINNACE_BROKER_IMAGE", default_value = "ghcr.io/pinnace/broker:0.0.0")]
+    pub broker_image: String,
+    /// When images are pulled: IfNotPresent, Always or Never.
+    #[arg(long, env = "PINNACE_IMAGE_PULL_POLICY", default_value = "IfNotPresent",
+          value_parser = ["IfNotPresent", "Always", "Never"])]
+    pub image_pull_policy: String,
+    /// A Secret for pulling the broker's image, in the Broker's namespace; may be given again.
+    #[arg(long = "image-pull-secret", env = "PINNACE_IMAGE_PULL_SECRETS", value_delimiter = ',')]
+    pub image_pull_secrets: Vec<String>,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u64 = text.parse().map_err(|_| format!("{text} is not a whole number of seconds"))?;
+    Ok(Duration::from_secs(seconds))
+}
+
+fn parse_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory as _, Parser as _};
+
+    /// Goal: the flags are consistent, and a JSON object is read.
+    #[test]
+    fn flags_are_consistent() {
+        Args::command().debug_assert();
+        let resources = r#"{"requests": {"cpu": "10m"}}"#;
+        let args =
+            Args::try_parse_from(["pinnace-operator", "--pod-name", "a", "--sidecar-resources", resources])
+                .unwrap();
+        assert!(args.pods.sidecar_resources.contains_key("requests"));
+        assert!(
+            Args::try_parse_from(["pinnace-operator", "--pod-name", "a", "--sidecar-resources", "[]"])
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! What the cluster holds, as this replica watches it: one watch and one store per kind, shared by controllers,
+//! webhook and control plane. Reads only.
+
+mod follow;
+
+#[cfg(test)]
+mod tests;
+
+pub use follow::{Change, Follow, fingerprint};
+
+use crate::guard::Guarded;
+use api::{Broker, Channel, Subscription, Topic};
+use control::ObjectName;
+use futures::{StreamExt as _, stream::BoxStream};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Namespace, PersistentVolumeClaim},
+};
+use kube::{
+    Api, Client, Resource,
+    core::PartialObjectMeta,
+    runtime::{WatchStreamExt as _, reflector, watcher},
+};
+use runtime::tasks::{OnError, Tasks};
+use serde::de::DeserializeOwned;
+use std::{collections::BTreeMap, fmt::Debug, hash::Hash, sync::Arc};
+use tokio::sync::broadcast;
+
+/// Changes that a slow follower may be behind before it looks at the whole store again.
+const CHANGES_MAX: usize = 4096;
+
+/// One kind: the store, and who changed.
+#[derive(Debug)]
+pub struct Kind<R: Resource<DynamicType = ()> + 'static> {
+    store: reflector::Store<R>,
+    changes: broadcast::Sender<Notice>,
+}
+
+impl<R: Resource<DynamicType = ()> + 'static> Clone for Kind<R> {
+    fn clone(&self) -> Self {
+        Self { store: self.store.clone(), changes: self.changes.clone() }
+    }
+}
+
+/// What followers are told.
+#[derive(Clone, Debug)]
+enum Notice {
+    /// This object is new, changed or gone.
+    One(ObjectName),
+    /// Anything may have changed.
+    Any,
+}
+
+/// Every kind that the operator reads.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Topics.
+    pub topics: Kind<Guarded<Topic>>,
+    /// Channels.
+    pub channels: Kind<Guarded<Channel>>,
+    /// Brokers.
+    pub brokers: Kind<Guarded<Broker>>,
+    /// Subscriptions.
+    pub subscriptions: Kind<Guarded<Subscription>>,
+    /// Namespaces, without spec and status.
+    pub namespaces: Kind<PartialObjectMeta<Namespace>>,
+    /// StatefulSets of ours.
+    pub stateful_sets: Kind<StatefulSet>,
+    /// Volume claims of ours.
+    pub volume_claims: Kind<PersistentVolumeClaim>,
+}
+
+/// The watch of a kind ended, which it must not.
+#[derive(Debug, thiserror::Error)]
+#[error("the watch of {0} ended")]
+struct WatchEnded(String);
+
+/// Name of an object; empty namespace for those that have none.
+pub fn name_of(object: &impl Resource) -> ObjectName {
+    let meta = object.meta();
+    ObjectName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+impl<R> Kind<R>
+where
+    R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    fn watch(
+        name: &'static str,
+        tasks: &Tasks,
+        events: BoxStream<'static, watcher::Result<watcher::Event<R>>>,
+    ) -> Self {
+        let (store, writer) = reflector::store();
+        let (changes, _) = broadcast::channel(CHANGES_MAX);
+        let kind = Self { store, changes: changes.clone() };
+        let shutdown = tasks.shutdown().clone();
+        drop(tasks.spawn(name, OnError::Shutdown, async move {
+            match shutdown.or(drive(name, events, writer, changes)).await {
+                Some(()) if !shutdown.has_begun() => Err(WatchEnded(name.to_owned())),
+                _ => Ok(()),
+            }
+        }));
+        kind
+    }
+
+    /// Waits until the store holds all objects.
+    ///
+    /// # Errors
+    /// When the watch ended.
+    pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
+        self.store.wait_until_ready().await
+    }
+
+    /// The object of this name.
+    #[must_use]
+    pub fn get(&self, name: &ObjectName) -> Option<Arc<R>> {
+        let mut key = reflector::ObjectRef::new(&name.name);
+        if !name.namespace.is_empty() {
+            key = key.within(&name.namespace);
+        }
+        self.store.get(&key)
+    }
+
+    /// All objects.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<R>> {
+        self.store.state()
+    }
+
+    /// The store, for the controller runtime.
+    #[must_use]
+    pub fn store(&self) -> reflector::Store<R> {
+        self.store.clone()
+    }
+
+    /// Every object now and every change from now on, as far as `print` tells versions apart.
+    #[must_use]
+    pub fn follow(&self, print: fn(&R) -> u64) -> Follow<R> {
+        Follow::new(self.clone(), self.changes.subscribe(), print)
+    }
+}
+
+async fn drive<R>(
+    name: &'static str,
+    mut events: BoxStream<'static, watcher::Result<watcher::Event<R>>>,
+    mut writer: reflector::store::Writer<R>,
+    changes: broadcast::Sender<Notice>,
+) where
+    R: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    R::DynamicType: Eq + Hash,
+{
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(kind = name, %error, "watch failed; trying again");
+                continue;
+            }
+        };
+        writer.apply_watcher_event(&event);
+        let notice = match &event {
+            watcher::Event::Apply(object) | watcher::Event::Delete(object) => Notice::One(name_of(object)),
+            watcher::Event::InitDone => Notice::Any,
+            watcher::Event::Init | watcher::Event::InitApply(_) => continue,
+        };
+        // Fails only while nobody follows.
+        drop(changes.send(notice));
+    }
+}
+
+/// Pages of lists: a spike of memory is bounded by it.
+const PAGE_SIZE: u32 = 500;
+
+fn watch_all<R>(name: &'static str, client: &Client, labels: &str, tasks: &Tasks) -> Kind<R>
+where
+    R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let config = watcher::Config::default().page_size(PAGE_SIZE).labels(labels);
+    Kind::watch(name, tasks, watcher(Api::all(client.clone()), config).default_backoff().boxed())
+}
+
+impl Cluster {
+    /// Starts all watches.
+    #[must_use]
+    pub fn watch(client: &Client, tasks: &Tasks) -> Self {
+        let ours = format!("{}={}", api::labels::MANAGED_BY, api::labels::MANAGER);
+        Self {
+            topics: watch_all("topics", client, "", tasks),
+            channels: watch_all("channels", client, "", tasks),
+            brokers: watch_all("brokers", client, "", tasks),
+            subscriptions: watch_all("subscriptions", client, "", tasks),
+            namespaces: watch_all("namespaces", client, "", tasks),
+            stateful_sets: watch_all("statefulsets", client, &ours, tasks),
+            volume_claims: watch_all("persistentvolumeclaims", client, &ours, tasks),
+        }
+    }
+
+    /// Waits until every store holds all objects.
+    ///
+    /// # Errors
+    /// When a watch ended.
+    pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
+        self.topics.ready().await?;
+        self.channels.ready().await?;
+        self.brokers.ready().await?;
+        self.subscriptions.ready().await?;
+        self.namespaces.ready().await?;
+        self.stateful_sets.ready().await?;
+        self.volume_claims.ready().await
+    }
+
+    /// A Broker that could be decoded.
+    #[must_use]
+    pub fn broker(&self, name: &ObjectName) -> Option<Arc<Broker>> {
+        self.brokers.get(name)?.decoded().cloned()
+    }
+
+    /// All Topics that could be decoded.
+    #[must_use]
+    pub fn decoded_topics(&self) -> Vec<Arc<Topic>> {
+        self.topics.all().iter().filter_map(|topic| topic.decoded().cloned()).collect()
+    }
+
+    /// Labels of a namespace; `None` when it is gone.
+    #[must_use]
+    pub fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        let found = self.namespaces.get(&ObjectName::new("", namespace))?;
+        Some(found.metadata.labels.clone().unwrap_or_default())
+    }
+}

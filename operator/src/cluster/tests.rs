@@ -1,0 +1,60 @@
+//! Followers over a watch that the test feeds.
+
+use super::*;
+use futures::SinkExt as _;
+use k8s_openapi::api::core::v1::ConfigMap;
+use runtime::shutdown::Shutdown;
+
+fn config_map(name: &str, value: &str) -> ConfigMap {
+    serde_json::from_value(serde_json::json!({
+        "metadata": {"name": name, "namespace": "shop"}, "data": {"key": value}
+    }))
+    .unwrap()
+}
+
+fn print(object: &ConfigMap) -> u64 {
+    fingerprint(&object.data)
+}
+
+fn text(change: Option<Change<ConfigMap>>) -> String {
+    match change.unwrap() {
+        Change::Applied(object) => {
+            format!("{}={}", name_of(object.as_ref()), object.data.as_ref().unwrap()["key"])
+        }
+        Change::Gone(name) => format!("{name} gone"),
+    }
+}
+
+/// Goal: a follower sees what is there, then only changes that matter, then what vanished while the watch was away.
+#[tokio::test]
+async fn followers_see_what_matters() {
+    let (mut events, feed) =
+        futures::channel::mpsc::channel::<watcher::Result<watcher::Event<ConfigMap>>>(16);
+    let tasks = Tasks::new(Shutdown::new());
+    let kind = Kind::watch("test", &tasks, feed.boxed());
+    let mut follow = kind.follow(print);
+    for event in
+        [watcher::Event::Init, watcher::Event::InitApply(config_map("a", "1")), watcher::Event::InitDone]
+    {
+        events.send(Ok(event)).await.unwrap();
+    }
+    assert_eq!(text(follow.next().await), "shop/a=1");
+    for event in [
+        watcher::Event::Apply(config_map("a", "1")),
+        watcher::Event::Apply(config_map("b", "1")),
+        watcher::Event::Apply(config_map("a", "2")),
+    ] {
+        events.send(Ok(event)).await.unwrap();
+    }
+    assert_eq!(text(follow.next().await), "shop/b=1");
+    assert_eq!(text(follow.next().await), "shop/a=2");
+    for event in
+        [watcher::Event::Init, watcher::Event::InitApply(config_map("b", "1")), watcher::Event::InitDone]
+    {
+        events.send(Ok(event)).await.unwrap();
+    }
+    assert_eq!(text(follow.next().await), "shop/a gone");
+    events.send(Ok(watcher::Event::Delete(config_map("b", "1")))).await.unwrap();
+    assert_eq!(text(follow.next().await), "shop/b gone");
+    tasks.shutdown().begin();
+}

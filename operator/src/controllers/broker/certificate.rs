@@ -1,0 +1,77 @@
+//! The server's certificate: kept while it is good, made anew before it ends or when the roots change.
+
+use super::objects::{nodes_name, secret, service_name};
+use control::ObjectName;
+use control_plane::{Authority, AuthorityError, authority::ServerNames};
+use k8s_openapi::api::core::v1::Secret;
+use runtime::tls::Material;
+use std::time::Duration;
+
+/// How long a certificate lives.
+pub(super) const LIFETIME: Duration = Duration::from_secs(90 * 86_400);
+/// It is made anew when less than this is left, in seconds: a third.
+const LEFT_SECONDS_MIN: i64 = 30 * 86_400;
+
+/// A server's certificate with its key and the roots to trust, PEM.
+#[derive(Clone)]
+pub(super) struct Certificate {
+    pub(super) chain_pem: String,
+    pub(super) key_pem: String,
+    pub(super) bundle_pem: String,
+    /// In seconds since the Unix epoch.
+    pub(super) not_after: i64,
+}
+
+impl Certificate {
+    /// When to make another, from `now`.
+    pub(super) fn renew_in(&self, now: i64) -> Duration {
+        let left = self.not_after.saturating_sub(LEFT_SECONDS_MIN).saturating_sub(now);
+        Duration::from_secs(u64::try_from(left).unwrap_or(0).max(60))
+    }
+}
+
+/// The certificate in the Secret that is there, if it is still good, else a new one.
+pub(super) fn current(
+    own: &ObjectName,
+    present: Option<&Secret>,
+    authority: &Authority,
+    now: i64,
+) -> Result<Certificate, AuthorityError> {
+    let bundle_pem = authority.bundle_pem();
+    let kept = present
+        .and_then(read)
+        .filter(|found| found.bundle_pem == bundle_pem && found.not_after - now > LEFT_SECONDS_MIN);
+    if let Some(kept) = kept {
+        return Ok(kept);
+    }
+    let issued = authority.issue_server(&names(own), LIFETIME, now)?;
+    Ok(Certificate {
+        chain_pem: issued.chain_pem,
+        key_pem: issued.key_pem,
+        bundle_pem,
+        not_after: issued.not_after,
+    })
+}
+
+fn names(own: &ObjectName) -> ServerNames {
+    let service = service_name(&own.name);
+    let nodes = nodes_name(&own.name);
+    let namespace = &own.namespace;
+    ServerNames {
+        dns: vec![
+            format!("{service}.{namespace}.svc"),
+            service,
+            format!("*.{nodes}.{namespace}.svc"),
+            "localhost".to_owned(),
+        ],
+        ..ServerNames::default()
+    }
+}
+
+fn read(present: &Secret) -> Option<Certificate> {
+    let data = present.data.as_ref()?;
+    let text = |key: &str| String::from_utf8(data.get(key)?.0.clone()).ok();
+    let (chain_pem, key_pem, bundle_pem) = (text(secret::CHAIN)?, text(secret::KEY)?, text(secret::BUNDLE)?);
+    let not_after = Material::from_pem(&chain_pem, &key_pem, &bundle_pem).ok()?.not_after()?;
+    Some(Certificate { chain_pem, key_pem, bundle_pem, not_after })
+}

@@ -1,0 +1,72 @@
+//! Reads what is there of a Broker: its children, its volume, its Topics, and what the engine says.
+
+use super::objects::{claim_name, secret_name, service_name};
+use crate::{
+    apply::ApplyError,
+    context::Context,
+    kafka::{ClusterState, KafkaError},
+};
+use control::ObjectName;
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{PersistentVolumeClaim, Secret},
+};
+use std::sync::Arc;
+
+/// See the module.
+pub(super) struct Observed {
+    pub(super) stateful_set: Option<Arc<StatefulSet>>,
+    pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
+    pub(super) secret: Option<Secret>,
+    /// Topic objects that live here.
+    pub(super) topics: usize,
+    /// What the engine said; `None` while no node is ready.
+    pub(super) engine: Option<Result<ClusterState, KafkaError>>,
+}
+
+pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Observed, ApplyError> {
+    let child = |name: String| ObjectName::new(&own.namespace, name);
+    let cluster = &context.cluster;
+    let stateful_set = cluster.stateful_sets.get(&child(service_name(&own.name)));
+    let engine = if stateful_set.as_deref().is_some_and(is_ready) {
+        Some(context.brokers.describe(&super::address(own)).await)
+    } else {
+        None
+    };
+    let topics = cluster.topics.all();
+    let here = |topic: &&Arc<crate::guard::Guarded<api::Topic>>| {
+        topic.decoded().is_some_and(|topic| &crate::controllers::topic::broker_name(topic) == own)
+    };
+    Ok(Observed {
+        claim: cluster.volume_claims.get(&child(claim_name(&own.name))),
+        secret: context.writer.read(&child(secret_name(&own.name))).await?,
+        topics: topics.iter().filter(here).count(),
+        stateful_set,
+        engine,
+    })
+}
+
+/// Whether the node serves, as its readiness probe says.
+pub(super) fn is_ready(set: &StatefulSet) -> bool {
+    set.status.as_ref().is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0)
+}
+
+impl Observed {
+    /// Size in the template for claims of the StatefulSet that is there.
+    pub(super) fn template_size(&self) -> Option<String> {
+        let templates = self.stateful_set.as_ref()?.spec.as_ref()?.volume_claim_templates.as_ref()?;
+        let requests = templates.first()?.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+        Some(requests.get("storage")?.0.clone())
+    }
+
+    /// Size that the claim asks for.
+    pub(super) fn claimed_size(&self) -> Option<String> {
+        let requests = self.claim.as_ref()?.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+        Some(requests.get("storage")?.0.clone())
+    }
+
+    /// Size of the volume.
+    pub(super) fn capacity(&self) -> Option<String> {
+        Some(self.claim.as_ref()?.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.clone())
+    }
+}

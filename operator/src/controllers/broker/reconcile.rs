@@ -1,0 +1,95 @@
+//! The story of a Broker.
+
+use super::{
+    MANAGER, certificate,
+    desired::{Children, desired},
+    objects,
+    observe::observe,
+    status::{Outcome, status},
+    validate::validate,
+};
+use crate::{
+    apply::{ApplyError, Writer},
+    cluster::name_of,
+    context::Context,
+    controllers::{ReconcileError, report_invalid},
+    guard::Guarded,
+};
+use api::{Broker, labels};
+use control::ObjectName;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use kube::runtime::controller::Action;
+use std::collections::BTreeSet;
+
+pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Result<Action, ReconcileError> {
+    let broker = match &broker.0 {
+        Ok(broker) => broker.as_ref(),
+        Err(invalid) => return report_invalid::<Broker>(MANAGER, invalid, context).await,
+    };
+    if broker.metadata.deletion_timestamp.is_some() {
+        // The children go with it; whether the volume does is the StatefulSet's to know.
+        context.writer.forget(broker.metadata.uid.as_deref());
+        return Ok(Action::await_change());
+    }
+    if let Err(refused) = validate(broker) {
+        report(broker, &Outcome::Refused(&refused), context).await?;
+        return Ok(Action::await_change());
+    }
+    let own = name_of(broker);
+    let observed = observe(&own, context).await?;
+    if broker.spec.paused() {
+        report(broker, &Outcome::Observed { observed: &observed, growth: &Ok(()), context }, context).await?;
+        return Ok(Action::await_change());
+    }
+    let now = runtime::clock::unix_seconds();
+    let authority = context.authority.borrow().clone();
+    let certificate = certificate::current(&own, observed.secret.as_ref(), &authority, now)?;
+    let children = desired(broker, &own, &observed, (&certificate, &context.settings))?;
+    let growth = apply(&children, &context.writer).await?;
+    prune(broker, &own, &context.writer).await?;
+    report(broker, &Outcome::Observed { observed: &observed, growth: &growth, context }, context).await?;
+    match observed.engine {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(Action::requeue(certificate.renew_in(now))),
+    }
+}
+
+/// Writes the children in order; a claim that cannot grow stops nothing else.
+async fn apply(children: &Children, writer: &Writer) -> Result<Result<(), ApplyError>, ReconcileError> {
+    writer.apply(MANAGER, &children.secret).await?;
+    writer.apply(MANAGER, &children.config_map).await?;
+    writer.apply(MANAGER, &children.nodes).await?;
+    writer.apply(MANAGER, &children.bootstrap).await?;
+    writer.apply(MANAGER, &children.stateful_set).await?;
+    Ok(match &children.claim {
+        Some(claim) => writer.apply(MANAGER, claim).await.map(|_| ()),
+        None => Ok(()),
+    })
+}
+
+/// Deletes what an earlier spec or an earlier version of us made, once per change of the spec. Secrets are
+/// left alone: listing them is a right that the operator does without.
+async fn prune(broker: &Broker, own: &ObjectName, writer: &Writer) -> Result<(), ReconcileError> {
+    let seen = broker.status.as_ref().and_then(|status| status.observed_generation);
+    if seen == broker.metadata.generation {
+        return Ok(());
+    }
+    let selector = format!("{}={}", labels::BROKER, own.name);
+    let place = (own.namespace.as_str(), selector.as_str());
+    let uid = broker.metadata.uid.as_deref().unwrap_or_default();
+    let keep = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    let services = keep(&[objects::service_name(&own.name), objects::nodes_name(&own.name)]);
+    writer.prune::<Service>(place, uid, &services).await?;
+    writer.prune::<ConfigMap>(place, uid, &keep(&[objects::config_name(&own.name)])).await?;
+    Ok(())
+}
+
+async fn report(broker: &Broker, outcome: &Outcome<'_>, context: &Context) -> Result<(), ReconcileError> {
+    let before = broker.status.clone().unwrap_or_default();
+    let after = status(&before, broker, outcome, &context.now());
+    let json =
+        |status| serde_json::to_value(status).map_err(|error| ReconcileError::Build("a status", error));
+    context.writer.status(MANAGER, broker, (&json(&before)?, &json(&after)?)).await?;
+    context.writer.event(broker, &before.conditions, &after.conditions).await?;
+    Ok(())
+}

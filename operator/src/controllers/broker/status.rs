@@ -1,0 +1,125 @@
+//! Pure: what was found of a Broker → its status.
+
+use super::observe::{Observed, is_ready};
+use crate::{apply::ApplyError, cluster::name_of, context::Context};
+use api::{
+    Broker, BrokerStatus,
+    broker::{NodeStatus, StorageStatus, conditions::*},
+    condition::{Part, conditions},
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+/// What came of a reconcile.
+pub(super) enum Outcome<'a> {
+    /// The spec is not taken.
+    Refused(&'a Part),
+    /// The children were applied, or the Broker is paused.
+    Observed {
+        /// What is there.
+        observed: &'a Observed,
+        /// Whether the claim could be made to grow.
+        growth: &'a Result<(), ApplyError>,
+        /// For the image's version.
+        context: &'a Context,
+    },
+}
+
+pub(super) fn status(
+    before: &BrokerStatus,
+    broker: &Broker,
+    outcome: &Outcome<'_>,
+    now: &Time,
+) -> BrokerStatus {
+    let mut after = before.clone();
+    let parts = match outcome {
+        Outcome::Refused(part) => vec![Part::clone(part)],
+        Outcome::Observed { observed, growth, context } => {
+            fill(&mut after, broker, observed, &context.settings.broker_image);
+            vec![
+                accepted(broker),
+                nodes(broker, observed),
+                storage(broker, observed, growth),
+                serving(observed),
+            ]
+        }
+    };
+    after.observed_generation = broker.metadata.generation;
+    after.conditions = conditions(&before.conditions, &parts, broker.metadata.generation, now);
+    after
+}
+
+fn fill(after: &mut BrokerStatus, broker: &Broker, observed: &Observed, image: &str) {
+    after.bootstrap = Some(super::address(&name_of(broker)).bootstrap);
+    after.engine_version = image.rsplit_once(':').map(|(_, tag)| tag.to_owned());
+    after.topics = i32::try_from(observed.topics).ok();
+    after.storage =
+        observed.capacity().map(|capacity| StorageStatus { capacity: Some(capacity), used: None });
+    if let Some(Ok(engine)) = &observed.engine {
+        after.cluster_id = Some(engine.cluster_id.clone());
+        after.brokers = engine.nodes.iter().map(|id| NodeStatus { id: *id, ready: true }).collect();
+    } else {
+        for node in &mut after.brokers {
+            node.ready = false;
+        }
+    }
+}
+
+fn accepted(broker: &Broker) -> Part {
+    if broker.spec.paused() {
+        return Part::good(
+            ACCEPTED,
+            REASON_PAUSED,
+            "paused: nothing is changed until spec.maintenance.paused is false",
+        );
+    }
+    Part::good(ACCEPTED, REASON_ACCEPTED, "the spec is valid and supported")
+}
+
+fn nodes(broker: &Broker, observed: &Observed) -> Part {
+    let pod = format!("{}-broker-0", name_of(broker).name);
+    match observed.stateful_set.as_deref() {
+        Some(set) if is_ready(set) => Part::good(NODES_READY, REASON_RUNNING, "the node is ready"),
+        _ => Part::bad(
+            NODES_READY,
+            REASON_STARTING,
+            format!("waits for pod {pod}: if it takes long, look at its events and its log"),
+        ),
+    }
+}
+
+fn storage(broker: &Broker, observed: &Observed, growth: &Result<(), ApplyError>) -> Part {
+    let wanted = &broker.spec.storage.size;
+    let claim = super::objects::claim_name(&name_of(broker).name);
+    if let Err(error) = growth {
+        let message = format!(
+            "volume claim {claim} cannot grow to {wanted}: {error}; use a storage class that allows expansion, or set spec.storage.size back"
+        );
+        return Part::bad(STORAGE_READY, REASON_RESIZING, message);
+    }
+    let capacity = observed.capacity().and_then(|text| text.parse::<api::quantity::Quantity>().ok());
+    match capacity {
+        None => Part::unknown(
+            STORAGE_READY,
+            REASON_VOLUME_PENDING,
+            format!("volume claim {claim} is not bound: is there a storage class?"),
+        ),
+        Some(capacity) if capacity.bytes() < wanted.bytes() => Part::unknown(
+            STORAGE_READY,
+            REASON_RESIZING,
+            format!("volume claim {claim} is growing from {capacity} to {wanted}"),
+        ),
+        Some(_) => Part::good(STORAGE_READY, REASON_BOUND, "the volume is bound"),
+    }
+}
+
+fn serving(observed: &Observed) -> Part {
+    match &observed.engine {
+        Some(Ok(_)) => Part::good(SERVING, REASON_SERVING, "the broker answers"),
+        Some(Err(error)) => Part::bad(
+            SERVING,
+            REASON_UNREACHABLE,
+            format!("{error}; look at the log of the pod and at network policies"),
+        ),
+        None => Part::unknown(SERVING, REASON_STARTING, "no node is ready yet"),
+    }
+}

@@ -1,0 +1,39 @@
+//! What a Topic means: a topic on its Broker, configured and opened as the object says.
+//!
+//! Steps: observe (stores, then the broker) → validate → desired (a plan of changes) → apply → status.
+
+mod desired;
+mod observe;
+mod reconcile;
+mod removal;
+mod status;
+mod validate;
+
+#[cfg(test)]
+mod tests;
+
+use super::ReconcileError;
+use crate::{context::Context, guard::Guarded};
+use api::Topic;
+use control::ObjectName;
+use futures::future::BoxFuture;
+use kube::{ResourceExt as _, runtime::controller::Action};
+use std::sync::Arc;
+
+/// Field manager of this controller.
+const MANAGER: &str = "pinnace-topic";
+
+/// One reconcile.
+pub(super) fn reconcile(
+    topic: Arc<Guarded<Topic>>,
+    context: Arc<Context>,
+) -> BoxFuture<'static, Result<Action, ReconcileError>> {
+    Box::pin(async move { reconcile::reconcile(&topic, &context).await })
+}
+
+/// The Broker that a Topic names.
+pub(super) fn broker_name(topic: &Topic) -> ObjectName {
+    let namespace = topic.namespace().unwrap_or_default();
+    let (broker_namespace, name) = topic.spec.broker_of(&namespace);
+    ObjectName::new(broker_namespace, name)
+}

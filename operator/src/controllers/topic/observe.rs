@@ -1,0 +1,58 @@
+//! Reads what surrounds a Topic: its Broker, its namespace, others that claim its name. Stores only.
+
+use crate::cluster::{Cluster, name_of};
+use api::{Broker, Topic};
+use control::{
+    ObjectName,
+    topics::{Claim, holder},
+};
+use kube::ResourceExt as _;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// See the module.
+pub(super) struct Surroundings {
+    /// The Broker that the Topic names.
+    pub(super) broker: Option<Arc<Broker>>,
+    /// Labels of the Topic's namespace.
+    pub(super) namespace_labels: BTreeMap<String, String>,
+    /// Who has the name on the broker: this Topic, or an older one.
+    pub(super) holder: ObjectName,
+}
+
+pub(super) fn surroundings(topic: &Topic, cluster: &Cluster) -> Surroundings {
+    let namespace = topic.namespace().unwrap_or_default();
+    Surroundings {
+        broker: cluster.broker(&super::broker_name(topic)),
+        namespace_labels: cluster.namespace_labels(&namespace).unwrap_or_default(),
+        holder: holder_of(topic, &cluster.decoded_topics()),
+    }
+}
+
+/// Of all Topics, the one that has the name on the broker that `topic` claims. One that is being deleted keeps
+/// it until it is gone.
+pub(super) fn holder_of(topic: &Topic, all: &[Arc<Topic>]) -> ObjectName {
+    let own = name_of(topic);
+    let broker = super::broker_name(topic);
+    let log_name = topic.spec.log_name(&own.namespace, &own.name);
+    let others = all
+        .iter()
+        .filter(|other| claims(other, &log_name) && super::broker_name(other) == broker)
+        .map(|other| claim(other));
+    holder(others.chain([claim(topic)])).unwrap_or(own)
+}
+
+/// Whether a Topic may have this name on its broker; cheap, for every Topic of the cluster is asked.
+fn claims(topic: &Topic, log_name: &str) -> bool {
+    match (&topic.spec.topic_name, &topic.metadata.name, &topic.metadata.namespace) {
+        (Some(name), _, _) => name.as_str() == log_name,
+        (None, Some(name), Some(namespace)) => {
+            log_name.ends_with(name.as_str()) && topic.spec.log_name(namespace, name) == log_name
+        }
+        _ => false,
+    }
+}
+
+fn claim(topic: &Topic) -> Claim {
+    let created = topic.metadata.creation_timestamp.as_ref();
+    Claim { created_seconds: created.map_or(i64::MAX, |time| time.0.as_second()), object: name_of(topic) }
+}

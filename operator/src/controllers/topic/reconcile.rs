@@ -1,0 +1,78 @@
+//! The story of a Topic.
+
+use super::{
+    MANAGER, desired, observe, removal,
+    status::{Outcome, status},
+    validate::{Next, validate},
+};
+use crate::{
+    apply::Writer,
+    context::Context,
+    controllers::{ReconcileError, report_invalid},
+    guard::Guarded,
+    kafka::KafkaError,
+};
+use api::{Topic, labels::TOPIC_FINALIZER, topic::TopicStatus};
+use kube::runtime::controller::Action;
+use std::time::Duration;
+
+/// A topic that the broker refused is tried again after so long.
+const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
+pub(super) async fn reconcile(topic: &Guarded<Topic>, context: &Context) -> Result<Action, ReconcileError> {
+    let topic = match &topic.0 {
+        Ok(topic) => topic.as_ref(),
+        Err(invalid) => return report_invalid::<Topic>(MANAGER, invalid, context).await,
+    };
+    if topic.metadata.deletion_timestamp.is_some() {
+        return removal::remove(topic, context).await;
+    }
+    let surroundings = observe::surroundings(topic, &context.cluster);
+    let valid = match validate(topic, &surroundings) {
+        Ok(valid) => valid,
+        Err(blocked) => {
+            if let Next::MakeBroker(broker) = &blocked.next {
+                context.writer.create(broker.as_ref()).await?;
+            }
+            report(topic, &Outcome::Blocked(&blocked), context).await?;
+            return Ok(blocked.next.action());
+        }
+    };
+    context.writer.finalizer(topic, TOPIC_FINALIZER, valid.managed).await?;
+    match desired::bring_about(&valid, context.brokers.as_ref(), &context.metrics.reconciles).await {
+        Ok(reached) => {
+            report(topic, &Outcome::Reached(&valid, &reached), context).await?;
+            Ok(Action::await_change())
+        }
+        Err(error @ KafkaError::Refused { .. }) => {
+            report(topic, &Outcome::Failed(&valid, &error), context).await?;
+            Ok(Action::requeue(REFUSED_PAUSE))
+        }
+        Err(error) => {
+            report(topic, &Outcome::Failed(&valid, &error), context).await?;
+            Err(error.into())
+        }
+    }
+}
+
+pub(super) async fn report(
+    topic: &Topic,
+    outcome: &Outcome<'_>,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let before = topic.status.clone().unwrap_or_default();
+    let after = status(&before, topic, outcome, &context.now());
+    write(topic, (&before, &after), &context.writer).await
+}
+
+async fn write(
+    topic: &Topic,
+    (before, after): (&TopicStatus, &TopicStatus),
+    writer: &Writer,
+) -> Result<(), ReconcileError> {
+    let json =
+        |status| serde_json::to_value(status).map_err(|error| ReconcileError::Build("a status", error));
+    writer.status(MANAGER, topic, (&json(before)?, &json(after)?)).await?;
+    writer.event(topic, &before.conditions, &after.conditions).await?;
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! A Topic that is being deleted: closes the topic or deletes it, then frees the object. A Broker or namespace
+//! that is gone never holds it; a short outage of the Broker does, or the topic would stay behind.
+
+use super::{desired::change_all, observe::holder_of, reconcile::report, status::Outcome};
+use crate::{
+    cluster::name_of,
+    context::Context,
+    controllers::{ReconcileError, broker},
+    kafka::KafkaError,
+};
+use api::{
+    Broker, Topic,
+    labels::TOPIC_FINALIZER,
+    topic::{DeletionPolicy, ManagementPolicy},
+};
+use control::topics::{Acl, plan_removal, revoke_groups, wanted};
+use kube::runtime::controller::Action;
+use std::collections::BTreeSet;
+
+pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, ReconcileError> {
+    let held = topic.metadata.finalizers.iter().flatten().any(|name| name == TOPIC_FINALIZER);
+    if !held {
+        return Ok(Action::await_change());
+    }
+    let broker = context.cluster.broker(&super::broker_name(topic));
+    if is_ours_to_clean(topic, broker.as_deref(), context)
+        && let Err(error) = clean(topic, context).await
+    {
+        report(topic, &Outcome::Leaving(&error), context).await?;
+        return Err(error.into());
+    }
+    context.writer.finalizer(topic, TOPIC_FINALIZER, false).await?;
+    context.writer.forget(topic.metadata.uid.as_deref());
+    Ok(Action::await_change())
+}
+
+fn is_ours_to_clean(topic: &Topic, broker: Option<&Broker>, context: &Context) -> bool {
+    let broker_stays = broker.is_some_and(|broker| broker.metadata.deletion_timestamp.is_none());
+    broker_stays
+        && topic.spec.management_policy == ManagementPolicy::Full
+        && holder_of(topic, &context.cluster.decoded_topics()) == name_of(topic)
+        // A Topic that never reached its Broker has nothing there, and the name may be somebody else's.
+        && topic.status.as_ref().is_some_and(|status| status.topic_id.is_some())
+}
+
+async fn clean(topic: &Topic, context: &Context) -> Result<(), KafkaError> {
+    let own = name_of(topic);
+    let address = broker::address(&super::broker_name(topic));
+    let log_name = topic.spec.log_name(&own.namespace, &own.name);
+    let state = context.brokers.observe(&address, &log_name).await?;
+    let delete = topic.spec.deletion_policy == DeletionPolicy::Delete;
+    let mut changes = plan_removal(&log_name, delete, state.topic.is_some(), &state.acls);
+    changes.extend(revoke_groups(&state.acls, &groups_of_others(topic, context)));
+    change_all(&address, &changes, context.brokers.as_ref(), &context.metrics.reconciles).await
+}
+
+/// The rules for groups that the other Topics of the Broker need.
+fn groups_of_others(topic: &Topic, context: &Context) -> BTreeSet<Acl> {
+    let (own, broker) = (name_of(topic), super::broker_name(topic));
+    let topics = context.cluster.decoded_topics();
+    let others =
+        topics.iter().filter(|other| name_of(other.as_ref()) != own && super::broker_name(other) == broker);
+    others.flat_map(|other| wanted(&other.spec, &name_of(other.as_ref())).group_acls).collect()
+}

@@ -1,0 +1,183 @@
+//! Who is reconciled when what changes. Only changes that matter to the reconcile count: a status never does,
+//! except a Broker's towards its Topics.
+
+use crate::{
+    cluster::{Change, Cluster, fingerprint},
+    context::Context,
+    guard::Guarded,
+};
+use api::{Broker, Topic, labels};
+use control::ObjectName;
+use futures::{
+    FutureExt as _, StreamExt as _,
+    stream::{self, BoxStream},
+};
+use kube::Resource;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+/// How often Channels' members are looked at.
+const MEMBERSHIP_PERIOD: Duration = Duration::from_secs(10);
+
+/// Topics that come or go within this time make one reconcile of their Broker.
+const COUNT_PAUSE: Duration = Duration::from_secs(2);
+
+type Names = BoxStream<'static, ObjectName>;
+
+/// What of an object means work: its spec, its finalizers, whether it is going, whether it is another one.
+fn meaning<R: Resource>(object: &R) -> u64 {
+    let meta = object.meta();
+    fingerprint(&(meta.generation, &meta.uid, &meta.finalizers, meta.deletion_timestamp.is_some()))
+}
+
+/// Objects of ours whose children changed: version of the child's spec, and what its status says.
+fn version<R: Resource>(object: &R) -> u64 {
+    fingerprint(&object.meta().resource_version)
+}
+
+fn own<K>(kind: &crate::cluster::Kind<Guarded<K>>) -> Names
+where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let applied = |change: Change<Guarded<K>>| match change {
+        Change::Applied(object) => Some(crate::cluster::name_of(object.as_ref())),
+        Change::Gone(_) => None,
+    };
+    kind.follow(meaning).into_stream().filter_map(move |change| std::future::ready(applied(change))).boxed()
+}
+
+/// Of a child, the Broker that its label names.
+fn broker_of_child<R: Resource>(change: &Change<R>, suffixes: &[&str]) -> Option<ObjectName> {
+    match change {
+        Change::Applied(object) => {
+            let meta = object.meta();
+            let broker = meta.labels.as_ref()?.get(labels::BROKER)?;
+            Some(ObjectName::new(meta.namespace.clone()?, broker))
+        }
+        // A deleted child is known by its name alone.
+        Change::Gone(name) => suffixes
+            .iter()
+            .find_map(|suffix| name.name.strip_suffix(suffix))
+            .map(|broker| ObjectName::new(&name.namespace, broker.trim_start_matches("data-"))),
+    }
+}
+
+/// A Broker's own changes, those of its StatefulSet and volumes, and the number of its Topics.
+pub(super) fn brokers(context: &Arc<Context>) -> Names {
+    let cluster = &context.cluster;
+    let sets = cluster.stateful_sets.follow(version).into_stream();
+    let sets = sets.filter_map(|change| std::future::ready(broker_of_child(&change, &["-broker"])));
+    let claims = cluster.volume_claims.follow(version).into_stream();
+    let claims = claims.filter_map(|change| std::future::ready(broker_of_child(&change, &["-broker-0"])));
+    let all = cluster.clone();
+    let roots = stream::unfold(context.authority.clone(), |mut authority| async move {
+        authority.changed().await.ok()?;
+        Some(((), authority))
+    });
+    let roots = roots.flat_map(move |()| stream::iter(all_brokers(&all)));
+    let topics = counted(cluster);
+    stream::select_all([own(&cluster.brokers), sets.boxed(), claims.boxed(), roots.boxed(), topics]).boxed()
+}
+
+fn all_brokers(cluster: &Cluster) -> Vec<ObjectName> {
+    cluster.brokers.all().iter().map(|broker| crate::cluster::name_of(broker.as_ref())).collect()
+}
+
+/// Brokers whose number of Topics changed; many changes within a pause are one.
+fn counted(cluster: &Cluster) -> Names {
+    let follow = cluster.topics.follow(topic_home);
+    let cluster = cluster.clone();
+    stream::unfold((follow, cluster), |(mut follow, cluster)| async move {
+        let mut homes: BTreeSet<ObjectName> = homes_of(&cluster, &follow.next().await?).into_iter().collect();
+        tokio::time::sleep(COUNT_PAUSE).await;
+        while let Some(change) = follow.next().now_or_never() {
+            homes.extend(homes_of(&cluster, &change?));
+        }
+        Some((stream::iter(homes), (follow, cluster)))
+    })
+    .flatten()
+    .boxed()
+}
+
+fn topic_home(topic: &Guarded<Topic>) -> u64 {
+    let namespace = topic.meta().namespace.as_deref().unwrap_or_default();
+    fingerprint(&topic.decoded().map(|topic| topic.spec.broker_of(namespace)))
+}
+
+/// The Brokers whose number of Topics may have changed.
+fn homes_of(cluster: &Cluster, change: &Change<Guarded<Topic>>) -> Vec<ObjectName> {
+    match change {
+        Change::Applied(topic) => {
+            topic.decoded().map(|topic| super::topic::broker_name(topic)).into_iter().collect()
+        }
+        // Where it lived is no longer known; Brokers are few.
+        Change::Gone(_) => all_brokers(cluster),
+    }
+}
+
+/// A Topic's own changes, those of its Broker that matter to it, and of its namespace's labels.
+pub(super) fn topics(cluster: &Cluster) -> Names {
+    let all = cluster.clone();
+    let brokers = cluster.brokers.follow(broker_face).into_stream();
+    let brokers = brokers.flat_map(move |change| {
+        let broker = change.name();
+        let topics = all.decoded_topics();
+        let names = topics.iter().filter(|topic| super::topic::broker_name(topic) == broker);
+        stream::iter(names.map(|topic| crate::cluster::name_of(topic.as_ref())).collect::<Vec<_>>())
+    });
+    let all = cluster.clone();
+    let namespaces =
+        cluster.namespaces.follow(|namespace| fingerprint(&namespace.metadata.labels)).into_stream();
+    let namespaces = namespaces.flat_map(move |change| {
+        let namespace = change.name().name;
+        let topics = all.decoded_topics();
+        let names = topics.iter().map(|topic| crate::cluster::name_of(topic.as_ref()));
+        stream::iter(names.filter(|name| name.namespace == namespace).collect::<Vec<_>>())
+    });
+    stream::select_all([own(&cluster.topics), brokers.boxed(), namespaces.boxed()]).boxed()
+}
+
+/// What of a Broker matters to its Topics.
+fn broker_face(broker: &Guarded<Broker>) -> u64 {
+    let Some(broker) = broker.decoded() else { return 0 };
+    let status = broker.status.as_ref();
+    let allowed = serde_json::to_string(&broker.spec.allowed_namespaces).unwrap_or_default();
+    fingerprint(&(
+        super::broker::serves(broker),
+        allowed,
+        broker.spec.paused(),
+        status.and_then(|status| status.cluster_id.clone()),
+        broker.metadata.deletion_timestamp.is_some(),
+    ))
+}
+
+/// A Channel's own changes, and those of its members, looked at every 10 s.
+pub(super) fn channels(context: &Arc<Context>) -> Names {
+    let context = Arc::clone(context);
+    let channels = context.cluster.channels.clone();
+    let members = stream::unfold(context.membership.snapshot(), move |before| {
+        let context = Arc::clone(&context);
+        async move {
+            tokio::time::sleep(MEMBERSHIP_PERIOD).await;
+            let now = context.membership.snapshot();
+            let changed: Vec<ObjectName> = now
+                .keys()
+                .chain(before.keys())
+                .filter(|name| now.get(*name) != before.get(*name))
+                .cloned()
+                .collect();
+            Some((stream::iter(changed), now))
+        }
+    });
+    stream::select_all([own(&channels), members.flatten().boxed()]).boxed()
+}
+
+/// A Subscription's own changes.
+pub(super) fn subscriptions(cluster: &Cluster) -> Names {
+    own(&cluster.subscriptions)
+}

@@ -1,0 +1,258 @@
+//! The door over `kafka-admin`: one connection per Broker, mTLS under the operator's own identity, which is
+//! renewed here. Translates between what `control::topics` plans and what the crate takes.
+
+use super::{Address, Brokers, ClusterState, KafkaError, TopicState};
+use crate::leadership::Leadership;
+use control::topics::{Acl, Change, Observed, Operation, Resource};
+use control_plane::Authority;
+use futures::future::BoxFuture;
+use kafka_admin::{
+    Admin, AdminError, Security, Settings,
+    acls::{Acl as AdminAcl, AclFilter, Operation as AdminOperation, Pattern, ResourceKind},
+    configs::ConfigResource,
+    topics::{NewTopic, Topic},
+};
+use runtime::tls::{Credentials, Material};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+const CLIENT_ID: &str = "pinnace-operator";
+/// Brokers that are spoken to at a time; more means that some were deleted, and all start anew.
+const CONNECTIONS_MAX: usize = 1000;
+/// How often the certificate's age is looked at.
+const RENEWAL_PERIOD: Duration = Duration::from_secs(600);
+
+/// Our own certificate towards brokers, kept fresh.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    account: control::Identity,
+    credentials: Credentials,
+}
+
+impl Identity {
+    /// A first certificate for `account`.
+    ///
+    /// # Errors
+    /// When it cannot be signed or used.
+    pub fn new(account: control::Identity, authority: &Authority) -> Result<Self, anyhow::Error> {
+        let identity = Self { account, credentials: Credentials::empty() };
+        identity.renew(authority)?;
+        Ok(identity)
+    }
+
+    /// When the current certificate should be replaced, in seconds since the Unix epoch.
+    fn renew(&self, authority: &Authority) -> Result<i64, anyhow::Error> {
+        let now = runtime::clock::unix_seconds();
+        let issued = authority.issue_identity(&self.account, now)?;
+        let material = Material::from_pem(&issued.chain_pem, &issued.key_pem, &authority.bundle_pem())?;
+        self.credentials.replace(material);
+        Ok(now.saturating_add(issued.not_after.saturating_sub(now) / 2))
+    }
+
+    /// Renews the certificate at half of its life and at each change of root. Runs until the roots go.
+    pub async fn keep(self, mut roots: watch::Receiver<Arc<Authority>>) {
+        let mut renew_at = 0;
+        loop {
+            let now = runtime::clock::unix_seconds();
+            let changed = roots.has_changed().unwrap_or(false);
+            if now >= renew_at || changed {
+                let authority = roots.borrow_and_update().clone();
+                match self.renew(&authority) {
+                    Ok(next) => renew_at = next,
+                    Err(error) => tracing::error!(%error, "failed to renew the operator's certificate"),
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RENEWAL_PERIOD) => {}
+                changed = roots.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct AdminBrokers {
+    credentials: Credentials,
+    leadership: Leadership,
+    connections: Mutex<HashMap<Address, Admin>>,
+}
+
+impl AdminBrokers {
+    /// A door that nobody has gone through yet.
+    #[must_use]
+    pub fn new(identity: &Identity, leadership: Leadership) -> Self {
+        Self { credentials: identity.credentials.clone(), leadership, connections: Mutex::default() }
+    }
+
+    fn admin(&self, address: &Address) -> Admin {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if connections.len() >= CONNECTIONS_MAX && !connections.contains_key(address) {
+            connections.clear();
+        }
+        let open = || {
+            let security = Security::Tls {
+                credentials: self.credentials.clone(),
+                server_names: vec![address.server_name.clone()],
+            };
+            Admin::new(Settings::new(vec![address.bootstrap.clone()], security, CLIENT_ID))
+        };
+        connections.entry(address.clone()).or_insert_with(open).clone()
+    }
+}
+
+fn failed(address: &Address) -> impl Fn(AdminError) -> KafkaError {
+    let bootstrap = address.bootstrap.clone();
+    move |error| match &error {
+        AdminError::Refused { action, name, message, retriable: false, .. } => KafkaError::Refused {
+            bootstrap: bootstrap.clone(),
+            action: action.clone(),
+            reason: format!("{name}: {message}"),
+        },
+        _ => KafkaError::Unreachable {
+            bootstrap: bootstrap.clone(),
+            reason: crate::controllers::chain(&error),
+        },
+    }
+}
+
+impl Brokers for AdminBrokers {
+    fn describe<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<ClusterState, KafkaError>> {
+        Box::pin(async move {
+            let cluster = self.admin(address).cluster().await.map_err(failed(address))?;
+            Ok(ClusterState {
+                cluster_id: cluster.id.unwrap_or_default(),
+                nodes: cluster.nodes.iter().map(|node| node.id).collect(),
+            })
+        })
+    }
+
+    fn observe<'a>(
+        &'a self,
+        address: &'a Address,
+        topic: &'a str,
+    ) -> BoxFuture<'a, Result<TopicState, KafkaError>> {
+        Box::pin(async move {
+            let admin = self.admin(address);
+            let found = admin.describe_topic(topic).await.map_err(failed(address))?;
+            let config = match &found {
+                Some(_) => admin.topic_overrides(topic).await.map_err(failed(address))?,
+                None => BTreeMap::new(),
+            };
+            let mut acls = BTreeSet::new();
+            for (kind, name) in [(ResourceKind::Topic, topic), (ResourceKind::Group, "*")] {
+                let filter = AclFilter { resource: Some(kind), name: Some(name.to_owned()), principal: None };
+                let found = admin.describe_acls(&filter).await.map_err(failed(address))?;
+                acls.extend(found.into_iter().filter_map(from_admin));
+            }
+            Ok(TopicState { topic: found.map(|topic| observed(&topic, config)), acls })
+        })
+    }
+
+    fn change<'a>(
+        &'a self,
+        address: &'a Address,
+        change: &'a Change,
+    ) -> BoxFuture<'a, Result<(), KafkaError>> {
+        Box::pin(async move {
+            self.leadership.check()?;
+            make(&self.admin(address), change).await.map_err(failed(address))
+        })
+    }
+}
+
+async fn make(admin: &Admin, change: &Change) -> Result<(), AdminError> {
+    use kafka_admin::ErrorCode::{TopicAlreadyExists, UnknownTopicOrPartition};
+    match change {
+        Change::Create { name, partitions, replicas, config } => {
+            let topic = NewTopic {
+                name: name.clone(),
+                partitions: *partitions,
+                replicas: replicas.and_then(|replicas| i16::try_from(replicas).ok()),
+                config: config.clone(),
+            };
+            match admin.create_topic(topic).await {
+                Err(error) if error.code() == Some(TopicAlreadyExists) => Ok(()),
+                other => other.map(|_| ()),
+            }
+        }
+        Change::Grow { name, partitions } => admin.grow_topic(name, *partitions).await,
+        Change::Configure { name, entries } => {
+            admin.alter_config(&ConfigResource::Topic(name.clone()), entries.clone()).await
+        }
+        Change::Allow(acls) => admin.create_acls(&acls.iter().map(to_admin).collect::<Vec<_>>()).await,
+        Change::Revoke(acls) => admin.delete_acls(&acls.iter().map(to_admin).collect::<Vec<_>>()).await,
+        Change::Delete { name } => match admin.delete_topic(name).await {
+            Err(error) if error.code() == Some(UnknownTopicOrPartition) => Ok(()),
+            other => other,
+        },
+    }
+}
+
+fn observed(topic: &Topic, config: BTreeMap<String, String>) -> Observed {
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    Observed {
+        id: topic.id.map(|id| id.to_string()).unwrap_or_default(),
+        partitions: count(topic.partitions.len()),
+        replicas: count(topic.replicas()),
+        under_replicated: count(topic.under_replicated()),
+        config,
+    }
+}
+
+fn to_admin(acl: &Acl) -> AdminAcl {
+    let (resource, name) = match &acl.resource {
+        Resource::Topic(name) => (ResourceKind::Topic, name),
+        Resource::Group(name) => (ResourceKind::Group, name),
+    };
+    let operation = match acl.operation {
+        Operation::Read => AdminOperation::Read,
+        Operation::Write => AdminOperation::Write,
+        Operation::Describe => AdminOperation::Describe,
+    };
+    AdminAcl {
+        resource,
+        name: name.clone(),
+        pattern: Pattern::Literal,
+        principal: acl.principal.clone(),
+        operation,
+    }
+}
+
+/// Rules that we never write are not ours to see.
+fn from_admin(acl: AdminAcl) -> Option<Acl> {
+    let operation = match acl.operation {
+        AdminOperation::Read => Operation::Read,
+        AdminOperation::Write => Operation::Write,
+        AdminOperation::Describe => Operation::Describe,
+        _ => return None,
+    };
+    let resource = match acl.resource {
+        ResourceKind::Topic => Resource::Topic(acl.name),
+        ResourceKind::Group => Resource::Group(acl.name),
+        _ => return None,
+    };
+    (acl.pattern == Pattern::Literal).then_some(Acl { resource, principal: acl.principal, operation })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: our rules survive the way to the broker and back; others are not seen.
+    #[test]
+    fn rules_survive_the_way() {
+        let acl = Acl {
+            resource: Resource::Group("*".into()),
+            principal: "User:shop/*".into(),
+            operation: Operation::Read,
+        };
+        assert_eq!(from_admin(to_admin(&acl)), Some(acl.clone()));
+        assert_eq!(from_admin(AdminAcl { pattern: Pattern::Prefixed, ..to_admin(&acl) }), None);
+        assert_eq!(from_admin(AdminAcl { operation: AdminOperation::All, ..to_admin(&acl) }), None);
+    }
+}
