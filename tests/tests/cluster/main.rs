@@ -28,6 +28,8 @@ mod clients;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod injection;
 #[cfg(test)]
 mod lifecycle;
