@@ -24,6 +24,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use bytes::Bytes;
+use control_plane::Authority;
+use kube::Client;
+use prometheus::IntGaugeVec;
+use runtime::health::Readiness;
 use runtime::tasks::Tasks;
 use runtime::tls::Credentials;
 use tokio::sync::watch;
@@ -42,14 +46,52 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the webhooks decide with.
 pub struct Webhooks {
-    /// What all sidecars have in common; its bundle is replaced by `trust_bundle`.
+    /// What all sidecars have in common; its bundle is replaced by that of `roots`.
     pub settings: Settings,
-    /// Every root to trust, as PEM; changes when a root does.
-    pub trust_bundle: watch::Receiver<Arc<str>>,
+    /// Who signs; every root to trust is told to each sidecar.
+    pub roots: watch::Receiver<Arc<Authority>>,
     /// The other objects of the cluster.
     pub surroundings: Arc<dyn Surroundings>,
     /// Counts the answers.
     pub metrics: AdmissionMetrics,
+}
+
+/// Where the webhooks are, for the API server and for this process.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// Where they listen.
+    pub listen: SocketAddr,
+    /// The name that the API server dials.
+    pub server_name: String,
+    /// Name of both webhook configurations; empty = somebody else publishes the roots.
+    pub configuration: String,
+}
+
+/// Starts the webhooks of this replica with a certificate of their own; returns the real address.
+/// `expiration` has the label `certificate`.
+///
+/// # Errors
+/// When the port cannot be opened.
+pub async fn start(
+    place: Place,
+    webhooks: Webhooks,
+    (client, readiness): (Client, Readiness),
+    expiration: IntGaugeVec,
+    tasks: &Tasks,
+) -> Result<SocketAddr, ListenError> {
+    let credentials = Credentials::empty();
+    let keeper = certificate::Keeper {
+        client,
+        configuration: place.configuration,
+        server_name: place.server_name,
+        roots: webhooks.roots.clone(),
+        credentials: credentials.clone(),
+        readiness,
+        expiration,
+    };
+    let address = serve(place.listen, credentials, webhooks, tasks).await?;
+    drop(tasks.spawn_until_shutdown("webhook certificate", keeper.run()));
+    Ok(address)
 }
 
 /// An answer and the word it is counted under.
@@ -149,7 +191,7 @@ impl Webhooks {
             return (Answer::allowed(), "other_object");
         }
         let settings =
-            Settings { trust_bundle_pem: self.trust_bundle.borrow().to_string(), ..self.settings.clone() };
+            Settings { trust_bundle_pem: self.roots.borrow().bundle_pem(), ..self.settings.clone() };
         match inject(&request.object, &settings) {
             Outcome::Patched { patch, warnings } => {
                 (Answer::Allowed { patch: Some(patch), warnings }, "injected")

@@ -14,10 +14,14 @@ use std::time::Duration;
 
 use control_plane::authority::ServerNames;
 use control_plane::{Authority, AuthorityError, ControlPlane, Identity, Metrics, Objects, Settings};
-use kube::Client;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ObjectMeta;
+use kube::{Api, Client};
 use runtime::tasks::{OnError, Tasks};
 use tokio::net::TcpListener;
 
+use crate::apply;
+use crate::cluster::Cluster;
 use reviewer::KubernetesReviewer;
 use roots::Roots;
 
@@ -55,46 +59,66 @@ pub struct Place {
     pub identity: Identity,
 }
 
-/// Builds a control plane that knows nothing and serves nobody yet. Build it when this replica
-/// becomes the leader and not before: it counts from here how long sidecars had to report.
+/// Starts to lead: a control plane that knows what the cluster holds (its stores must be complete)
+/// and serves. Call it when this replica gets the Lease and not before, since from here on it is
+/// counted how long sidecars had to report. The handle also tells who publishes and subscribes.
 ///
 /// # Errors
-/// When the roots cannot be used.
-pub fn build(
-    client: Client,
-    roots: &Roots,
-    place: &Place,
+/// When the port cannot be opened, or the roots cannot be used.
+pub async fn lead(
+    (client, roots): (Client, &Roots),
+    cluster: &Cluster,
+    place: Place,
     metrics: Metrics,
-) -> Result<ControlPlane, StartError> {
+    tasks: &Tasks,
+) -> Result<Objects, StartError> {
+    let failed = |source| StartError::Listen { address: place.listen, source };
     let settings = Settings {
         settle: SETTLE,
         server_names: ServerNames {
-            dns: place.server_names.clone(),
-            identity: Some(place.identity.clone()),
+            dns: place.server_names,
+            identity: Some(place.identity),
             ..ServerNames::default()
         },
         ..Settings::default()
     };
     let reviewer = Arc::new(KubernetesReviewer::new(client));
-    Ok(ControlPlane::new(settings, copy(&roots.current())?, reviewer, metrics))
-}
-
-/// Opens the port and serves until the shutdown begins. For the leader, once its watches are
-/// complete: before that a view would lack what exists.
-///
-/// # Errors
-/// When the port cannot be opened.
-pub async fn serve(control: ControlPlane, place: &Place, tasks: &Tasks) -> Result<SocketAddr, StartError> {
-    let failed = |source| StartError::Listen { address: place.listen, source };
+    let control = ControlPlane::new(settings, copy(&roots.current())?, reviewer, metrics);
+    let objects = control.objects();
+    watch::start(cluster, &objects, tasks);
     let listener = TcpListener::bind(place.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let shutdown = tasks.shutdown().clone();
     drop(tasks.spawn("control plane", OnError::Shutdown, control.serve(listener, shutdown)));
-    Ok(address)
+    drop(tasks.spawn_until_shutdown("roots for sidecars", follow_roots(roots.clone(), objects.clone())));
+    tracing::info!(%address, "the control plane serves");
+    Ok(objects)
+}
+
+/// Tells the Service of the control plane whether this Pod is the leader. Say no at the start: the
+/// Pod may carry the label from before a restart of its container.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn label_pod(
+    client: &Client,
+    (namespace, pod): (&str, &str),
+    leads: bool,
+) -> Result<(), kube::Error> {
+    let label = leads.then(|| (LEADER_LABEL.to_owned(), "true".to_owned()));
+    let metadata = ObjectMeta {
+        name: Some(pod.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        labels: Some(label.into_iter().collect()),
+        ..ObjectMeta::default()
+    };
+    let part = Pod { metadata, ..Pod::default() };
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    apply::apply_part(&pods, &part, "pinnace-leader").await.map(drop)
 }
 
 /// Hands changes of the roots to the control plane. Runs for ever; drop it to end it.
-pub async fn follow_roots(roots: Roots, objects: Objects) {
+async fn follow_roots(roots: Roots, objects: Objects) {
     let mut changes = roots.subscribe();
     while changes.changed().await.is_ok() {
         let authority = changes.borrow_and_update().clone();

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use base64::Engine as _;
-use control_plane::Authority;
 use control_plane::authority::ServerNames;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -64,7 +63,7 @@ async fn server() -> Server {
     let registry = Registry::new();
     let webhooks = Webhooks {
         settings: settings(),
-        trust_bundle: watch::Sender::new(Arc::from("THE ROOTS")).subscribe(),
+        roots: watch::Sender::new(Arc::new(authority)).subscribe(),
         surroundings: Arc::new(Empty),
         metrics: AdmissionMetrics::register(&registry).expect("a fresh registry"),
     };
@@ -149,7 +148,7 @@ async fn inject_answers_with_a_patch() {
     let sidecar = &after["spec"]["initContainers"][0];
     assert_eq!(sidecar["name"], "pinnace-sidecar");
     let environment = sidecar["env"].as_array().expect("an environment");
-    assert!(environment.contains(&json!({"name": "PINNACE_TRUST_BUNDLE", "value": "THE ROOTS"})));
+    assert!(environment.contains(&json!({"name": "PINNACE_TRUST_BUNDLE", "value": server.bundle})));
     assert!((server.count("inject", "injected") - 1.0).abs() < f64::EPSILON);
 }
 
