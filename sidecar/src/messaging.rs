@@ -5,6 +5,7 @@ use crate::delivery::{Core, Subscriber};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A Topic's object.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -172,7 +173,21 @@ impl Channels {
         name: &ChannelName,
         messages: Vec<Message>,
     ) -> Result<Vec<Position>, Problem> {
-        self.core.publish(name, messages).await
+        self.core.publish(name, messages, None).await
+    }
+
+    /// Like [`Channels::publish`], for apps that cannot be told of a failure: with `Block` it waits for `patience`
+    /// instead of `blockTimeout`.
+    ///
+    /// # Errors
+    /// As [`Channels::publish`].
+    pub async fn publish_patiently(
+        &self,
+        name: &ChannelName,
+        messages: Vec<Message>,
+        patience: Duration,
+    ) -> Result<Vec<Position>, Problem> {
+        self.core.publish(name, messages, Some(patience)).await
     }
 
     /// Subscribes to all publishers of `name`, those to come included.

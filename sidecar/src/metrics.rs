@@ -33,6 +33,10 @@ pub struct Metrics {
     pub peer_connections: IntGaugeVec,
     /// Labels door = http, grpc, zmtp; reason = a fixed word.
     pub door_refusals: IntCounterVec,
+    /// Clients of the Kafka door that reach a broker.
+    pub kafka_door_connections: IntGauge,
+    /// Clients of the Kafka door that were turned away: label reason.
+    pub kafka_door_refused: IntCounterVec,
 }
 
 /// The label values of one Channel or Topic, in the order of the labels.
@@ -107,6 +111,13 @@ impl Metrics {
             view_version: make.gauge("view_version", "Version of the view that the sidecar works with.")?,
             control_connected: make
                 .gauge("control_connected", "1 while the control plane's stream stands.")?,
+            kafka_door_connections: make
+                .gauge("kafka_door_connections", "Clients of the Kafka door that reach a broker.")?,
+            kafka_door_refused: make.counters(
+                "kafka_door_refused_total",
+                "Clients of the Kafka door that were turned away.",
+                &["reason"],
+            )?,
             peer_connections: make.gauges(
                 "peer_connections",
                 "Standing connections to peers.",

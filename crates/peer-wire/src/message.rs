@@ -44,6 +44,12 @@ impl Message {
         self.parts.iter().fold(size, |size, part| size.saturating_add(part.len()))
     }
 
+    /// The most bytes that a frame with this message takes: what credit in bytes counts, or a little more.
+    #[must_use]
+    pub fn frame_bytes_max(&self) -> usize {
+        body_bytes(self, Some(0)).saturating_add(limits::HEADER_BYTES)
+    }
+
     /// Checks the limits that a frame sets; call it once where messages enter.
     ///
     /// # Errors

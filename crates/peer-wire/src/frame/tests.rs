@@ -1,5 +1,7 @@
 //! Round trips of every kind, and bodies from hostile peers.
 
+#![expect(clippy::arithmetic_side_effects, reason = "a test may overflow: then it fails")]
+
 use super::*;
 use crate::message::{Message, body_bytes, decode_body, encode_body, flags_of};
 use proptest::collection::vec;

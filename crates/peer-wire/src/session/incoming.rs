@@ -1,6 +1,6 @@
 //! The subscriber's half of a session: credit that we gave, sequence numbers, confirmations.
 
-use super::{Event, Sequenced, Session};
+use super::{Credit, Event, Sequenced, Session};
 use crate::error::ProtocolError;
 use crate::frame::{Frame, Gap, GapReason, Header, Refusal, Subscribe};
 use crate::limits;
@@ -91,6 +91,15 @@ impl Session {
         incoming.unconfirmed_bytes = 0;
         let received = incoming.received;
         self.push_frame(id, &Frame::Credit { messages, bytes, received });
+    }
+
+    /// What the publisher may still send for a subscription of ours.
+    #[must_use]
+    pub fn granted(&self, id: u32) -> Credit {
+        self.incoming.get(&id).map_or_else(Credit::default, |incoming| Credit {
+            messages: incoming.credit_messages,
+            bytes: u64::try_from(incoming.credit_bytes).unwrap_or(0),
+        })
     }
 
     /// Confirms what came since the last confirmation.

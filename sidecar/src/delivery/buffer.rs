@@ -1,0 +1,304 @@
+//! What waits for one subscriber, and what was sent to it and not yet confirmed. Pure: no locks, no clock.
+
+use super::prefixes::Prefixes;
+use peer_wire::{Gap, GapReason, Message};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages that were published together. Shared by all queues.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Sequence number of the first message.
+    first: u64,
+    /// When it was published, on the sidecar's monotonic clock.
+    accepted: Duration,
+    messages: Vec<Message>,
+    sizes: Vec<usize>,
+}
+
+impl Batch {
+    pub(crate) fn new(first: u64, accepted: Duration, messages: Vec<Message>, sizes: Vec<usize>) -> Self {
+        debug_assert_eq!(messages.len(), sizes.len());
+        Self { first, accepted, messages, sizes }
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    fn sequence(&self, index: usize) -> u64 {
+        self.first.saturating_add(u64::try_from(index).unwrap_or(u64::MAX))
+    }
+
+    fn size(&self, index: usize) -> usize {
+        self.sizes.get(index).copied().unwrap_or(0)
+    }
+
+    fn wants(&self, index: usize, prefixes: &Prefixes) -> bool {
+        self.messages.get(index).is_some_and(|message| prefixes.matches(&message.subject))
+    }
+}
+
+/// Messages and bytes, waiting or allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Amount {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Amount {
+    /// How much of a batch goes to a subscriber with these prefixes.
+    pub(crate) fn of(messages: &[Message], sizes: &[usize], prefixes: &Prefixes) -> Self {
+        if prefixes.is_all() {
+            return Self { messages: messages.len(), bytes: sizes.iter().sum() };
+        }
+        let mut amount = Self::default();
+        for (message, size) in messages.iter().zip(sizes) {
+            if prefixes.matches(&message.subject) {
+                amount.add(*size);
+            }
+        }
+        amount
+    }
+
+    fn add(&mut self, bytes: usize) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self, bytes: usize) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+/// Neighbours of one batch.
+#[derive(Debug, Clone)]
+struct Run {
+    batch: Arc<Batch>,
+    from: usize,
+    to: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Item {
+    Run(Run),
+    Gap(Gap),
+}
+
+/// Where waiting messages and gaps go. Returning false = not now, keep it.
+pub(crate) trait Sink {
+    fn message(&mut self, sequence: u64, message: &Message) -> bool;
+    fn gap(&mut self, gap: &Gap) -> bool;
+}
+
+/// What one call of [`Buffer::drain`] moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Moved {
+    pub(crate) messages: usize,
+    /// When the oldest of them was published.
+    pub(crate) oldest: Option<Duration>,
+}
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    waiting: VecDeque<Item>,
+    amount: Amount,
+    /// Sent and not confirmed: comes again when the subscriber resumes on another connection.
+    in_flight: VecDeque<Item>,
+}
+
+impl Buffer {
+    pub(crate) const fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// Nothing waits to be sent.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether `more` may be pushed. An empty buffer takes anything, or a large message would never pass.
+    pub(crate) const fn fits(&self, more: Amount, limits: Amount) -> bool {
+        self.amount.messages == 0
+            || (self.amount.messages.saturating_add(more.messages) <= limits.messages
+                && self.amount.bytes.saturating_add(more.bytes) <= limits.bytes)
+    }
+
+    /// Takes what matches, whether it fits or not: the caller has asked [`Self::fits`]. Returns how many.
+    pub(crate) fn push(&mut self, batch: &Arc<Batch>, prefixes: &Prefixes) -> usize {
+        let before = self.amount.messages;
+        if prefixes.is_all() {
+            self.amount.messages += batch.len();
+            self.amount.bytes += batch.sizes.iter().sum::<usize>();
+            let run = Run { batch: Arc::clone(batch), from: 0, to: batch.len() };
+            self.waiting.push_back(Item::Run(run));
+        } else {
+            for index in (0..batch.len()).filter(|index| batch.wants(*index, prefixes)) {
+                self.push_one(batch, index);
+            }
+        }
+        self.amount.messages.saturating_sub(before)
+    }
+
+    /// Takes what matches and fits; the rest becomes a gap. Returns how many were taken and how many were not.
+    pub(crate) fn push_or_drop(
+        &mut self,
+        batch: &Arc<Batch>,
+        prefixes: &Prefixes,
+        limits: Amount,
+        reason: GapReason,
+    ) -> (usize, u64) {
+        let (mut taken, mut dropped) = (0, 0);
+        for index in (0..batch.len()).filter(|index| batch.wants(*index, prefixes)) {
+            if self.fits(Amount { messages: 1, bytes: batch.size(index) }, limits) {
+                self.push_one(batch, index);
+                taken += 1;
+            } else {
+                let sequence = batch.sequence(index);
+                self.push_gap(Gap { first: sequence, last: sequence, messages: 1, reason });
+                dropped += 1;
+            }
+        }
+        (taken, dropped)
+    }
+
+    fn push_one(&mut self, batch: &Arc<Batch>, index: usize) {
+        self.amount.add(batch.size(index));
+        push_run(&mut self.waiting, batch, index);
+    }
+
+    /// Tells the subscriber of what it does not get. Neighbours with one reason become one gap, so gaps never
+    /// outnumber messages.
+    pub(crate) fn push_gap(&mut self, gap: Gap) {
+        if let Some(Item::Gap(last)) = self.waiting.back_mut()
+            && last.reason == gap.reason
+        {
+            last.last = gap.last;
+            last.messages = last.messages.saturating_add(gap.messages);
+            return;
+        }
+        self.waiting.push_back(Item::Gap(gap));
+    }
+
+    /// A gap before everything else.
+    pub(crate) fn push_gap_first(&mut self, gap: Gap) {
+        self.waiting.push_front(Item::Gap(gap));
+    }
+
+    /// Hands over from the front until `sink` takes no more. With `keep`, what went is kept until confirmed.
+    pub(crate) fn drain(&mut self, sink: &mut impl Sink, keep: bool) -> Moved {
+        let mut moved = Moved::default();
+        while let Some(item) = self.waiting.front_mut() {
+            match item {
+                Item::Gap(gap) => {
+                    if !sink.gap(gap) {
+                        return moved;
+                    }
+                    if keep {
+                        self.in_flight.push_back(Item::Gap(*gap));
+                    }
+                }
+                Item::Run(run) => {
+                    let start = run.from;
+                    while run.from < run.to && send(run, sink) {
+                        self.amount.take(run.batch.size(run.from));
+                        run.from += 1;
+                    }
+                    let sent = run.from - start;
+                    if sent > 0 {
+                        moved.messages += sent;
+                        moved.oldest.get_or_insert(run.batch.accepted);
+                        if keep {
+                            keep_run(&mut self.in_flight, &run.batch, start, run.from);
+                        }
+                    }
+                    if run.from < run.to {
+                        return moved;
+                    }
+                }
+            }
+            self.waiting.pop_front();
+        }
+        moved
+    }
+
+    /// All up to `received` has come: it need not be kept.
+    pub(crate) fn confirm(&mut self, received: u64) {
+        while let Some(item) = self.in_flight.front_mut() {
+            match item {
+                Item::Gap(gap) if gap.last > received => return,
+                Item::Gap(_) => {}
+                Item::Run(run) => {
+                    while run.from < run.to && run.batch.sequence(run.from) <= received {
+                        run.from += 1;
+                    }
+                    if run.from < run.to {
+                        return;
+                    }
+                }
+            }
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// The connection ended: what was sent and not confirmed waits again, before the rest.
+    pub(crate) fn rewind(&mut self) {
+        while let Some(item) = self.in_flight.pop_back() {
+            if let Item::Run(run) = &item {
+                for index in run.from..run.to {
+                    self.amount.add(run.batch.size(index));
+                }
+            }
+            self.waiting.push_front(item);
+        }
+    }
+
+    /// Drops what waits, and what is kept as not confirmed; returns what waited as one gap.
+    pub(crate) fn clear(&mut self, reason: GapReason) -> Option<Gap> {
+        self.in_flight.clear();
+        let mut all: Option<Gap> = None;
+        for item in self.waiting.drain(..) {
+            let (first, last, messages) = match item {
+                Item::Gap(gap) => (gap.first, gap.last, gap.messages),
+                Item::Run(run) => {
+                    let messages = u64::try_from(run.to - run.from).unwrap_or(u64::MAX);
+                    (run.batch.sequence(run.from), run.batch.sequence(run.to - 1), messages)
+                }
+            };
+            let gap = all.get_or_insert(Gap { first, last, messages: 0, reason });
+            gap.last = last;
+            gap.messages = gap.messages.saturating_add(messages);
+        }
+        self.amount = Amount::default();
+        all
+    }
+}
+
+fn send(run: &Run, sink: &mut impl Sink) -> bool {
+    run.batch
+        .messages
+        .get(run.from)
+        .is_some_and(|message| sink.message(run.batch.sequence(run.from), message))
+}
+
+fn push_run(items: &mut VecDeque<Item>, batch: &Arc<Batch>, index: usize) {
+    keep_run(items, batch, index, index + 1);
+}
+
+/// Appends `from..to` of `batch`, to the last run where they are neighbours.
+fn keep_run(items: &mut VecDeque<Item>, batch: &Arc<Batch>, from: usize, to: usize) {
+    if let Some(Item::Run(last)) = items.back_mut()
+        && Arc::ptr_eq(&last.batch, batch)
+        && last.to == from
+    {
+        last.to = to;
+        return;
+    }
+    items.push_back(Item::Run(Run { batch: Arc::clone(batch), from, to }));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The bounded queue between one publisher's sidecar and one subscriber, local or behind a connection.
+
+use super::buffer::{Amount, Batch, Buffer, Moved, Sink};
+use super::prefixes::Prefixes;
+use super::waker::Waker;
+use crate::messaging::Problem;
+use crate::metrics::ChannelMetrics;
+use crate::view::Overflow;
+use bytes::Bytes;
+use peer_wire::{Gap, GapReason, Message};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Who empties the queue.
+#[derive(Debug)]
+enum Consumer {
+    /// A subscription of this sidecar's app.
+    Local(Arc<Notify>),
+    /// A connection, where the subscription has this id.
+    Link { waker: Arc<Waker>, id: u32 },
+    /// Nobody for now: the connection is lost, the subscriber may come back.
+    Away,
+}
+
+#[derive(Debug)]
+struct State {
+    buffer: Buffer,
+    limits: Amount,
+    prefixes: Prefixes,
+    consumer: Consumer,
+    /// Counts consumers, so that a late end of an old connection does not cut off the new one.
+    generation: u64,
+    revoked: Option<Problem>,
+}
+
+/// See the head of the file.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// Names the subscriber in errors.
+    who: Arc<str>,
+    metrics: Arc<ChannelMetrics>,
+    state: Mutex<State>,
+    room: Notify,
+}
+
+impl Queue {
+    pub(crate) fn local(
+        who: Arc<str>,
+        metrics: Arc<ChannelMetrics>,
+        limits: Amount,
+        ready: Arc<Notify>,
+    ) -> Self {
+        Self::new(who, metrics, limits, Consumer::Local(ready))
+    }
+
+    /// For a subscriber behind a connection; follow it with [`Self::attach`].
+    pub(crate) fn remote(who: Arc<str>, metrics: Arc<ChannelMetrics>, limits: Amount) -> Self {
+        Self::new(who, metrics, limits, Consumer::Away)
+    }
+
+    fn new(who: Arc<str>, metrics: Arc<ChannelMetrics>, limits: Amount, consumer: Consumer) -> Self {
+        let state = State {
+            buffer: Buffer::default(),
+            limits,
+            prefixes: Prefixes::default(),
+            consumer,
+            generation: 0,
+            revoked: None,
+        };
+        Self { who, metrics, state: Mutex::new(state), room: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn who(&self) -> &str {
+        &self.who
+    }
+
+    pub(crate) fn set_prefixes(&self, prefixes: Vec<Bytes>) {
+        self.lock().prefixes = Prefixes::new(prefixes);
+    }
+
+    pub(crate) fn set_limits(&self, limits: Amount) {
+        self.lock().limits = limits;
+        self.room.notify_one();
+    }
+
+    pub(crate) fn limits(&self) -> Amount {
+        self.lock().limits
+    }
+
+    pub(crate) fn amount(&self) -> Amount {
+        self.lock().buffer.amount()
+    }
+
+    /// Whether [`Self::offer`] under `Block` takes all of it. A subscriber that is away never holds anybody up.
+    pub(crate) fn has_room(&self, messages: &[Message], sizes: &[usize]) -> bool {
+        let state = self.lock();
+        if matches!(state.consumer, Consumer::Away) {
+            return true;
+        }
+        state.buffer.fits(Amount::of(messages, sizes, &state.prefixes), state.limits)
+    }
+
+    /// Waits until there may be more room.
+    pub(crate) async fn room_changed(&self) {
+        self.room.notified().await;
+    }
+
+    /// Takes what matches of `batch` under the policy; what is dropped is counted and becomes a gap.
+    pub(crate) fn offer(&self, batch: &Arc<Batch>, overflow: Overflow) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let reason = match (&state.consumer, overflow) {
+            (Consumer::Away, _) => Some(GapReason::Disconnected),
+            (_, Overflow::Block) => None,
+            _ => Some(GapReason::DroppedNewest),
+        };
+        let (taken, dropped) = match reason {
+            None => (state.buffer.push(batch, &state.prefixes), 0),
+            Some(reason) => state.buffer.push_or_drop(batch, &state.prefixes, state.limits, reason),
+        };
+        self.metrics.lag.add(i64::try_from(taken).unwrap_or(i64::MAX));
+        if let Some(reason) = reason
+            && dropped > 0
+        {
+            self.metrics.drop_counted(reason.as_str(), dropped);
+        }
+        if taken > 0 || dropped > 0 {
+            state.consumer.wake();
+        }
+    }
+
+    /// A gap before all that waits: what a subscriber missed before this queue began.
+    pub(crate) fn push_gap_first(&self, gap: Gap) {
+        let mut state = self.lock();
+        state.buffer.push_gap_first(gap);
+        state.consumer.wake();
+    }
+
+    /// Hands over what waits. `now` is on the clock of the batches.
+    pub(crate) fn drain(&self, sink: &mut impl Sink, now: Duration) -> Moved {
+        let moved = {
+            let mut state = self.lock();
+            let keep = matches!(state.consumer, Consumer::Link { .. });
+            state.buffer.drain(sink, keep)
+        };
+        if moved.messages > 0 {
+            self.metrics.lag.sub(i64::try_from(moved.messages).unwrap_or(i64::MAX));
+            self.room.notify_one();
+        }
+        if let Some(oldest) = moved.oldest {
+            self.metrics.delivery_duration.observe(now.saturating_sub(oldest).as_secs_f64());
+        }
+        moved
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().buffer.is_empty()
+    }
+
+    pub(crate) fn confirm(&self, received: u64) {
+        self.lock().buffer.confirm(received);
+    }
+
+    /// A connection empties the queue from now on. With `resume`, the subscriber has everything up to there and
+    /// gets the rest. Returns the generation to [`Self::detach`] with.
+    pub(crate) fn attach(&self, waker: Arc<Waker>, id: u32, resume: Option<u64>) -> u64 {
+        let mut state = self.lock();
+        if let Some(received) = resume {
+            state.buffer.confirm(received);
+            let before = state.buffer.amount().messages;
+            state.buffer.rewind();
+            let again = state.buffer.amount().messages.saturating_sub(before);
+            self.metrics.lag.add(i64::try_from(again).unwrap_or(i64::MAX));
+        }
+        state.consumer = Consumer::Link { waker, id };
+        state.generation += 1;
+        state.consumer.wake();
+        state.generation
+    }
+
+    /// The connection of that generation is lost. Returns whether the subscriber is away now.
+    pub(crate) fn detach(&self, generation: u64) -> bool {
+        let mut state = self.lock();
+        if state.generation != generation {
+            return false;
+        }
+        state.consumer = Consumer::Away;
+        self.room.notify_one();
+        true
+    }
+
+    /// Whether nobody came back since that generation was detached.
+    pub(crate) fn is_away_since(&self, generation: u64) -> bool {
+        let state = self.lock();
+        state.generation == generation && matches!(state.consumer, Consumer::Away)
+    }
+
+    /// Whether the consumer is still the one of that generation.
+    pub(crate) fn is_generation(&self, generation: u64) -> bool {
+        self.lock().generation == generation
+    }
+
+    /// The subscriber may not have this any more; its connection tells it why.
+    pub(crate) fn revoke(&self, problem: Problem) {
+        let mut state = self.lock();
+        state.revoked = Some(problem);
+        state.consumer.wake();
+    }
+
+    pub(crate) fn revoked(&self) -> Option<Problem> {
+        self.lock().revoked.clone()
+    }
+
+    /// Ends the queue; what waited is dropped, and returned as one gap. With a reason it counts as dropped.
+    pub(crate) fn close(&self, counted: Option<GapReason>) -> Option<Gap> {
+        let mut state = self.lock();
+        let waiting = state.buffer.amount().messages;
+        state.consumer = Consumer::Away;
+        state.generation += 1;
+        let gap = state.buffer.clear(counted.unwrap_or(GapReason::Other));
+        self.metrics.lag.sub(i64::try_from(waiting).unwrap_or(i64::MAX));
+        if let (Some(reason), Some(gap)) = (counted, gap) {
+            self.metrics.drop_counted(reason.as_str(), gap.messages);
+        }
+        self.room.notify_one();
+        gap
+    }
+}
+
+impl Consumer {
+    fn wake(&self) {
+        match self {
+            Self::Local(ready) => ready.notify_one(),
+            Self::Link { waker, id } => waker.mark_queue(*id),
+            Self::Away => {}
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! One app's subscription: events from the local publisher and from peers, held until the app has credit.
+//!
+//! The app gets at most what it gave credit for. Each publisher behind a connection gets its share of that credit,
+//! at least one message, so what this sidecar holds is bounded by the credit and the number of publishers.
+
+mod remote;
+
+use super::buffer::Sink;
+use super::core::Core;
+use super::queue::Queue;
+use super::waker::Waker;
+use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem};
+use crate::metrics::ChannelMetrics;
+use bytes::Bytes;
+use peer_wire::{Credit, Gap, GapReason, Sequenced, Subscribe};
+use remote::{Held, Remote};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::Notify;
+
+/// Most messages of one answer of `next`, however much credit there is.
+const ANSWER_MESSAGES_MAX: u64 = 4096;
+/// Publishers that are gone and whose place is remembered in case they come back.
+const REMEMBERED_MAX: usize = 1024;
+
+/// What a subscriber has for the connection to one publisher.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owed {
+    pub(crate) credit: Option<Credit>,
+    pub(crate) prefixes: Option<Vec<Bytes>>,
+}
+
+struct State {
+    /// Messages that the app is ready for.
+    credit: u64,
+    prefixes: Vec<Bytes>,
+    message_bytes_max: usize,
+    buffer_bytes: usize,
+    /// By name of the publisher's sidecar.
+    remotes: BTreeMap<Arc<str>, Remote>,
+    /// Which remote comes first in the next answer.
+    turn: usize,
+    ended: Option<Problem>,
+    finished: bool,
+}
+
+/// What the view says that matters to a subscriber.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) message_bytes_max: usize,
+    pub(crate) buffer_bytes: usize,
+}
+
+/// See the head of the file.
+pub(crate) struct Subscriber {
+    pub(crate) id: u32,
+    pub(crate) name: ChannelName,
+    core: Weak<Core>,
+    metrics: Arc<ChannelMetrics>,
+    local: Arc<Queue>,
+    own: Arc<str>,
+    own_epoch: u64,
+    ready: Arc<Notify>,
+    state: Mutex<State>,
+}
+
+/// What a subscriber is made from.
+pub(crate) struct Parts {
+    pub(crate) id: u32,
+    pub(crate) name: ChannelName,
+    pub(crate) metrics: Arc<ChannelMetrics>,
+    pub(crate) local: Arc<Queue>,
+    /// Notified by the local queue.
+    pub(crate) ready: Arc<Notify>,
+    pub(crate) bounds: Bounds,
+    pub(crate) prefixes: Vec<Bytes>,
+    pub(crate) credit: u32,
+}
+
+impl Subscriber {
+    pub(crate) fn new(core: &Arc<Core>, parts: Parts) -> Self {
+        let state = State {
+            credit: u64::from(parts.credit),
+            prefixes: parts.prefixes,
+            message_bytes_max: parts.bounds.message_bytes_max,
+            buffer_bytes: parts.bounds.buffer_bytes,
+            remotes: BTreeMap::new(),
+            turn: 0,
+            ended: None,
+            finished: false,
+        };
+        Self {
+            id: parts.id,
+            name: parts.name,
+            core: Arc::downgrade(core),
+            metrics: parts.metrics,
+            local: parts.local,
+            own: Arc::clone(core.sidecar()),
+            own_epoch: core.epoch(),
+            ready: parts.ready,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) const fn local(&self) -> &Arc<Queue> {
+        &self.local
+    }
+
+    pub(crate) async fn next(&self) -> Option<Vec<ChannelEvent>> {
+        loop {
+            if let Some(answer) = self.collect() {
+                return answer;
+            }
+            self.ready.notified().await;
+        }
+    }
+
+    /// `None`: nothing yet. `Some(None)`: nothing follows.
+    fn collect(&self) -> Option<Option<Vec<ChannelEvent>>> {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.finished {
+            return Some(None);
+        }
+        if let Some(reason) = state.ended.take() {
+            state.finished = true;
+            return Some(Some(vec![ChannelEvent::End { reason }]));
+        }
+        let mut answer = Answer {
+            allowed: state.credit.min(ANSWER_MESSAGES_MAX),
+            events: Vec::new(),
+            publisher: Arc::clone(&self.own),
+            epoch: self.own_epoch,
+            gap_messages: 0,
+        };
+        let allowed = answer.allowed;
+        self.collect_local(&mut answer);
+        self.collect_remotes(state, &mut answer);
+        let messages = allowed - answer.allowed;
+        state.credit -= messages;
+        self.metrics.delivered.inc_by(messages);
+        self.metrics.gap.inc_by(answer.gap_messages);
+        if answer.events.is_empty() { None } else { Some(Some(answer.events)) }
+    }
+
+    fn collect_local(&self, answer: &mut Answer) {
+        let now = self.core.upgrade().map(|core| core.now()).unwrap_or_default();
+        self.local.drain(answer, now);
+    }
+
+    fn collect_remotes(&self, state: &mut State, answer: &mut Answer) {
+        let count = state.remotes.len();
+        if count == 0 {
+            return;
+        }
+        state.turn = (state.turn + 1) % count;
+        let (share, window) = (state.share(), state.window_bytes());
+        let (after, before) = {
+            let mut remotes: Vec<_> = state.remotes.iter_mut().collect();
+            let after = remotes.split_off(state.turn.min(remotes.len()));
+            (after, remotes)
+        };
+        for (sidecar, remote) in after.into_iter().chain(before) {
+            answer.publisher = Arc::clone(sidecar);
+            answer.epoch = remote.epoch;
+            let took = remote.hand_over(answer);
+            if took && remote.may_be_owed(share, window) {
+                remote.wake(self.id);
+            }
+        }
+    }
+
+    pub(crate) fn grant(&self, messages: u32) {
+        let mut state = self.lock();
+        state.credit = state.credit.saturating_add(u64::from(messages)).min(u64::from(u32::MAX));
+        let (share, window) = (state.share(), state.window_bytes());
+        for remote in state.remotes.values() {
+            if remote.may_be_owed(share, window) {
+                remote.wake(self.id);
+            }
+        }
+        self.ready.notify_one();
+    }
+
+    pub(crate) fn set_prefixes(&self, prefixes: Vec<Bytes>) {
+        if peer_wire::limits::check_prefixes(&prefixes).is_err() {
+            tracing::warn!(channel = %self.name, "prefixes above their limits are ignored");
+            return;
+        }
+        self.local.set_prefixes(prefixes.clone());
+        let mut state = self.lock();
+        state.prefixes = prefixes;
+        for remote in state.remotes.values_mut() {
+            remote.prefixes_stale = true;
+            remote.wake(self.id);
+        }
+    }
+
+    /// The app is gone.
+    pub(crate) fn close(&self) {
+        if let Some(core) = self.core.upgrade() {
+            core.remove_subscriber(self);
+        }
+        self.local.close(None);
+        self.lock().remotes.clear();
+    }
+
+    /// Cuts the subscription: the app gets `reason` next, and then nothing.
+    pub(crate) fn end(&self, reason: Problem) {
+        let mut state = self.lock();
+        if state.ended.is_none() && !state.finished {
+            state.ended = Some(reason);
+            self.ready.notify_one();
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        let state = self.lock();
+        state.finished || state.ended.is_some()
+    }
+
+    pub(crate) fn set_bounds(&self, bounds: Bounds) {
+        let mut state = self.lock();
+        state.message_bytes_max = bounds.message_bytes_max;
+        state.buffer_bytes = bounds.buffer_bytes;
+    }
+
+    /// A connection to a publisher stands: what to ask it for.
+    pub(crate) fn open(&self, sidecar: &Arc<str>, epoch: u64, waker: &Arc<Waker>) -> Subscribe {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let remote = state.remotes.entry(Arc::clone(sidecar)).or_default();
+        if let Some(gap) = remote.attach(epoch, Arc::clone(waker)) {
+            remote.inbox.push_back(Held::Gap(gap));
+            self.ready.notify_one();
+        }
+        let resume = remote.resume();
+        let (share, window) = (state.share(), state.window_bytes());
+        let remote = state.remotes.entry(Arc::clone(sidecar)).or_default();
+        let credit = remote.first_credit(share, window);
+        Subscribe {
+            namespace: self.name.namespace.to_string(),
+            name: self.name.name.to_string(),
+            message_bytes_max: u32::try_from(state.message_bytes_max).unwrap_or(u32::MAX),
+            credit_messages: credit.messages,
+            credit_bytes: credit.bytes,
+            resume,
+            prefixes: state.prefixes.clone(),
+        }
+    }
+
+    /// The publisher accepted; what follows comes after `received`.
+    pub(crate) fn opened(&self, sidecar: &str, received: u64) {
+        self.with(sidecar, |remote| remote.opened(received));
+    }
+
+    pub(crate) fn deliver(&self, sidecar: &str, messages: Vec<Sequenced>) {
+        self.with(sidecar, |remote| remote.deliver(messages));
+        self.ready.notify_one();
+    }
+
+    pub(crate) fn gap(&self, sidecar: &str, gap: Gap) {
+        self.with(sidecar, |remote| remote.gap(gap));
+        self.ready.notify_one();
+    }
+
+    /// What is to be sent to a publisher, given the credit that it still has.
+    pub(crate) fn owed(&self, sidecar: &str, open: Credit) -> Owed {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let (share, window) = (state.share(), state.window_bytes());
+        let prefixes = state.prefixes.clone();
+        let Some(remote) = state.remotes.get_mut(sidecar) else { return Owed::default() };
+        let stale = std::mem::take(&mut remote.prefixes_stale);
+        Owed { credit: remote.owed(share, window, open), prefixes: stale.then_some(prefixes) }
+    }
+
+    /// The connection ended. After a clean end the publisher had sent everything.
+    pub(crate) fn detach(&self, sidecar: &str, waker: &Arc<Waker>, clean: bool) {
+        self.with(sidecar, |remote| remote.detach(waker, clean));
+        let mut state = self.lock();
+        if state.remotes.len() > REMEMBERED_MAX {
+            state.remotes.retain(|_, remote| !remote.is_gone());
+        }
+    }
+
+    fn with(&self, sidecar: &str, work: impl FnOnce(&mut Remote)) {
+        if let Some(remote) = self.lock().remotes.get_mut(sidecar) {
+            work(remote);
+        }
+    }
+}
+
+impl State {
+    /// Messages that one publisher may have under way or waiting here.
+    fn share(&self) -> u64 {
+        if self.credit == 0 {
+            return 0;
+        }
+        (self.credit / self.attached()).clamp(1, remote::SHARE_MAX)
+    }
+
+    /// Bytes that one publisher may have under way or waiting here.
+    fn window_bytes(&self) -> u64 {
+        let bytes = u64::try_from(self.buffer_bytes).unwrap_or(u64::MAX);
+        (bytes / self.attached()).clamp(remote::WINDOW_BYTES_MIN, remote::WINDOW_BYTES_MAX)
+    }
+
+    fn attached(&self) -> u64 {
+        let count = self.remotes.values().filter(|remote| remote.is_attached()).count();
+        u64::try_from(count).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+/// Collects events until the credit is used up.
+struct Answer {
+    allowed: u64,
+    events: Vec<ChannelEvent>,
+    publisher: Arc<str>,
+    epoch: u64,
+    gap_messages: u64,
+}
+
+fn offset(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}
+
+impl Answer {
+    fn take(&mut self, sequence: u64, message: Message) {
+        self.allowed = self.allowed.saturating_sub(1);
+        let publisher = Arc::clone(&self.publisher);
+        let position = Position { partition: 0, offset: offset(sequence), publisher, epoch: self.epoch };
+        self.events.push(ChannelEvent::Message { position, message });
+    }
+
+    fn take_gap(&mut self, gap: &Gap) {
+        self.gap_messages = self.gap_messages.saturating_add(gap.messages);
+        self.events.push(ChannelEvent::Gap {
+            publisher: Arc::clone(&self.publisher),
+            epoch: self.epoch,
+            first: offset(gap.first),
+            last: offset(gap.last),
+            messages: gap.messages,
+            reason: gap.reason.as_str(),
+        });
+    }
+}
+
+impl Sink for Answer {
+    fn message(&mut self, sequence: u64, message: &Message) -> bool {
+        if self.allowed == 0 {
+            return false;
+        }
+        self.take(sequence, message.clone());
+        true
+    }
+
+    fn gap(&mut self, gap: &Gap) -> bool {
+        self.take_gap(gap);
+        true
+    }
+}
+
+/// A publisher that started anew without a goodbye: what it had left to send is lost, nobody knows how much.
+const fn restarted(received: u64) -> Gap {
+    let next = received.saturating_add(1);
+    Gap { first: next, last: next, messages: 0, reason: GapReason::Lost }
+}
+
+#[cfg(test)]
+mod tests;

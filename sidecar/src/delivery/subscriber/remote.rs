@@ -1,0 +1,171 @@
+//! One publisher behind a connection, as one subscription sees it: what came from it, and how much more may.
+
+use super::super::waker::Waker;
+use super::{Answer, restarted};
+use peer_wire::{Credit, Gap, Message, Resume, Sequenced};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Every publisher may have at least this much under way.
+pub(super) const WINDOW_BYTES_MIN: u64 = 64 * 1024;
+/// However much credit the app gives, one publisher has no more messages under way.
+pub(super) const SHARE_MAX: u64 = 1 << 20;
+/// However large the buffer, one publisher has no more bytes under way.
+pub(super) const WINDOW_BYTES_MAX: u64 = 1 << 30;
+
+/// Came and waits for the app.
+#[derive(Debug)]
+pub(super) enum Held {
+    Message(u64, Message),
+    Gap(Gap),
+}
+
+/// See the head of the file.
+#[derive(Debug, Default)]
+pub(super) struct Remote {
+    /// The connection, while it stands.
+    waker: Option<Arc<Waker>>,
+    pub(super) epoch: u64,
+    /// All up to here came or was told as a gap; `None` before the first acceptance in this epoch.
+    received: Option<u64>,
+    /// The publisher said goodbye after sending everything.
+    clean: bool,
+    pub(super) inbox: VecDeque<Held>,
+    held_messages: u64,
+    held_bytes: u64,
+    /// Credit that it has not used yet.
+    open_messages: u64,
+    /// Bytes that went to the app and were not given back as credit.
+    freed_bytes: u64,
+    pub(super) prefixes_stale: bool,
+}
+
+fn cost(message: &Message) -> u64 {
+    u64::try_from(message.frame_bytes_max()).unwrap_or(u64::MAX)
+}
+
+impl Remote {
+    pub(super) const fn is_attached(&self) -> bool {
+        self.waker.is_some()
+    }
+
+    /// Neither a connection nor anything that the app has not seen.
+    pub(super) fn is_gone(&self) -> bool {
+        self.waker.is_none() && self.inbox.is_empty()
+    }
+
+    pub(super) fn wake(&self, id: u32) {
+        if let Some(waker) = &self.waker {
+            waker.mark_subscriber(id);
+        }
+    }
+
+    /// A connection stands. Returns what is to be told when the publisher is not the process that it was.
+    pub(super) fn attach(&mut self, epoch: u64, waker: Arc<Waker>) -> Option<Gap> {
+        let lost = match self.received {
+            Some(received) if self.epoch != epoch && !self.clean => Some(restarted(received)),
+            _ => None,
+        };
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.received = None;
+        }
+        self.waker = Some(waker);
+        self.clean = false;
+        self.prefixes_stale = false;
+        lost
+    }
+
+    pub(super) fn resume(&self) -> Option<Resume> {
+        self.received.map(|received| Resume { epoch: self.epoch, received })
+    }
+
+    /// The credit of a fresh connection.
+    pub(super) fn first_credit(&mut self, share: u64, window: u64) -> Credit {
+        let messages = share.saturating_sub(self.held_messages);
+        self.open_messages = messages;
+        self.freed_bytes = 0;
+        Credit {
+            messages: u32::try_from(messages).unwrap_or(u32::MAX),
+            bytes: window.saturating_sub(self.held_bytes).max(1),
+        }
+    }
+
+    pub(super) fn opened(&mut self, received: u64) {
+        self.received.get_or_insert(received);
+    }
+
+    pub(super) fn deliver(&mut self, messages: Vec<Sequenced>) {
+        for Sequenced { sequence, message } in messages {
+            self.open_messages = self.open_messages.saturating_sub(1);
+            self.held_messages += 1;
+            self.held_bytes = self.held_bytes.saturating_add(cost(&message));
+            self.received = Some(sequence);
+            self.inbox.push_back(Held::Message(sequence, message));
+        }
+    }
+
+    pub(super) fn gap(&mut self, gap: Gap) {
+        self.received = Some(gap.last);
+        self.inbox.push_back(Held::Gap(gap));
+    }
+
+    pub(super) fn detach(&mut self, waker: &Arc<Waker>, clean: bool) {
+        if self.waker.as_ref().is_some_and(|current| Arc::ptr_eq(current, waker)) {
+            self.waker = None;
+            self.clean = clean;
+            self.open_messages = 0;
+        }
+    }
+
+    /// Moves to the answer what its credit allows; returns whether anything moved.
+    pub(super) fn hand_over(&mut self, answer: &mut Answer) -> bool {
+        let before = self.inbox.len();
+        loop {
+            match self.inbox.pop_front() {
+                Some(Held::Gap(gap)) => answer.take_gap(&gap),
+                Some(Held::Message(sequence, message)) if answer.allowed > 0 => {
+                    self.held_messages = self.held_messages.saturating_sub(1);
+                    let cost = cost(&message);
+                    self.held_bytes = self.held_bytes.saturating_sub(cost);
+                    self.freed_bytes = self.freed_bytes.saturating_add(cost);
+                    answer.take(sequence, message);
+                }
+                Some(held) => {
+                    self.inbox.push_front(held);
+                    break;
+                }
+                None => break,
+            }
+        }
+        before != self.inbox.len()
+    }
+
+    /// Whether [`Self::owed`] may have something: asked often, so without the exact bytes.
+    pub(super) const fn may_be_owed(&self, share: u64, window: u64) -> bool {
+        self.waker.is_some()
+            && (self.messages_owed(share) > 0 || self.freed_bytes.saturating_mul(4) >= window)
+    }
+
+    /// Small returns are collected until they are worth a frame, unless nothing is open.
+    const fn messages_owed(&self, share: u64) -> u64 {
+        let missing = share.saturating_sub(self.open_messages.saturating_add(self.held_messages));
+        if missing.saturating_mul(4) >= share || self.open_messages == 0 { missing } else { 0 }
+    }
+
+    /// Credit to give, when the publisher still has `open`.
+    pub(super) fn owed(&mut self, share: u64, window: u64, open: Credit) -> Option<Credit> {
+        self.open_messages = u64::from(open.messages);
+        let messages = self.messages_owed(share);
+        let missing = window.saturating_sub(open.bytes.saturating_add(self.held_bytes));
+        let bytes = if missing.saturating_mul(4) >= window || open.bytes == 0 { missing } else { 0 };
+        if messages == 0 && bytes == 0 {
+            return None;
+        }
+        if bytes > 0 {
+            self.freed_bytes = 0;
+        }
+        self.open_messages = self.open_messages.saturating_add(messages);
+        Some(Credit { messages: u32::try_from(messages).unwrap_or(u32::MAX), bytes })
+    }
+}

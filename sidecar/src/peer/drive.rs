@@ -1,0 +1,191 @@
+//! The loop of one connection: socket ↔ session. Writes are packed: all that waits goes out together.
+
+use super::link::{Link, LinkError};
+use bytes::{Buf as _, Bytes, BytesMut};
+use peer_wire::GoodbyeCode;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+/// The output is filled up to here before it is written.
+const OUTPUT_BYTES: usize = 256 * 1024;
+/// Room for one read on a connection with little traffic, and with much.
+const READ_BYTES_MIN: usize = 4 * 1024;
+const READ_BYTES_MAX: usize = 128 * 1024;
+/// Most chunks of one write.
+const CHUNKS_MAX: usize = 64;
+/// How long a connection may take to send what waits when the sidecar shuts down.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How long the last frames may take.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// A connection that nobody needs is kept for this long.
+const UNNEEDED_MAX: Duration = Duration::from_secs(10);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DriveError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("the connection broke: {0}")]
+    Socket(#[from] std::io::Error),
+    #[error("the peer closed the connection")]
+    Closed,
+}
+
+/// How a connection ended from our side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Shutting down.
+    Drained,
+    /// Nobody needed it.
+    Unneeded,
+}
+
+/// What is written next, as chunks.
+#[derive(Default)]
+struct Pending {
+    chunks: VecDeque<Bytes>,
+    /// Bytes may be left within TLS.
+    unflushed: bool,
+}
+
+impl Pending {
+    fn take_output(&mut self, link: &mut Link) {
+        while let Some(chunk) = link.session.poll_output() {
+            self.chunks.push_back(chunk);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.chunks.is_empty() && !self.unflushed
+    }
+
+    /// Writes once. Safe to drop.
+    async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+        if self.chunks.is_empty() {
+            writer.flush().await?;
+            self.unflushed = false;
+            return Ok(());
+        }
+        let mut slices = [IoSlice::new(&[]); CHUNKS_MAX];
+        let mut count = 0;
+        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            *slice = IoSlice::new(chunk);
+            count += 1;
+        }
+        let mut written = writer.write_vectored(slices.get(..count).unwrap_or_default()).await?;
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        self.unflushed = true;
+        while let Some(chunk) = self.chunks.front_mut() {
+            if chunk.len() > written {
+                chunk.advance(written);
+                break;
+            }
+            written -= chunk.len();
+            self.chunks.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Carries the connection until it ends. Always leaves queues and subscriptions as their next connection needs them.
+pub(crate) async fn drive<S>(stream: S, mut link: Link) -> Result<Ended, DriveError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut pending = Pending::default();
+    let outcome = carry(&mut reader, &mut writer, &mut link, &mut pending).await;
+    // What is left tells the peer why; it gets a moment, whether it reads or not.
+    pending.take_output(&mut link);
+    let last_words = async {
+        while !pending.is_done() {
+            pending.write(&mut writer).await?;
+        }
+        writer.shutdown().await
+    };
+    let said = matches!(tokio::time::timeout(CLOSE_MAX, last_words).await, Ok(Ok(())));
+    link.end(outcome.is_ok() && said);
+    outcome
+}
+
+async fn carry<R, W>(
+    reader: &mut R,
+    writer: &mut W,
+    link: &mut Link,
+    pending: &mut Pending,
+) -> Result<Ended, DriveError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let core = std::sync::Arc::clone(link.core());
+    let waker = std::sync::Arc::clone(link.waker());
+    let mut wanted = link.wanted();
+    let mut input = BytesMut::new();
+    let mut read_bytes = READ_BYTES_MIN;
+    let mut drain_until: Option<Duration> = None;
+    let mut unneeded_since: Option<Duration> = None;
+    loop {
+        link.handle_marks();
+        if pending.chunks.is_empty() {
+            link.pump(OUTPUT_BYTES);
+            pending.take_output(link);
+        }
+        let now = core.now();
+        if let Some(until) = drain_until {
+            if (link.is_flushed() && pending.is_done()) || now >= until {
+                link.say_goodbye(GoodbyeCode::Draining, "shutting down");
+                return Ok(Ended::Drained);
+            }
+        } else if core.draining().has_begun() {
+            drain_until = Some(now + DRAIN_MAX);
+        }
+        unneeded_since = link.is_unneeded().then(|| unneeded_since.unwrap_or(now));
+        if unneeded_since.is_some_and(|since| now.saturating_sub(since) >= UNNEEDED_MAX) {
+            link.say_goodbye(GoodbyeCode::Unneeded, "nothing is needed");
+            return Ok(Ended::Unneeded);
+        }
+        let mut due = link.session.poll_timeout();
+        for other in [drain_until, link.retry_due(), unneeded_since.map(|since| since + UNNEEDED_MAX)] {
+            due = other.map_or(due, |other| other.min(due));
+        }
+        if input.capacity() - input.len() < read_bytes / 2 {
+            input.reserve(read_bytes);
+        }
+        tokio::select! {
+            read = reader.read_buf(&mut input) => {
+                match read? {
+                    0 => return Err(DriveError::Closed),
+                    bytes if bytes >= read_bytes / 2 => read_bytes = (read_bytes * 2).min(READ_BYTES_MAX),
+                    _ => {}
+                }
+                let taken = link.session.handle_input(&mut input, core.now());
+                // What came before the error still counts.
+                link.handle_events()?;
+                taken.map_err(LinkError::from)?;
+            }
+            written = pending.write(writer), if !pending.is_done() => written?,
+            () = waker.marked() => {}
+            changed = wanted.changed(), if wanted.has_changed().is_ok() => {
+                if changed.is_ok() {
+                    wanted.mark_unchanged();
+                    link.reconcile();
+                }
+            }
+            () = core.draining().begun(), if drain_until.is_none() => {}
+            () = tokio::time::sleep_until(core.instant(due)) => {
+                link.session.handle_timeout(core.now()).map_err(LinkError::from)?;
+                link.retry();
+                if input.is_empty() {
+                    // Nothing came for a while: an idle connection costs little memory.
+                    read_bytes = READ_BYTES_MIN;
+                    input = BytesMut::new();
+                }
+            }
+        }
+    }
+}

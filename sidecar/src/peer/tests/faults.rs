@@ -1,0 +1,181 @@
+//! Connections that break, freeze, or speak nonsense.
+
+use super::mesh::*;
+use crate::peer::ALPN;
+use crate::view::ChannelView;
+use runtime::tls::Expect;
+use rustls_pki_types::ServerName;
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::certificates::TestAuthority;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Goal: while both processes live, a connection that is cut again and again loses, doubles and reorders nothing.
+#[tokio::test]
+async fn cut_connections_lose_nothing() {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    let proxy = Proxy::start(publisher.address).await;
+    let view = ChannelView { buffer_messages: 100_000, buffer_bytes: 64 << 20, ..channel() };
+    publisher.show(view.clone());
+    let peer = publisher.as_peer_at(proxy.address);
+    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let mut subscription = subscriber.subscribe(500).await;
+    publisher.wait_for_guests(1).await;
+    let publishing = async {
+        for batch in 0..400_u64 {
+            publisher.publish(batch * 50..(batch + 1) * 50).await;
+            if batch % 80 == 40 {
+                proxy.cut();
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let mut seen = Seen::default();
+    tokio::join!(publishing, seen.take_total(&mut subscription, 20_000));
+    assert_eq!(seen.numbers, (0..20_000).collect::<Vec<_>>());
+    assert!(seen.gaps.is_empty(), "{:?}", seen.gaps);
+}
+
+/// Goal: what does not fit the buffer while the subscriber is away never holds the publisher up, and is told exactly
+/// when it comes back.
+#[tokio::test]
+async fn what_overflows_while_away_is_told() {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    let proxy = Proxy::start(publisher.address).await;
+    let view = ChannelView { buffer_messages: 100, ..channel() };
+    publisher.show(view.clone());
+    let peer = publisher.as_peer_at(proxy.address);
+    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let mut subscription = subscriber.subscribe(1000).await;
+    publisher.wait_for_guests(1).await;
+    publisher.publish(0..50).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 50).await;
+    proxy.freeze();
+    proxy.cut();
+    for first in (50..1050).step_by(50) {
+        publisher.publish(first..first + 50).await;
+    }
+    proxy.thaw();
+    seen.take_total(&mut subscription, 1050).await;
+    assert_eq!(seen.total(), 1050);
+    assert!(seen.numbers.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(seen.gaps.iter().all(|gap| gap.3 == "disconnected"), "{:?}", seen.gaps);
+}
+
+/// Goal: a peer that vanished without a word is noticed by heartbeats, and the new connection goes on where the old
+/// one stood.
+#[tokio::test]
+async fn a_frozen_connection_is_replaced() {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    let proxy = Proxy::start(publisher.address).await;
+    publisher.show(channel());
+    let peer = publisher.as_peer_at(proxy.address);
+    subscriber.show(ChannelView { publishers: vec![peer], ..channel() });
+    let mut subscription = subscriber.subscribe(1000).await;
+    publisher.wait_for_guests(1).await;
+    publisher.publish(0..10).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 10).await;
+    proxy.freeze();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    proxy.thaw();
+    publisher.publish(10..20).await;
+    seen.take_total(&mut subscription, 20).await;
+    assert_eq!(seen.numbers, (0..20).collect::<Vec<_>>());
+    assert!(seen.gaps.is_empty());
+}
+
+/// Goal: a publisher that is a new process is a new numbering, and the subscriber is told that something may be lost.
+#[tokio::test]
+async fn a_restarted_publisher_is_a_new_epoch() {
+    let authority = TestAuthority::new();
+    let old = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    old.show(channel());
+    subscriber.show(ChannelView { publishers: vec![old.as_peer()], ..channel() });
+    let mut subscription = subscriber.subscribe(1000).await;
+    old.wait_for_guests(1).await;
+    old.publish(0..10).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 10).await;
+    // A process that dies says nothing.
+    old.connections.shutdown().begin();
+    let new = Node::start(&authority, "publisher", "pricing").await;
+    new.show(channel());
+    subscriber.show(ChannelView { publishers: vec![new.as_peer()], ..channel() });
+    new.wait_for_guests(1).await;
+    new.publish(0..10).await;
+    let mut again = Seen::default();
+    again.take_total(&mut subscription, 10).await;
+    assert_eq!(again.numbers, (0..10).collect::<Vec<_>>());
+    assert_eq!(again.gaps, [(11, 11, 0, "lost")]);
+}
+
+/// Goal: callers without a certificate, with nonsense before or after the handshake, are cut off, and those who follow
+/// the protocol notice nothing.
+#[tokio::test]
+async fn hostile_callers_disturb_nobody() {
+    let (publisher, _subscriber, mut subscription) = pair(channel(), 1000).await;
+    let authority = TestAuthority::new();
+    let stranger = credentials(&authority.account("shop", "billing"));
+    for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], &[0x16, 3, 1, 0xff, 0xff], b""] {
+        let mut caller = TcpStream::connect(publisher.address).await.unwrap();
+        caller.write_all(bytes).await.unwrap();
+        caller.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        // An alert, a reset or an end: all are fine, silence is not.
+        let ended = tokio::time::timeout(DEADLINE, caller.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok());
+    }
+    // Of another authority.
+    let caller = TcpStream::connect(publisher.address).await.unwrap();
+    let config = stranger.client_config(Expect::Identity("shop/pricing".parse().unwrap()), &[ALPN]).unwrap();
+    let name = ServerName::try_from("peer").unwrap();
+    assert!(tokio_rustls::TlsConnector::from(config).connect(name, caller).await.is_err());
+
+    publisher.publish(0..10).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 10).await;
+    assert_eq!(seen.numbers, (0..10).collect::<Vec<_>>());
+}
+
+/// Goal: a peer with a valid certificate that speaks nonsense is told so and cut off, whatever it claims.
+#[tokio::test]
+async fn hostile_peers_are_cut_off() {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    publisher.show(channel());
+    let own = credentials(&authority.account("shop", "billing"));
+    let hello = b"\0\0\0\x1f\x01\0\0\0\0\0PNCE\0\x01\0\x01\0\0\0\0\0\0\0\x07\0\x07shop/me";
+    let mut claims_4_gib = hello.to_vec();
+    claims_4_gib.extend_from_slice(b"\xff\xff\xff\xff\x07\0\0\0\0\x01");
+    let mut unasked_message = hello.to_vec();
+    unasked_message.extend_from_slice(b"\0\0\0\x18\x07\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0");
+    let mut huge_control = hello.to_vec();
+    huge_control.extend_from_slice(b"\x7f\xff\xff\xff\x02\0\0\0\0\x01");
+    let cases = [b"no hello at all, just some text".to_vec(), claims_4_gib, unasked_message, huge_control];
+    for bytes in cases {
+        let expect = Expect::Identity("shop/pricing".parse().unwrap());
+        let config = own.client_config(expect, &[ALPN]).unwrap();
+        let stream = TcpStream::connect(publisher.address).await.unwrap();
+        let name = ServerName::try_from("peer").unwrap();
+        let mut stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "cut off");
+        // The last frame is a goodbye with the code for a broken protocol.
+        let goodbye = answer.windows(6).any(|window| window == [12, 0, 0, 0, 0, 0]);
+        assert!(goodbye, "{answer:?}");
+    }
+    assert_eq!(publisher.core.guest_count(), 0);
+    drop(Arc::clone(&publisher.core));
+}

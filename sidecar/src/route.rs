@@ -1,0 +1,97 @@
+//! Pure: a name and the view → what may be done, or the refusal that says what to change.
+
+use crate::messaging::{ChannelName, Problem, ProblemKind};
+use crate::view::{ChannelView, IdentityPattern, Overflow, Pattern, PeerView, View};
+
+fn refuse(kind: ProblemKind, text: String) -> Problem {
+    Problem::new(kind, text)
+}
+
+/// The Channel, if it exists and this version can carry it.
+fn usable<'a>(view: &'a View, name: &ChannelName) -> Result<&'a ChannelView, Problem> {
+    if !view.is_known() {
+        let text = format!("{name}: this sidecar has no view from the control plane yet; try again");
+        return Err(refuse(ProblemKind::Unavailable, text));
+    }
+    let channel = view.channels.get(name).ok_or_else(|| {
+        let (namespace, object) = (&name.namespace, &name.name);
+        let text = format!(
+            "{name} does not exist, or this service account is in neither spec.access.publish nor \
+             spec.access.subscribe; see `kubectl get pchannel {object} -n {namespace}`"
+        );
+        refuse(ProblemKind::NotFound, text)
+    })?;
+    if !channel.problem.is_empty() {
+        return Err(refuse(ProblemKind::Unavailable, format!("{name}: {}", channel.problem)));
+    }
+    if channel.pattern != Pattern::PubSub {
+        let text = format!("{name}: spec.pattern {:?} is not built yet; use PubSub", channel.pattern);
+        return Err(refuse(ProblemKind::NotSupported, text));
+    }
+    if !matches!(channel.overflow, Overflow::Block | Overflow::DropNewest) {
+        let text = format!(
+            "{name}: spec.delivery.overflow {:?} is not built yet; use Block or DropNewest",
+            channel.overflow
+        );
+        return Err(refuse(ProblemKind::NotSupported, text));
+    }
+    Ok(channel)
+}
+
+/// Whether this sidecar's app may publish. `own` is its service account, for the text.
+pub(crate) fn publish<'a>(view: &'a View, name: &ChannelName, own: &str) -> Result<&'a ChannelView, Problem> {
+    let channel = usable(view, name)?;
+    if channel.may_publish { Ok(channel) } else { Err(denied(name, own, "publish to", "publish")) }
+}
+
+/// Whether this sidecar's app may subscribe.
+pub(crate) fn subscribe<'a>(
+    view: &'a View,
+    name: &ChannelName,
+    own: &str,
+) -> Result<&'a ChannelView, Problem> {
+    let channel = usable(view, name)?;
+    if channel.may_subscribe { Ok(channel) } else { Err(denied(name, own, "subscribe to", "subscribe")) }
+}
+
+/// Whether a peer may get what this sidecar's app publishes.
+pub(crate) fn serve<'a>(view: &'a View, name: &ChannelName, peer: &str) -> Result<&'a ChannelView, Problem> {
+    let channel = usable(view, name)?;
+    if !includes(&channel.subscriber_identities, peer) {
+        return Err(denied(name, peer, "subscribe to", "subscribe"));
+    }
+    if !channel.may_publish {
+        let text = format!("{name}: this sidecar's service account is not in spec.access.publish of it");
+        return Err(refuse(ProblemKind::NotFound, text));
+    }
+    Ok(channel)
+}
+
+/// Whom to dial for a Channel: its publishers that may publish, without this sidecar itself.
+pub(crate) fn sources<'a>(
+    view: &'a View,
+    name: &ChannelName,
+    own_sidecar: &'a str,
+) -> impl Iterator<Item = &'a PeerView> {
+    let channel = usable(view, name).ok().filter(|channel| channel.may_subscribe);
+    channel.into_iter().flat_map(move |channel| {
+        channel.publishers.iter().filter(move |peer| {
+            &*peer.sidecar != own_sidecar && includes(&channel.publisher_identities, &peer.identity)
+        })
+    })
+}
+
+fn includes(patterns: &[IdentityPattern], identity: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(identity))
+}
+
+fn denied(name: &ChannelName, who: &str, verb: &str, field: &str) -> Problem {
+    let text = format!(
+        "service account {who} may not {verb} {name}; add it to spec.access.{field} of Channel {} in namespace {}",
+        name.name, name.namespace
+    );
+    refuse(ProblemKind::PermissionDenied, text)
+}
+
+#[cfg(test)]
+mod tests;
