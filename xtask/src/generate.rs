@@ -9,8 +9,16 @@ use clap::Args;
 use crate::tools;
 
 /// Packages whose tests compare generated files, and the test targets that do.
-const GENERATORS: &[(&str, &str)] =
-    &[("proto", "generated"), ("api", "generated"), ("tests", "chart"), ("tests", "references")];
+const GENERATORS: &[(&str, &str)] = &[
+    ("proto", "generated"),
+    ("api", "generated"),
+    ("tests", "chart"),
+    ("pinnace", "flags"),
+    ("operator", "flags"),
+    ("sidecar", "flags"),
+    ("broker", "flags"),
+    ("tests", "references"),
+];
 
 /// Whether to write.
 #[derive(Args)]
