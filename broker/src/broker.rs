@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use runtime::shutdown::Shutdown;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -34,6 +35,8 @@ pub(crate) struct Broker {
     pub(crate) access: Access,
     pub(crate) space: Space,
     pub(crate) metrics: Metrics,
+    /// Requests that wait for something answer early once it begins.
+    pub(crate) shutdown: Shutdown,
 }
 
 /// Who called, and where.

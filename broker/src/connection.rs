@@ -84,7 +84,12 @@ where
             let whole = frame::LENGTH_BYTES + length;
             if buffer.len() >= whole {
                 buffer.advance(frame::LENGTH_BYTES);
-                return Ok(Some(buffer.split_to(length).freeze()));
+                let frame = buffer.split_to(length);
+                if buffer.is_empty() && length >= READ_BYTES {
+                    // A large frame keeps its memory to itself: it can be changed in place, and goes when it is done.
+                    *buffer = BytesMut::new();
+                }
+                return Ok(Some(frame.freeze()));
             }
             // As much as is there already at most: memory follows what was sent, not what was claimed.
             buffer.reserve((whole - buffer.len()).min(buffer.len().max(READ_BYTES)));

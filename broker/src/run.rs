@@ -252,6 +252,7 @@ async fn open(
         access: Access::open(&store, args.super_users.clone(), metrics.clone())?,
         space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
         metrics: metrics.clone(),
+        shutdown: tasks.shutdown().clone(),
         settings,
     };
     Ok((Arc::new(broker), store))

@@ -292,3 +292,6 @@ fn take(bytes: &mut Bytes) -> Option<Bytes> {
     // A slice of the batch would keep all of it in memory.
     (length <= bytes.len()).then(|| Bytes::copy_from_slice(&bytes.split_to(length)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -297,3 +297,6 @@ impl Group {
 
 /// A member's metadata for one protocol.
 pub(crate) type Protocol = (String, Bytes);
+
+#[cfg(test)]
+mod tests;

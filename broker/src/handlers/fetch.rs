@@ -51,11 +51,11 @@ pub(crate) async fn handle(context: Context, request: FetchRequest, version: i16
         }
         let read = read_all(&topics, max_bytes, committed);
         let enough = read.bytes >= min_bytes || read.failed || topics.is_empty();
-        if enough || clock::now() >= deadline {
+        if enough || clock::now() >= deadline || context.broker.shutdown.has_begun() {
             return FetchResponse { responses: read.responses, ..Default::default() };
         }
-        // Whether it is woken or the time is up, what comes next is another look.
-        drop(tokio::time::timeout_at(deadline, woken).await);
+        // Whether it is woken, the time is up or the process ends: what comes next is another look.
+        context.broker.shutdown.or(tokio::time::timeout_at(deadline, woken)).await;
     }
 }
 

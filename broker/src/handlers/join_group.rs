@@ -23,7 +23,11 @@ const ID_LENGTH_MAX: usize = 1_000;
 pub(crate) async fn handle(context: Context, request: JoinGroupRequest, version: i16) -> JoinGroupResponse {
     let group = request.group_id.clone();
     let answer = match check(&context, &request) {
-        Ok(()) => context.broker.groups.join(&group, to_join(&context, request, version)).await,
+        Ok(()) => {
+            let join = context.broker.groups.join(&group, to_join(&context, request, version));
+            let ended = || Err((ErrorCode::CoordinatorNotAvailable, String::new()));
+            context.broker.shutdown.or(join).await.unwrap_or_else(ended)
+        }
         Err(code) => Err((code, request.member_id)),
     };
     match answer {

@@ -21,7 +21,8 @@ pub(crate) async fn handle(context: Context, request: SyncGroupRequest, _: i16) 
         protocol: request.protocol_name,
         assignments: request.assignments.into_iter().map(|it| (it.member_id, it.assignment)).collect(),
     };
-    match context.broker.groups.sync(&request.group_id, sync).await {
+    let synced = context.broker.shutdown.or(context.broker.groups.sync(&request.group_id, sync)).await;
+    match synced.unwrap_or(Err(ErrorCode::CoordinatorNotAvailable)) {
         Ok(synced) => SyncGroupResponse {
             protocol_type: Some(synced.protocol_type),
             protocol_name: Some(synced.protocol),

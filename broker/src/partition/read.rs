@@ -1,11 +1,14 @@
 //! Reading a partition: records from an offset, and offsets from a time. Files are read without the lock.
 
 use bytes::Bytes;
-use kafka_wire::ErrorCode;
+use kafka_wire::{ErrorCode, records::Records};
 use record_log::{Log, ReadError, batch::BatchHeader};
 
 use super::{Partition, Refusal};
 use crate::disk::DiskStorage;
+
+/// Bytes of one batch after decompression, to look for a time in it.
+const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Where a partition begins and ends for readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,8 +137,15 @@ impl Partition {
     }
 }
 
-/// The first record of a batch at or after a time; the batch's first when its records cannot be unpacked.
+/// The first record of a batch at or after a time. When its records cannot be unpacked, it is the batch's first:
+/// a reader then starts a little early and misses nothing.
 fn first_record_at(batch: &Bytes, time_ms: i64) -> Option<Timed> {
+    if let Ok(mut records) = Records::open(batch, UNPACKED_BYTES_MAX)
+        && let Some(Ok(record)) =
+            records.find(|record| record.as_ref().is_ok_and(|it| it.timestamp_ms >= time_ms))
+    {
+        return Some(Timed { timestamp_ms: record.timestamp_ms, offset: record.offset });
+    }
     let header = BatchHeader::parse(batch)?;
     Some(Timed {
         timestamp_ms: header.base_timestamp.max(time_ms.min(header.max_timestamp)),

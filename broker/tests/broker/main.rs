@@ -1,0 +1,15 @@
+//! The broker as a process, with real clients: one file a promise.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the whole crate is a test: clippy only knows functions with #[test]"
+)]
+
+mod access;
+mod clients;
+mod durability;
+mod folder;
+mod hostile;
+mod restart;
+mod support;
+mod topics;
