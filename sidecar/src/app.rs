@@ -9,6 +9,8 @@ mod http;
 mod publish;
 mod session;
 mod socket;
+#[cfg(test)]
+mod testing;
 mod zmtp;
 
 use std::net::SocketAddr;
@@ -87,3 +89,6 @@ pub async fn open(doors: Doors, settings: Settings) -> Result<Opened, DoorError>
     opened.zmq_listen = zmtp::open(&doors, settings.zmq_dir, settings.zmq_listen).await?;
     Ok(opened)
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ use tower::Service as _;
 
 use super::Doors;
 use super::socket::HttpResponse;
-use crate::messaging::Name;
+use crate::messaging::{Name, Problem};
 
 /// A request may hold a batch: at least this much, and always the largest message of the view.
 const REQUEST_BYTES_MIN: usize = 4 * 1024 * 1024;
@@ -52,7 +52,7 @@ pub(super) async fn call(doors: &Doors, request: Request<Body>) -> HttpResponse 
 
 impl Door {
     fn name(&self, text: &str) -> Result<Name, Status> {
-        Name::parse(text, &self.doors.namespace).map_err(translate::status)
+        Name::parse(text, &self.doors.namespace).map_err(|problem| refused(&self.doors, problem))
     }
 }
 
@@ -70,7 +70,7 @@ impl Messaging for Door {
             Ok(begun) => begun.finish().await,
             Err(problem) => Err(problem),
         };
-        let positions = positions.map_err(translate::status)?;
+        let positions = positions.map_err(|problem| refused(&self.doors, problem))?;
         Ok(Response::new(PublishResponse {
             positions: positions.into_iter().map(translate::position).collect(),
         }))
@@ -106,6 +106,13 @@ impl Messaging for Door {
     ) -> Result<Response<Self::ServeStream>, Status> {
         Err(Status::unimplemented(NO_REQUEST_REPLY))
     }
+}
+
+/// Counts a refusal, and says it in gRPC's words.
+fn refused(doors: &Doors, problem: Problem) -> Status {
+    let status = translate::status(problem);
+    doors.metrics.door_refusals.with_label_values(&["grpc", translate::code_name(status.code())]).inc();
+    status
 }
 
 /// What both doors say where RequestReply would be.

@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Request, Uri, header};
 use super::socket::{HttpResponse, Service};
 use super::{Doors, grpc};
 use crate::messaging::{Name, Problem, ProblemKind};
+use problem::Refusal;
 
 /// Both kinds of request, by path and content type.
 pub(super) fn service(doors: Doors) -> Service {
@@ -37,7 +38,8 @@ async fn publish_topic(
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> HttpResponse {
-    answer(publish::publish(&doors, named(&doors, "topics", &name), request).await)
+    let published = publish::publish(&doors, named(&doors, "topics", &name), request).await;
+    answer(&doors, published)
 }
 
 async fn publish_channel(
@@ -45,7 +47,8 @@ async fn publish_channel(
     Path(name): Path<String>,
     request: Request<Body>,
 ) -> HttpResponse {
-    answer(publish::publish(&doors, named(&doors, "channels", &name), request).await)
+    let published = publish::publish(&doors, named(&doors, "channels", &name), request).await;
+    answer(&doors, published)
 }
 
 async fn subscribe_topic(
@@ -54,7 +57,8 @@ async fn subscribe_topic(
     uri: Uri,
     headers: HeaderMap,
 ) -> HttpResponse {
-    answer(subscribe::subscribe(&doors, named(&doors, "topics", &name), &uri, &headers).await)
+    let subscribed = subscribe::subscribe(&doors, named(&doors, "topics", &name), &uri, &headers).await;
+    answer(&doors, subscribed)
 }
 
 async fn subscribe_channel(
@@ -63,14 +67,15 @@ async fn subscribe_channel(
     uri: Uri,
     headers: HeaderMap,
 ) -> HttpResponse {
-    answer(subscribe::subscribe(&doors, named(&doors, "channels", &name), &uri, &headers).await)
+    let subscribed = subscribe::subscribe(&doors, named(&doors, "channels", &name), &uri, &headers).await;
+    answer(&doors, subscribed)
 }
 
 async fn request(State(doors): State<Doors>, Path(name): Path<String>) -> HttpResponse {
     let refused = named(&doors, "channels", &name).and_then(|_| {
         Err::<HttpResponse, _>(Problem::new(ProblemKind::NotSupported, grpc::NO_REQUEST_REPLY))
     });
-    answer(refused.map_err(Refusal::from))
+    answer(&doors, refused.map_err(Refusal::from))
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> HttpResponse {
@@ -99,10 +104,11 @@ fn named(doors: &Doors, kind: &str, name: &str) -> Result<Name, Problem> {
     Name::parse(&format!("{kind}/{name}"), &doors.namespace)
 }
 
-use problem::Refusal;
-
-fn answer(result: Result<HttpResponse, Refusal>) -> HttpResponse {
-    result.unwrap_or_else(|refusal| problem::response(&refusal))
+fn answer(doors: &Doors, result: Result<HttpResponse, Refusal>) -> HttpResponse {
+    result.unwrap_or_else(|refusal| {
+        doors.metrics.door_refusals.with_label_values(&["http", refusal.code]).inc();
+        problem::response(&refusal)
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A mock cluster with one Topic `shop/orders`, and the handle under test.
 pub(crate) struct Bench {
-    pub(crate) cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    /// Lives as long as the bench.
+    _cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
     pub(crate) view: watch::Sender<Arc<View>>,
     pub(crate) topics: Topics,
     pub(crate) metrics: Metrics,
@@ -58,7 +59,7 @@ pub(crate) fn bench(partitions: u32) -> Bench {
     let metrics = Metrics::new().unwrap();
     let settings = Settings { bootstrap: cluster.bootstrap_servers(), client_name: "shop/web-0".into() };
     let topics = Topics::new(settings, receiver, metrics.clone(), tasks.clone());
-    Bench { cluster, view, topics, metrics, tasks }
+    Bench { _cluster: cluster, view, topics, metrics, tasks }
 }
 
 pub(crate) fn text(text: &str) -> Message {

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use futures::Stream;
 use futures::future::BoxFuture;
-use proto::messaging::{PublishStreamRequest, PublishStreamResponse};
+use proto::messaging::{self as wire, PublishStreamRequest, PublishStreamResponse};
 use tonic::{Status, Streaming};
 
-use super::translate;
+use super::{refused, translate};
 use crate::app::{Doors, publish};
 use crate::messaging::{Name, Position, Problem};
 
@@ -49,7 +49,7 @@ impl Publisher {
                     result = answer => {
                         let id = *id;
                         self.ahead.pop_front();
-                        return Some(Ok(response(id, result)));
+                        return Some(Ok(response(&self.doors, id, result)));
                     }
                     request = self.requests.message(), if reads => request,
                 },
@@ -95,7 +95,7 @@ impl Publisher {
     }
 }
 
-fn response(id: u64, result: Result<Vec<Position>, Problem>) -> PublishStreamResponse {
+fn response(doors: &Doors, id: u64, result: Result<Vec<Position>, Problem>) -> PublishStreamResponse {
     match result {
         Ok(positions) => PublishStreamResponse {
             id,
@@ -103,7 +103,10 @@ fn response(id: u64, result: Result<Vec<Position>, Problem>) -> PublishStreamRes
             problem: None,
         },
         Err(problem) => {
-            PublishStreamResponse { id, positions: Vec::new(), problem: Some(translate::problem(problem)) }
+            let status = refused(doors, problem);
+            let problem =
+                wire::Problem { code: i32::from(status.code()), message: status.message().to_owned() };
+            PublishStreamResponse { id, positions: Vec::new(), problem: Some(problem) }
         }
     }
 }

@@ -9,7 +9,7 @@ use proto::messaging::subscribe_request::{Kind, Start as WireStart};
 use proto::messaging::{SubscribeRequest, SubscribeResponse, subscribe_request};
 use tonic::{Status, Streaming};
 
-use super::translate;
+use super::{refused, translate};
 use crate::app::Doors;
 use crate::app::session::{Item, Open, Session};
 use crate::durable::Start;
@@ -114,9 +114,10 @@ impl Subscriber {
         let Some(Kind::Open(open)) = first.and_then(|request| request.kind) else {
             return Err(Status::invalid_argument("the first request of a subscription must be open"));
         };
-        let name = Name::parse(&open.name, &self.doors.namespace).map_err(translate::status)?;
+        let name = Name::parse(&open.name, &self.doors.namespace).map_err(|p| refused(&self.doors, p))?;
         self.credit = u64::from(open.credit);
-        let session = Session::open(&self.doors, &name, options(open)?).await.map_err(translate::status)?;
+        let session = Session::open(&self.doors, &name, options(open)?).await;
+        let session = session.map_err(|problem| refused(&self.doors, problem))?;
         self.session = Some(session);
         self.queue.push_back(Ok(translate::opened()));
         Ok(())

@@ -134,6 +134,16 @@ pub(super) fn status(problem: Problem) -> Status {
     Status::new(code(problem.kind), problem.message)
 }
 
-pub(super) fn problem(problem: Problem) -> wire::Problem {
-    wire::Problem { code: code(problem.kind) as i32, message: problem.message }
+/// The word of a code, as gRPC's own documents spell it; a value of the metric label `reason`.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "NOT_FOUND",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        _ => "INTERNAL",
+    }
 }

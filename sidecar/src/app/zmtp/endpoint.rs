@@ -226,10 +226,10 @@ impl Endpoint {
         self.refused("refused", &problem.message);
     }
 
-    /// Counts messages that an app's socket gave us and that could not be published in time.
+    /// Counts messages that an app's socket gave us and that were refused.
     pub(super) fn dropped(&self, messages: u64) {
         let [kind, namespace, name] = ObjectLabels::from(self.channel()).values();
-        let labels = [kind, namespace, name, "publish_timed_out"];
+        let labels = [kind, namespace, name, "refused"];
         self.doors.metrics.dropped.with_label_values(&labels).inc_by(messages);
     }
 

@@ -80,7 +80,8 @@ impl<S: Stream> Link<S> {
         }
     }
 
-    /// Writes what is left (an ERROR command, say) and closes.
+    /// Writes what is left (an ERROR command, say) and closes. What the peer still sends is read
+    /// and thrown away: a socket that is closed with unread bytes takes its last words with it.
     pub(super) async fn close(mut self) {
         let written = tokio::time::timeout(CLOSE_DEADLINE, async {
             while self.session.output().has_remaining() {
@@ -88,7 +89,12 @@ impl<S: Stream> Link<S> {
                     break;
                 }
             }
-            self.writer.shutdown().await
+            self.writer.shutdown().await?;
+            let mut unread = BytesMut::with_capacity(READ_BYTES_MIN);
+            while self.reader.read_buf(&mut unread).await? > 0 {
+                unread.clear();
+            }
+            Ok::<(), io::Error>(())
         });
         if let Ok(Err(error)) = written.await {
             tracing::debug!(%error, "a ZeroMQ app did not read its last words");

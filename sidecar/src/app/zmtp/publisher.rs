@@ -1,6 +1,7 @@
 //! An app's PUB socket: we subscribe to everything it has and publish what comes, a read at a time.
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use runtime::shutdown::Shutdown;
@@ -8,9 +9,14 @@ use zmtp::{Event, SessionError};
 
 use super::endpoint::Endpoint;
 use super::link::{Happened, Link, Stream};
-use crate::messaging::{Message, ProblemKind};
+use crate::messaging::Message;
 
 const SHUTTING_DOWN: &str = "the Channel's socket is closing";
+/// How long a publish may wait for a subscriber's room: a PUB socket cannot be told of a failed
+/// message, so the door waits as any slow ZeroMQ peer would, and the app's own high-water mark
+/// decides meanwhile. It ends at once when the socket closes; this is only so that nothing waits
+/// without end.
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Messages of one publish; what was read besides waits in the buffer.
 const BATCH_MESSAGES_MAX: usize = 4096;
 
@@ -82,15 +88,11 @@ fn message(frames: Vec<Bytes>) -> Option<Message> {
 /// Why the connection must end, in words for the app.
 async fn publish(endpoint: &Endpoint, batch: Vec<Message>) -> Result<(), String> {
     let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-    let Err(problem) = endpoint.doors().channels.publish(endpoint.channel(), batch).await else {
+    let channels = &endpoint.doors().channels;
+    let Err(problem) = channels.publish_patiently(endpoint.channel(), batch, PATIENCE).await else {
         return Ok(());
     };
     endpoint.problem(&problem);
-    if problem.kind == ProblemKind::DeadlineExceeded {
-        // A PUB socket has no way to be told of one message, and a connection that is cut loses
-        // all that are on their way: it goes on, and what was not published is counted.
-        endpoint.dropped(count);
-        return Ok(());
-    }
+    endpoint.dropped(count);
     Err(problem.message)
 }

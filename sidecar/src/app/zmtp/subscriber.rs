@@ -106,6 +106,12 @@ impl<S: Stream> Subscriber<'_, S> {
             return Ok(());
         }
         let prefixes = self.subscriptions.prefixes();
+        // What peers would refuse is refused here, where the app can be told.
+        peer_wire::limits::check_prefixes(&prefixes).map_err(|problem| {
+            let text = format!("{}: {problem}", self.endpoint.channel());
+            self.endpoint.refused("refused", &text);
+            text
+        })?;
         if let Some(subscription) = &self.subscription {
             subscription.set_prefixes(prefixes);
             return Ok(());

@@ -9,7 +9,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::{COMMIT_INTERVAL, Settings, Source, Start, TopicOptions};
 use crate::durable::translate;
@@ -17,6 +17,8 @@ use crate::messaging::{Message, Position, Problem, TopicName};
 
 /// One answer about one partition's offsets.
 const WATERMARK_DEADLINE: Duration = Duration::from_secs(10);
+/// How long leaving a group may take.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
 /// What librdkafka may fetch ahead, in memory of its own.
 const PREFETCH_KIB: u32 = 8 * 1024;
 const PREFETCH_MESSAGES: u32 = 2_000;
@@ -35,20 +37,32 @@ impl std::ops::Deref for Client {
 }
 
 impl Client {
-    /// Ends it; returns when it has left the group.
+    /// Ends it; returns when it has left the group, or after [`CLOSE_DEADLINE`]: a broker that is
+    /// gone must not hold up a shutdown.
     pub(super) async fn close(mut self) {
-        let client = self.0.take();
-        drop(tokio::task::spawn_blocking(move || drop(client)).await);
+        if let Some(ended) = self.end() {
+            drop(tokio::time::timeout(CLOSE_DEADLINE, ended).await);
+        }
+    }
+
+    /// Ends it on a thread that nobody waits for, so that the process may exit meanwhile.
+    fn end(&mut self) -> Option<oneshot::Receiver<()>> {
+        let client = self.0.take()?;
+        let (sender, ended) = oneshot::channel();
+        let thread = runtime::tasks::spawn_thread("topic consumer end", move || {
+            drop(client);
+            drop(sender);
+        });
+        if let Err(error) = thread {
+            tracing::warn!(%error, "no thread to end a Kafka consumer on");
+        }
+        Some(ended)
     }
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if let Some(client) = self.0.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            drop(runtime.spawn_blocking(move || drop(client)));
-        }
+        drop(self.end());
     }
 }
 
