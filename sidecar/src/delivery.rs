@@ -10,9 +10,6 @@ mod serve;
 mod subscriber;
 mod waker;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use buffer::Sink;
 pub(crate) use core::{ChannelUse, Core, Parts as CoreParts};
 pub(crate) use serve::{Asked, Served};

@@ -1,8 +1,8 @@
 //! A certificate authority made on the spot. Its certificates live long: not for expiry tests.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
 
 /// A root that exists only in the test.
@@ -53,6 +53,20 @@ impl TestAuthority {
         self.issue(&format!("{namespace}/{name}"), vec![SanType::URI(uri)])
     }
 
+    /// Signs a request (PKCS#10, DER) for the service account `namespace/name`, as the control plane does; returns PEM.
+    /// What the request says of itself is ignored.
+    ///
+    /// # Panics
+    /// When the request cannot be read.
+    #[must_use]
+    pub fn certify(&self, request: &[u8], namespace: &str, name: &str) -> String {
+        let request = CertificateSigningRequestParams::from_der(&request.into()).expect("a request");
+        let uri = format!("spiffe://cluster.local/ns/{namespace}/sa/{name}");
+        let names = vec![SanType::URI(uri.try_into().expect("names are ASCII"))];
+        let params = Self::params(&format!("{namespace}/{name}"), names);
+        params.signed_by(&request.public_key, &self.issuer).expect("the root can sign").pem()
+    }
+
     /// For a server with these DNS names or IP addresses.
     #[must_use]
     pub fn server(&self, names: &[&str]) -> Pem {
@@ -63,13 +77,18 @@ impl TestAuthority {
         self.issue("server", names.collect())
     }
 
-    fn issue(&self, common_name: &str, names: Vec<SanType>) -> Pem {
+    fn params(common_name: &str, names: Vec<SanType>) -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.subject_alt_names = names;
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params
+    }
+
+    fn issue(&self, common_name: &str, names: Vec<SanType>) -> Pem {
+        let params = Self::params(common_name, names);
         let key = KeyPair::generate().expect("a key can be made");
         let leaf = params.signed_by(&key, &self.issuer).expect("the root can sign");
         Pem { chain: leaf.pem(), key: key.serialize_pem(), bundle: self.bundle() }

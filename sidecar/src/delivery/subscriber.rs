@@ -370,6 +370,3 @@ const fn restarted(received: u64) -> Gap {
     let next = received.saturating_add(1);
     Gap { first: next, last: next, messages: 0, reason: GapReason::Lost }
 }
-
-#[cfg(test)]
-mod tests;

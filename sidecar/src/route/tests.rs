@@ -1,1 +1,99 @@
-//! Tests.
+//! Every refusal names the object and what to change; nobody is dialled who may not be.
+
+use super::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn name() -> ChannelName {
+    ChannelName { namespace: "shop".into(), name: "prices".into() }
+}
+
+fn patterns(of: &[&str]) -> Vec<IdentityPattern> {
+    of.iter().map(|text| IdentityPattern(Arc::from(*text))).collect()
+}
+
+fn peer(pod: &str, account: &str) -> PeerView {
+    PeerView {
+        sidecar: format!("shop/{pod}").into(),
+        address: "10.0.0.1:7401".into(),
+        identity: account.into(),
+    }
+}
+
+fn channel() -> ChannelView {
+    ChannelView {
+        pattern: Pattern::PubSub,
+        overflow: Overflow::Block,
+        block_timeout: Duration::from_secs(5),
+        buffer_messages: 10,
+        buffer_bytes: 1000,
+        max_message_bytes: 100,
+        may_publish: true,
+        may_subscribe: true,
+        publishers: vec![peer("a", "shop/pricing"), peer("b", "shop/other"), peer("own", "shop/pricing")],
+        subscriber_identities: patterns(&["finance/*"]),
+        publisher_identities: patterns(&["shop/pricing"]),
+        problem: String::new(),
+    }
+}
+
+fn view(channel: ChannelView) -> View {
+    View { version: 1, channels: [(name(), channel)].into(), ..View::default() }
+}
+
+/// Goal: what this version cannot carry is refused with the field, whoever asks.
+#[test]
+fn what_is_not_built_is_refused() {
+    let cases = [
+        (ChannelView { pattern: Pattern::Pipeline, ..channel() }, "spec.pattern Pipeline"),
+        (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.overflow Spill"),
+    ];
+    for (channel, word) in cases {
+        let view = view(channel);
+        for outcome in
+            [publish(&view, &name(), "x"), subscribe(&view, &name(), "x"), serve(&view, &name(), "finance/a")]
+        {
+            let problem = outcome.unwrap_err();
+            assert_eq!(problem.kind, ProblemKind::NotSupported);
+            assert!(problem.message.contains(word) && problem.message.contains("shop/prices"), "{problem}");
+        }
+        assert_eq!(sources(&view, &name(), "shop/own").count(), 0);
+    }
+}
+
+/// Goal: no view, no object, an object with a problem, and no permission are four different answers.
+#[test]
+fn refusals_differ() {
+    let kind = |view: &View| publish(view, &name(), "shop/a").map(drop).map_err(|problem| problem.kind);
+    assert_eq!(kind(&View::default()), Err(ProblemKind::Unavailable));
+    assert_eq!(kind(&View { version: 1, ..View::default() }), Err(ProblemKind::NotFound));
+    let broken = ChannelView { problem: "spec.pattern cannot change".to_owned(), ..channel() };
+    assert_eq!(kind(&view(broken)), Err(ProblemKind::Unavailable));
+    assert_eq!(
+        kind(&view(ChannelView { may_publish: false, ..channel() })),
+        Err(ProblemKind::PermissionDenied)
+    );
+    assert_eq!(kind(&view(channel())), Ok(()));
+}
+
+/// Goal: a peer is served when its identity may subscribe and our app may publish.
+#[test]
+fn peers_are_served_by_their_identity() {
+    let view_of = |channel| view(channel);
+    assert!(serve(&view_of(channel()), &name(), "finance/billing").is_ok());
+    let problem = serve(&view_of(channel()), &name(), "shop/billing").unwrap_err();
+    assert_eq!(problem.kind, ProblemKind::PermissionDenied);
+    assert!(problem.message.contains("shop/billing") && problem.message.contains("spec.access.subscribe"));
+    let view = view_of(ChannelView { may_publish: false, ..channel() });
+    assert_eq!(serve(&view, &name(), "finance/billing").unwrap_err().kind, ProblemKind::NotFound);
+}
+
+/// Goal: dialled are the publishers that may publish, never this sidecar itself, and nobody without permission.
+#[test]
+fn sources_are_publishers_that_may() {
+    let names = |view: &View| {
+        sources(view, &name(), "shop/own").map(|peer| peer.sidecar.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&view(channel())), ["shop/a"]);
+    assert!(names(&view(ChannelView { may_subscribe: false, ..channel() })).is_empty());
+}
