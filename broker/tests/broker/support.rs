@@ -202,6 +202,8 @@ pub(crate) fn kcat(broker: SocketAddr, arguments: &[&str], input: &str) -> Outpu
     let mut command = Command::new("kcat");
     command.arg("-b").arg(broker.to_string()).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Cargo points it to the librdkafka of today, which the old client would take for its own.
+    command.env_remove("LD_LIBRARY_PATH");
     let spawned = command.spawn();
     let mut child = spawned.unwrap_or_else(|error| panic!("{error}: install kcat (apt-get install kcat)"));
     let mut stdin = child.stdin.take().unwrap();
