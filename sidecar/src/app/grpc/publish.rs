@@ -40,10 +40,12 @@ impl Publisher {
     async fn next(&mut self) -> Option<Result<PublishStreamResponse, Status>> {
         loop {
             let reads = self.open && self.ahead.len() < REQUESTS_AHEAD;
+            let shutdown = self.doors.tasks.shutdown().clone();
             // What is done is answered first; requests are read while it is not.
             let request = match self.ahead.front_mut() {
                 None if !reads => return None,
-                None => self.requests.message().await,
+                // What was taken is answered; nothing new is taken, so that the app goes elsewhere.
+                None => shutdown.or(self.requests.message()).await.unwrap_or(Ok(None)),
                 Some((id, answer)) => tokio::select! {
                     biased;
                     result = answer => {

@@ -17,6 +17,10 @@ const SHUTTING_DOWN: &str = "the Channel's socket is closing";
 /// decides meanwhile. It ends at once when the socket closes; this is only so that nothing waits
 /// without end.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// After the end has begun: a socket that is silent for so long has nothing more for us.
+const LAST_SILENCE: Duration = Duration::from_millis(100);
+/// After the end has begun: how long one batch may still wait for room.
+const LAST_PATIENCE: Duration = Duration::from_secs(4);
 /// Messages of one publish; what was read besides waits in the buffer.
 const BATCH_MESSAGES_MAX: usize = 4096;
 
@@ -35,25 +39,38 @@ pub(super) async fn serve<S: Stream>(
             }
         };
         if batch.is_empty() {
-            tokio::select! {
-                happened = link.step() => {
-                    if happened? == Happened::Closed {
-                        return Ok(());
-                    }
-                }
-                () = ended.begun() => return goodbye(link, SHUTTING_DOWN).await,
+            let happened = tokio::select! {
+                biased;
+                happened = link.step() => happened?,
+                () = silence_after(&ended) => return goodbye(link, SHUTTING_DOWN).await,
+            };
+            if happened == Happened::Closed {
+                return Ok(());
             }
             continue;
         }
         // Nothing is read until this is done: that is the back-pressure.
         let published = tokio::select! {
+            biased;
             published = publish(endpoint, batch) => published,
-            () = ended.begun() => return goodbye(link, SHUTTING_DOWN).await,
+            () = patience_after(&ended) => return goodbye(link, SHUTTING_DOWN).await,
         };
         if let Err(reason) = published {
             return goodbye(link, &reason).await;
         }
     }
+}
+
+/// In a pod that stops, the app has stopped before us: what it wrote last is still in the socket
+/// and is published before we close.
+async fn silence_after(ended: &Shutdown) {
+    ended.begun().await;
+    tokio::time::sleep(LAST_SILENCE).await;
+}
+
+async fn patience_after(ended: &Shutdown) {
+    ended.begun().await;
+    tokio::time::sleep(LAST_PATIENCE).await;
 }
 
 async fn goodbye<S: Stream>(mut link: Link<S>, reason: &str) -> io::Result<()> {

@@ -296,6 +296,30 @@ async fn the_tcp_door_is_the_same_door() {
     until_subscribed(&stage, &mut sub, "a").await;
 }
 
+/// Goal: what an app wrote before the sidecar was told to stop is still published.
+#[tokio::test]
+async fn the_last_words_of_an_app_are_published() {
+    let stage = Stage::open().await;
+    let name = channel("shop", "prices");
+    let options = SubscribeOptions { prefixes: vec![], credit: 100_000 };
+    let mut subscription = stage.doors.channels.subscribe(&name, options).await.unwrap();
+    let mut publisher = app(&stage, "prices.pub", SocketType::Pub).await.ready().await;
+    assert_eq!(publisher.next().await, Ok(Some(Event::Subscribe(Bytes::new()))));
+    let count = 500;
+    for _ in 0..count {
+        publisher.session.send_message(&bytes(&["n", "last words"]));
+    }
+    publisher.flush().await;
+    drop(publisher);
+    stage.doors.tasks.shutdown().begin();
+    let mut seen = 0;
+    while seen < count {
+        let events = soon(subscription.next()).await.unwrap();
+        seen += events.iter().filter(|event| matches!(event, ChannelEvent::Message { .. })).count();
+    }
+    assert_eq!(soon(stage.doors.tasks.drain(Duration::from_secs(30))).await, 0);
+}
+
 /// Goal: hostile bytes end their own connection, cost no memory, and leave the door open.
 #[tokio::test]
 async fn hostile_bytes_end_their_own_connection() {
