@@ -62,7 +62,8 @@ macro_rules! for_every_message {
     ($do:ident) => {
         $do! {
             AddOffsetsToTxnRequest AddOffsetsToTxnResponse AddPartitionsToTxnRequest
-            AddPartitionsToTxnResponse AlterConfigsRequest AlterConfigsResponse ApiVersionsRequest
+            AddPartitionsToTxnResponse AlterConfigsRequest AlterConfigsResponse
+            AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse ApiVersionsRequest
             ApiVersionsResponse CreateAclsRequest CreateAclsResponse CreatePartitionsRequest
             CreatePartitionsResponse CreateTopicsRequest CreateTopicsResponse DeleteAclsRequest
             DeleteAclsResponse DeleteGroupsRequest DeleteGroupsResponse DeleteRecordsRequest
@@ -74,7 +75,8 @@ macro_rules! for_every_message {
             FindCoordinatorRequest FindCoordinatorResponse HeartbeatRequest HeartbeatResponse
             IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse InitProducerIdRequest
             InitProducerIdResponse JoinGroupRequest JoinGroupResponse LeaveGroupRequest LeaveGroupResponse
-            ListGroupsRequest ListGroupsResponse ListOffsetsRequest ListOffsetsResponse MetadataRequest
+            ListGroupsRequest ListGroupsResponse ListOffsetsRequest ListOffsetsResponse
+            ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse MetadataRequest
             MetadataResponse OffsetCommitRequest OffsetCommitResponse OffsetDeleteRequest
             OffsetDeleteResponse OffsetFetchRequest OffsetFetchResponse OffsetForLeaderEpochRequest
             OffsetForLeaderEpochResponse ProduceRequest ProduceResponse SyncGroupRequest SyncGroupResponse
