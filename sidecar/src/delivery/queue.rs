@@ -29,7 +29,7 @@ struct State {
     limits: Amount,
     prefixes: Prefixes,
     consumer: Consumer,
-    /// Counts consumers, so that a late end of an old connection does not cut off the new one.
+    /// Counts consumers, so that an old connection neither takes from the queue nor ends it when a new one has it.
     generation: u64,
     revoked: Option<Problem>,
 }
@@ -43,6 +43,9 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     room: Notify,
 }
+
+/// The generation of a queue's first consumer: the only one of a local queue.
+pub(crate) const GENERATION_FIRST: u64 = 0;
 
 impl Queue {
     pub(crate) fn local(
@@ -65,7 +68,7 @@ impl Queue {
             limits,
             prefixes: Prefixes::default(),
             consumer,
-            generation: 0,
+            generation: GENERATION_FIRST,
             revoked: None,
         };
         Self { who, metrics, state: Mutex::new(state), room: Notify::new() }
@@ -141,10 +144,13 @@ impl Queue {
         state.consumer.wake();
     }
 
-    /// Hands over what waits. `now` is on the clock of the batches.
-    pub(crate) fn drain(&self, sink: &mut impl Sink, now: Duration) -> Moved {
+    /// Hands over what waits, to the consumer of that generation. `now` is on the clock of the batches.
+    pub(crate) fn drain(&self, generation: u64, sink: &mut impl Sink, now: Duration) -> Moved {
         let moved = {
             let mut state = self.lock();
+            if state.generation != generation {
+                return Moved::default();
+            }
             let keep = matches!(state.consumer, Consumer::Link { .. });
             state.buffer.drain(sink, keep)
         };
@@ -162,8 +168,12 @@ impl Queue {
         self.lock().buffer.is_empty()
     }
 
-    pub(crate) fn confirm(&self, received: u64) {
-        self.lock().buffer.confirm(received);
+    /// The consumer of that generation has everything up to `received`.
+    pub(crate) fn confirm(&self, generation: u64, received: u64) {
+        let mut state = self.lock();
+        if state.generation == generation {
+            state.buffer.confirm(received);
+        }
     }
 
     /// A connection empties the queue from now on. With `resume`, the subscriber has everything up to there and
@@ -214,6 +224,11 @@ impl Queue {
 
     pub(crate) fn revoked(&self) -> Option<Problem> {
         self.lock().revoked.clone()
+    }
+
+    /// Like [`Self::close`], unless another consumer has the queue.
+    pub(crate) fn close_of(&self, generation: u64, reason: GapReason) -> Option<Gap> {
+        if self.is_generation(generation) { self.close(Some(reason)) } else { None }
     }
 
     /// Ends the queue; what waited is dropped, and returned as one gap. With a reason it counts as dropped.

@@ -1,5 +1,6 @@
 //! Subscriptions of peers: admitted by the view, found again after a lost connection, cut when access ends.
 
+use super::buffer::Sink;
 use super::core::Core;
 use super::outlet::limits_of;
 use super::queue::Queue;
@@ -7,6 +8,7 @@ use super::waker::Waker;
 use crate::messaging::{ChannelName, Problem};
 use crate::route;
 use crate::view::View;
+use bytes::Bytes;
 use peer_wire::{Gap, GapReason, Subscribe};
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -51,11 +53,43 @@ pub(crate) struct Asked<'a> {
 
 /// A peer's subscription on one connection.
 pub(crate) struct Served {
-    pub(crate) queue: Arc<Queue>,
+    queue: Arc<Queue>,
     /// What follows comes after this sequence number.
     pub(crate) received: u64,
     key: Key,
     generation: u64,
+}
+
+impl Served {
+    /// Hands over what waits, unless another connection has the subscription now.
+    pub(crate) fn drain(&self, sink: &mut impl Sink, now: Duration) {
+        self.queue.drain(self.generation, sink, now);
+    }
+
+    /// The peer has everything up to `received`.
+    pub(crate) fn confirm(&self, received: u64) {
+        self.queue.confirm(self.generation, received);
+    }
+
+    pub(crate) fn set_prefixes(&self, prefixes: Vec<Bytes>) {
+        if self.queue.is_generation(self.generation) {
+            self.queue.set_prefixes(prefixes);
+        }
+    }
+
+    /// Nothing waits, or not for this connection.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.queue.is_generation(self.generation) || self.queue.is_empty()
+    }
+
+    pub(crate) fn revoked(&self) -> Option<Problem> {
+        self.queue.revoked()
+    }
+
+    /// Ends the queue with what waits in it, as this process ends.
+    pub(crate) fn shut_down(&self) -> Option<Gap> {
+        self.queue.close_of(self.generation, GapReason::Shutdown)
+    }
 }
 
 impl Core {

@@ -7,7 +7,7 @@ mod remote;
 
 use super::buffer::Sink;
 use super::core::Core;
-use super::queue::Queue;
+use super::queue::{GENERATION_FIRST, Queue};
 use super::waker::Waker;
 use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem};
 use crate::metrics::ChannelMetrics;
@@ -50,6 +50,9 @@ pub(crate) struct Bounds {
     pub(crate) message_bytes_max: usize,
     pub(crate) buffer_bytes: usize,
 }
+
+/// The publisher's sidecar, and the connection that speaks for it.
+pub(crate) type Source<'a> = (&'a str, &'a Arc<Waker>);
 
 /// See the head of the file.
 pub(crate) struct Subscriber {
@@ -149,7 +152,7 @@ impl Subscriber {
 
     fn collect_local(&self, answer: &mut Answer) {
         let now = self.core.upgrade().map(|core| core.now()).unwrap_or_default();
-        self.local.drain(answer, now);
+        self.local.drain(GENERATION_FIRST, answer, now);
     }
 
     fn collect_remotes(&self, state: &mut State, answer: &mut Answer) {
@@ -254,42 +257,47 @@ impl Subscriber {
     }
 
     /// The publisher accepted; what follows comes after `received`.
-    pub(crate) fn opened(&self, sidecar: &str, received: u64) {
-        self.with(sidecar, |remote| remote.opened(received));
+    pub(crate) fn opened(&self, from: Source<'_>, received: u64) {
+        self.with(from, |remote| remote.opened(received));
     }
 
-    pub(crate) fn deliver(&self, sidecar: &str, messages: Vec<Sequenced>) {
-        self.with(sidecar, |remote| remote.deliver(messages));
+    pub(crate) fn deliver(&self, from: Source<'_>, messages: Vec<Sequenced>) {
+        self.with(from, |remote| remote.deliver(messages));
         self.ready.notify_one();
     }
 
-    pub(crate) fn gap(&self, sidecar: &str, gap: Gap) {
-        self.with(sidecar, |remote| remote.gap(gap));
+    pub(crate) fn gap(&self, from: Source<'_>, gap: Gap) {
+        self.with(from, |remote| remote.gap(gap));
         self.ready.notify_one();
     }
 
     /// What is to be sent to a publisher, given the credit that it still has.
-    pub(crate) fn owed(&self, sidecar: &str, open: Credit) -> Owed {
+    pub(crate) fn owed(&self, (sidecar, waker): Source<'_>, open: Credit) -> Owed {
         let mut guard = self.lock();
         let state = &mut *guard;
         let (share, window) = (state.share(), state.window_bytes());
         let prefixes = state.prefixes.clone();
-        let Some(remote) = state.remotes.get_mut(sidecar) else { return Owed::default() };
+        let Some(remote) = state.remotes.get_mut(sidecar).filter(|remote| remote.is_carried_by(waker)) else {
+            return Owed::default();
+        };
         let stale = std::mem::take(&mut remote.prefixes_stale);
         Owed { credit: remote.owed(share, window, open), prefixes: stale.then_some(prefixes) }
     }
 
     /// The connection ended. After a clean end the publisher had sent everything.
-    pub(crate) fn detach(&self, sidecar: &str, waker: &Arc<Waker>, clean: bool) {
-        self.with(sidecar, |remote| remote.detach(waker, clean));
+    pub(crate) fn detach(&self, from: Source<'_>, clean: bool) {
+        self.with(from, |remote| remote.detach(clean));
         let mut state = self.lock();
         if state.remotes.len() > REMEMBERED_MAX {
             state.remotes.retain(|_, remote| !remote.is_gone());
         }
     }
 
-    fn with(&self, sidecar: &str, work: impl FnOnce(&mut Remote)) {
-        if let Some(remote) = self.lock().remotes.get_mut(sidecar) {
+    /// What an older connection still brings is ignored: the newer one brings it again.
+    fn with(&self, (sidecar, waker): Source<'_>, work: impl FnOnce(&mut Remote)) {
+        if let Some(remote) = self.lock().remotes.get_mut(sidecar)
+            && remote.is_carried_by(waker)
+        {
             work(remote);
         }
     }

@@ -115,7 +115,7 @@ impl Link {
 
     /// All that waits for the peer is in the session's output.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.outgoing.values().all(|served| served.queue.is_empty())
+        self.outgoing.values().all(Served::is_flushed)
     }
 
     /// Takes the events of the session.
@@ -138,33 +138,33 @@ impl Link {
             }
             Event::Prefixes { id, prefixes } => {
                 if let Some(served) = self.outgoing.get(&id) {
-                    served.queue.set_prefixes(prefixes);
+                    served.set_prefixes(prefixes);
                 }
             }
             Event::Credit { id, received } => {
                 if let Some(served) = self.outgoing.get(&id) {
-                    served.queue.confirm(received);
+                    served.confirm(received);
                     self.activate(id);
                 }
             }
             Event::Subscribed { id, received } => {
                 if let Some(subscriber) = self.incoming.get(&id) {
-                    subscriber.opened(&self.sidecar, received);
+                    subscriber.opened((&self.sidecar, &self.waker), received);
                 }
             }
             Event::Messages { id, messages } => {
                 if let Some(subscriber) = self.incoming.get(&id) {
-                    subscriber.deliver(&self.sidecar, messages);
+                    subscriber.deliver((&self.sidecar, &self.waker), messages);
                 }
             }
             Event::Gap { id, gap } => {
                 if let Some(subscriber) = self.incoming.get(&id) {
-                    subscriber.gap(&self.sidecar, gap);
+                    subscriber.gap((&self.sidecar, &self.waker), gap);
                 }
             }
             Event::Refused { id, refusal } => {
                 if let Some(subscriber) = self.incoming.remove(&id) {
-                    subscriber.detach(&self.sidecar, &self.waker, false);
+                    subscriber.detach((&self.sidecar, &self.waker), false);
                     let channel = &subscriber.name;
                     tracing::warn!(%channel, peer = %self.sidecar, reason = refusal.text, "peer refused a subscription");
                     self.refused.insert(id, self.core.now() + REFUSED_PAUSE);
@@ -226,7 +226,7 @@ impl Link {
         let gone: Vec<u32> = self.incoming.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
         for id in gone {
             if let Some(subscriber) = self.incoming.remove(&id) {
-                subscriber.detach(&self.sidecar, &self.waker, false);
+                subscriber.detach((&self.sidecar, &self.waker), false);
             }
             self.session.unsubscribe(id);
         }
@@ -240,7 +240,7 @@ impl Link {
                 self.incoming.insert(*id, Arc::clone(subscriber));
             } else {
                 // The id may still wait for the end of an earlier use.
-                subscriber.detach(&self.sidecar, &self.waker, false);
+                subscriber.detach((&self.sidecar, &self.waker), false);
                 self.refused.insert(*id, self.core.now() + REFUSED_PAUSE);
             }
         }
@@ -266,7 +266,7 @@ impl Link {
         let marks = self.waker.take();
         for id in marks.subscribers {
             let Some(subscriber) = self.incoming.get(&id) else { continue };
-            let owed = subscriber.owed(&self.sidecar, self.session.granted(id));
+            let owed = subscriber.owed((&self.sidecar, &self.waker), self.session.granted(id));
             if let Some(prefixes) = owed.prefixes {
                 self.session.set_prefixes(id, prefixes);
             }
@@ -276,7 +276,7 @@ impl Link {
         }
         for id in marks.queues {
             let Some(served) = self.outgoing.get(&id) else { continue };
-            match served.queue.revoked() {
+            match served.revoked() {
                 Some(problem) => self.revoke(id, &problem),
                 None => self.activate(id),
             }
@@ -299,7 +299,7 @@ impl Link {
             let Some(served) = self.outgoing.get(&id) else { continue };
             let limit = self.session.output_bytes().saturating_add(TURN_BYTES);
             let mut sink = Outlet { session: &mut self.session, id, limit, turn_over: false };
-            served.queue.drain(&mut sink, now);
+            served.drain(&mut sink, now);
             if sink.turn_over {
                 self.active.push_back(id);
             }
@@ -309,7 +309,7 @@ impl Link {
     /// What could not be sent in time is told as a gap; then goodbye.
     pub(crate) fn say_goodbye(&mut self, code: GoodbyeCode, text: &str) {
         for (id, served) in &self.outgoing {
-            if let Some(gap) = served.queue.close(Some(GapReason::Shutdown)) {
+            if let Some(gap) = served.shut_down() {
                 self.session.send_gap(*id, gap);
             }
         }
@@ -319,7 +319,7 @@ impl Link {
     /// The connection has ended: subscriptions look for another one, queues wait for their subscriber.
     pub(crate) fn end(mut self, orderly: bool) {
         for subscriber in self.incoming.values() {
-            subscriber.detach(&self.sidecar, &self.waker, self.clean);
+            subscriber.detach((&self.sidecar, &self.waker), self.clean);
         }
         for (_, served) in std::mem::take(&mut self.outgoing) {
             if self.clean || orderly {

@@ -110,12 +110,15 @@ impl Remote {
         self.inbox.push_back(Held::Gap(gap));
     }
 
-    pub(super) fn detach(&mut self, waker: &Arc<Waker>, clean: bool) {
-        if self.waker.as_ref().is_some_and(|current| Arc::ptr_eq(current, waker)) {
-            self.waker = None;
-            self.clean = clean;
-            self.open_messages = 0;
-        }
+    /// Whether that connection is the current one.
+    pub(super) fn is_carried_by(&self, waker: &Arc<Waker>) -> bool {
+        self.waker.as_ref().is_some_and(|current| Arc::ptr_eq(current, waker))
+    }
+
+    pub(super) fn detach(&mut self, clean: bool) {
+        self.waker = None;
+        self.clean = clean;
+        self.open_messages = 0;
     }
 
     /// Moves to the answer what its credit allows; returns whether anything moved.
