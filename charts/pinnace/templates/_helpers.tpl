@@ -31,6 +31,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- define "pinnace.testLabels" -}}
+app.kubernetes.io/name: pinnace-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: pinnace
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
 {{/* One image: call with a list of the context, the image's name and the reference that overrides it. */}}
 {{- define "pinnace.image" -}}
 {{- $context := index . 0 -}}
