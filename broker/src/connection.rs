@@ -2,14 +2,14 @@
 //!
 //! A frame's claimed length is never allocated before its bytes are there.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use kafka_wire::{Encoded, frame};
 use runtime::shutdown::Shutdown;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 
@@ -20,6 +20,8 @@ use crate::{
 
 /// Requests under way on one connection.
 const REQUESTS_MAX: usize = 64;
+/// Bytes of requests under way on one connection, at least one request.
+const REQUEST_BYTES_MAX: usize = frame::FRAME_BYTES_MAX;
 /// Room for the next bytes of a frame, and of the frames behind it.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -45,9 +47,10 @@ where
 {
     let (reader, writer) = tokio::io::split(stream);
     let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
+    let bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX));
     let host = context.caller.host.clone();
     let reading = async {
-        let read = shutdown.or(read(context, reader, sender)).await;
+        let read = shutdown.or(read(context, reader, sender, bytes)).await;
         read.unwrap_or(Ok(()))
     };
     let served = tokio::try_join!(reading, write(receiver, writer));
@@ -56,7 +59,15 @@ where
     }
 }
 
-async fn read<R>(context: Context, mut reader: R, sender: mpsc::Sender<Answer>) -> Result<(), Ended>
+/// A request under way, and its part of the connection's bytes.
+type UnderWay = (Answer, Option<OwnedSemaphorePermit>);
+
+async fn read<R>(
+    context: Context,
+    mut reader: R,
+    sender: mpsc::Sender<UnderWay>,
+    bytes: Arc<Semaphore>,
+) -> Result<(), Ended>
 where
     R: AsyncRead + Unpin,
 {
@@ -65,9 +76,12 @@ where
     loop {
         let next = timeout(idle, next_frame(&mut reader, &mut buffer)).await.map_err(|_| Ended::Idle)?;
         let Some(frame) = next? else { return Ok(()) };
+        let size = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        // It is never closed; and no frame is larger than all of it.
+        let permit = Arc::clone(&bytes).acquire_many_owned(size).await.ok();
         let answer = dispatch(&context, frame)?;
         // The writer is gone only when the connection is.
-        if sender.send(answer).await.is_err() {
+        if sender.send((answer, permit)).await.is_err() {
             return Ok(());
         }
     }
@@ -103,12 +117,14 @@ where
     }
 }
 
-async fn write<W>(mut receiver: mpsc::Receiver<Answer>, mut writer: W) -> Result<(), Ended>
+async fn write<W>(mut receiver: mpsc::Receiver<UnderWay>, mut writer: W) -> Result<(), Ended>
 where
     W: AsyncWrite + Unpin,
 {
-    while let Some(answer) = receiver.recv().await {
-        if let Some(encoded) = answer.await? {
+    while let Some((answer, permit)) = receiver.recv().await {
+        let encoded = answer.await?;
+        drop(permit);
+        if let Some(encoded) = encoded {
             send(&mut writer, encoded).await?;
         }
         if receiver.is_empty() {

@@ -254,3 +254,6 @@ impl Durable for Partition {
         self.wake();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -167,11 +167,34 @@ impl Coordinator {
             };
             steps.extend(step);
         }
-        if entry.group.is_empty() && entry.group.generation() == 0 {
+        let came_to_nothing = entry.group.is_empty() && entry.group.generation() == 0;
+        if came_to_nothing {
             inner.groups.remove(id);
         }
-        self.count(inner);
+        if came_to_nothing || !steps.is_empty() {
+            self.count(inner);
+        }
         steps
+    }
+
+    /// Lets `work` change a group, and wakes the one who gives time when there is less of it now. Heartbeats only
+    /// push ends further away: they wake nobody.
+    fn change<T>(
+        &self,
+        inner: &mut Inner,
+        id: &str,
+        work: impl FnOnce(&mut Group, u64) -> T,
+    ) -> Option<(T, Vec<Step>)> {
+        let now_ms = self.now_ms();
+        let group = &mut inner.groups.get_mut(id)?.group;
+        let before = group.poll_timeout();
+        let result = work(group, now_ms);
+        let after = group.poll_timeout();
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.wake.notify_one();
+        }
+        let steps = self.collect(inner, id);
+        Some((result, steps))
     }
 
     fn store_group(&self, id: &str, group: &Group) -> Stored {
@@ -185,7 +208,6 @@ impl Coordinator {
     /// Does the steps in order. What has to wait for the disk goes on by itself: whoever caused it may be
     /// gone before, and others wait for it.
     fn perform(&self, steps: Vec<Step>) {
-        self.wake.notify_one();
         if steps.iter().any(|step| matches!(step, Step::Stored(_))) {
             drop(self.tasks.spawn("group answers", OnError::Log, async move {
                 perform(steps).await;
@@ -202,7 +224,6 @@ impl Coordinator {
     pub(crate) async fn join(&self, group: &str, join: Join) -> JoinAnswer {
         let (sender, receiver) = oneshot::channel();
         let steps = {
-            let now_ms = self.now_ms();
             let mut inner = self.lock();
             if !inner.groups.contains_key(group) {
                 if !join.member.is_empty() {
@@ -213,9 +234,9 @@ impl Coordinator {
                 }
             }
             let ticket = inner.ticket(Waiting::Join(sender));
-            let entry = inner.entry(group, self.limits);
-            entry.group.handle_join(join, ticket, now_ms);
-            self.collect(&mut inner, group)
+            inner.make_if_missing(group, self.limits);
+            let joined = |group: &mut Group, now_ms| group.handle_join(join, ticket, now_ms);
+            self.change(&mut inner, group, joined).map_or_else(Vec::new, |((), steps)| steps)
         };
         self.perform(steps);
         receiver.await.unwrap_or(Err((ErrorCode::CoordinatorNotAvailable, String::new())))
@@ -225,14 +246,13 @@ impl Coordinator {
     pub(crate) async fn sync(&self, group: &str, sync: Sync) -> SyncAnswer {
         let (sender, receiver) = oneshot::channel();
         let steps = {
-            let now_ms = self.now_ms();
             let mut inner = self.lock();
             if !inner.groups.contains_key(group) {
                 return Err(ErrorCode::UnknownMemberId);
             }
             let ticket = inner.ticket(Waiting::Sync(sender));
-            inner.entry(group, self.limits).group.handle_sync(sync, ticket, now_ms);
-            self.collect(&mut inner, group)
+            let synced = |group: &mut Group, now_ms| group.handle_sync(sync, ticket, now_ms);
+            self.change(&mut inner, group, synced).map_or_else(Vec::new, |((), steps)| steps)
         };
         self.perform(steps);
         receiver.await.unwrap_or(Err(ErrorCode::CoordinatorNotAvailable))
@@ -240,11 +260,7 @@ impl Coordinator {
 
     /// Does something with a group that is there.
     pub(crate) fn with_group<T>(&self, group: &str, work: impl FnOnce(&mut Group, u64) -> T) -> Option<T> {
-        let now_ms = self.now_ms();
-        let mut inner = self.lock();
-        let result = work(&mut inner.groups.get_mut(group)?.group, now_ms);
-        let steps = self.collect(&mut inner, group);
-        drop(inner);
+        let (result, steps) = self.change(&mut self.lock(), group, work)?;
         self.perform(steps);
         Some(result)
     }
@@ -271,7 +287,11 @@ impl Coordinator {
             let mut inner = self.lock();
             match inner.groups.get(group) {
                 Some(entry) if !entry.group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
-                Some(_) => inner.groups.remove(group).is_some(),
+                Some(_) => {
+                    inner.groups.remove(group);
+                    self.count(&inner);
+                    true
+                }
                 None => false,
             }
         };
@@ -319,9 +339,9 @@ impl Inner {
         self.next_ticket
     }
 
-    fn entry(&mut self, group: &str, limits: Limits) -> &mut Entry {
+    fn make_if_missing(&mut self, group: &str, limits: Limits) {
         let fresh = || Entry { group: Group::new(limits), used_ms: clock::unix_ms() };
-        self.groups.entry(group.to_owned()).or_insert_with(fresh)
+        self.groups.entry(group.to_owned()).or_insert_with(fresh);
     }
 }
 

@@ -30,6 +30,8 @@ const WAIT_MS_MAX: i32 = 300_000;
 struct Target {
     request: FetchPartition,
     partition: Result<Arc<Partition>, ErrorCode>,
+    /// What to say when the topic is gone.
+    unknown: ErrorCode,
 }
 
 pub(crate) async fn handle(context: Context, request: FetchRequest, version: i16) -> FetchResponse {
@@ -78,7 +80,7 @@ fn resolve(context: &Context, mut wanted: FetchTopic, version: i16) -> (FetchTop
             None => Err(unknown),
             Some(topic) => find(context, topic, &request),
         };
-        Target { request, partition }
+        Target { request, partition, unknown }
     });
     let targets = targets.collect();
     (wanted, targets)
@@ -145,6 +147,9 @@ fn read_one(target: &Target, left: usize, first: bool) -> PartitionData {
             data(index, fetched.bounds, bytes::Bytes::new())
         }
         Ok(fetched) => data(index, fetched.bounds, fetched.bytes),
+        Err((Refusal { code: ErrorCode::UnknownTopicOrPartition, .. }, bounds)) => {
+            failed(index, target.unknown, bounds)
+        }
         Err((Refusal { code, .. }, bounds)) => failed(index, code, bounds),
     }
 }
