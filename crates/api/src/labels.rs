@@ -15,7 +15,7 @@ pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Value of [`MANAGED_BY`] on everything that the operator writes.
 pub const MANAGER: &str = "pinnace";
 
-/// Annotation on a pod: which Broker the Kafka door opens to (`NAME` or `NAME.NAMESPACE`).
+/// Annotation on a pod: which Broker the Kafka door opens to (`NAME` or `NAMESPACE/NAME`).
 pub const BROKER_ANNOTATION: &str = "pinnace.dev/broker";
 /// Annotation on a pod: app sockets that bind, for the sidecar to connect to (`prices.pub=tcp://127.0.0.1:5557`).
 pub const ZMQ_CONNECT: &str = "pinnace.dev/zmq-connect";
