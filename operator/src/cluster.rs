@@ -103,6 +103,16 @@ where
         kind
     }
 
+    /// A store that never changes.
+    #[cfg(test)]
+    pub(crate) fn fixed(objects: Vec<R>) -> Self {
+        let (store, mut writer) = reflector::store();
+        for object in objects {
+            writer.apply_watcher_event(&watcher::Event::Apply(object));
+        }
+        Self { store, changes: broadcast::channel(1).0 }
+    }
+
     /// Waits until the store holds all objects.
     ///
     /// # Errors

@@ -12,3 +12,5 @@ pub mod kafka;
 pub mod leadership;
 pub mod metrics;
 pub mod run;
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,113 @@
-//! Tests.
+//! What is written, and what is not because it is there already.
+
+use super::*;
+use crate::testing::{FakeApi, leader, writer};
+use api::{Topic, condition};
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+fn config_map(value: &str) -> ConfigMap {
+    serde_json::from_value(json!({"metadata": {"name": "a", "namespace": "shop"}, "data": {"key": value}}))
+        .unwrap()
+}
+
+fn topic() -> Topic {
+    serde_yaml::from_str("metadata: {name: orders, namespace: shop, uid: u1}\nspec: {}").unwrap()
+}
+
+/// Goal: applying twice writes once; a change by us, and one by somebody else, are written again.
+#[tokio::test]
+async fn equal_objects_are_not_written() {
+    let api = FakeApi::default();
+    let writer = writer(&api, leader());
+    assert_eq!(writer.apply("test", &config_map("1")).await.unwrap(), Applied::Written);
+    assert_eq!(api.take_writes(), ["PATCH /api/v1/namespaces/shop/configmaps/a"]);
+    assert_eq!(writer.apply("test", &config_map("1")).await.unwrap(), Applied::Unchanged);
+    assert_eq!(api.take_writes(), Vec::<String>::new());
+    assert_eq!(writer.apply("test", &config_map("2")).await.unwrap(), Applied::Written);
+    let mut theirs = api.find("ConfigMap", "a").unwrap();
+    theirs["data"]["key"] = json!("3");
+    api.put(theirs);
+    assert_eq!(writer.apply("test", &config_map("2")).await.unwrap(), Applied::Written);
+    assert_eq!(api.find("ConfigMap", "a").unwrap()["data"]["key"], "2");
+}
+
+/// Goal: who does not hold the Lease writes nothing at all.
+#[tokio::test]
+async fn only_the_leader_writes() {
+    let api = FakeApi::default();
+    let writer = writer(&api, Leadership::new());
+    let status = json!({"partitions": 1});
+    assert!(matches!(writer.apply("test", &config_map("1")).await, Err(ApplyError::NotLeader(_))));
+    assert!(matches!(writer.create(&config_map("1")).await, Err(ApplyError::NotLeader(_))));
+    assert!(writer.status("test", &topic(), (&Value::Null, &status)).await.is_err());
+    assert!(writer.finalizer(&topic(), "x/y", true).await.is_err());
+    assert_eq!(api.take_writes(), Vec::<String>::new());
+}
+
+/// Goal: a status is written when it differs from what is there, or from what we wrote after the store was read.
+#[tokio::test]
+async fn equal_status_is_not_written() {
+    let api = FakeApi::default();
+    let writer = writer(&api, leader());
+    let (old, new) = (json!({"partitions": 1}), json!({"partitions": 2}));
+    assert_eq!(writer.status("test", &topic(), (&old, &old)).await.unwrap(), Applied::Unchanged);
+    assert_eq!(writer.status("test", &topic(), (&old, &new)).await.unwrap(), Applied::Written);
+    // The store still shows the old status, which is wanted again.
+    assert_eq!(writer.status("test", &topic(), (&old, &old)).await.unwrap(), Applied::Written);
+    assert_eq!(api.take_writes().len(), 2);
+}
+
+/// Goal: creating what is there leaves it as it is.
+#[tokio::test]
+async fn creating_twice_is_harmless() {
+    let api = FakeApi::default();
+    let writer = writer(&api, leader());
+    assert_eq!(writer.create(&config_map("1")).await.unwrap(), Applied::Written);
+    assert_eq!(writer.create(&config_map("2")).await.unwrap(), Applied::Unchanged);
+    assert_eq!(api.find("ConfigMap", "a").unwrap()["data"]["key"], "1");
+}
+
+/// Goal: pruning deletes what this owner owned and no longer wants, and nothing of anybody else.
+#[tokio::test]
+async fn pruning_spares_others() {
+    let api = FakeApi::with_yaml(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: kept, namespace: shop, uid: a, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: me}]}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: stale, namespace: shop, uid: b, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: me}]}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: theirs, namespace: shop, uid: c, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: other}]}}
+",
+    );
+    let keep = BTreeSet::from(["kept".to_owned()]);
+    writer(&api, leader()).prune::<ConfigMap>(("shop", "a=b"), "me", &keep).await.unwrap();
+    assert_eq!(api.take_writes(), ["DELETE /api/v1/namespaces/shop/configmaps/stale"]);
+}
+
+fn ready(status: &str, reason: &str) -> Vec<Condition> {
+    let part = match status {
+        "True" => condition::Part::good("Accepted", "x", ""),
+        _ => condition::Part {
+            kind: "Accepted",
+            state: condition::State::False,
+            reason: "y",
+            message: "z".repeat(2000),
+        },
+    };
+    let time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    let mut made = condition::conditions(&[], &[part], None, &time);
+    made[0].reason = reason.to_owned();
+    made
+}
+
+/// Goal: one Event per change of Ready or its reason, none for the same again, with a note that the API takes.
+#[test]
+fn events_are_not_repeated() {
+    let (bad, good) = (ready("False", "Starting"), ready("True", "Ready"));
+    assert!(events::event_for(&bad, &bad).is_none());
+    let event = events::event_for(&good, &bad).unwrap();
+    assert_eq!(event.reason, "Starting");
+    assert!(event.note.unwrap().len() <= 1024);
+    assert!(events::event_for(&bad, &ready("False", "Other")).is_some());
+    assert!(events::event_for(&[], &good).is_some());
+}

@@ -1,0 +1,105 @@
+//! Fakes for the operator's tests: an API server in memory that records what it is asked, brokers in memory, and
+//! a context over both. Tests only.
+
+mod api_server;
+mod brokers;
+
+pub(crate) use api_server::FakeApi;
+pub(crate) use brokers::FakeBrokers;
+
+use crate::{
+    apply::Writer,
+    cluster::{Cluster, Kind},
+    context::{Context, Settings},
+    leadership::Leadership,
+    metrics::Metrics,
+};
+use control_plane::{Authority, ControlPlane, TokenTable};
+use prometheus::Registry;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// Objects of the cluster, by kind, as YAML documents.
+#[derive(Default)]
+pub(crate) struct Objects {
+    all: Vec<Value>,
+}
+
+impl Objects {
+    /// Reads YAML documents.
+    pub(crate) fn from_yaml(yaml: &str) -> Self {
+        use serde::Deserialize as _;
+        let all =
+            serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).unwrap());
+        Self { all: all.filter(|value| !value.is_null()).collect() }
+    }
+
+    fn kind<R>(&self, kind: &str) -> Kind<R>
+    where
+        R: kube::Resource<DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let of_kind = self.all.iter().filter(|object| object["kind"] == kind);
+        Kind::fixed(of_kind.map(|object| serde_json::from_value(object.clone()).unwrap()).collect())
+    }
+
+    /// The stores with these objects, which never change.
+    pub(crate) fn cluster(&self) -> Cluster {
+        Cluster {
+            topics: self.kind("Topic"),
+            channels: self.kind("Channel"),
+            brokers: self.kind("Broker"),
+            subscriptions: self.kind("Subscription"),
+            namespaces: self.kind("Namespace"),
+            stateful_sets: self.kind("StatefulSet"),
+            volume_claims: self.kind("PersistentVolumeClaim"),
+        }
+    }
+}
+
+/// A leader.
+pub(crate) fn leader() -> Leadership {
+    let leadership = Leadership::new();
+    leadership.renewed_at(Some(runtime::clock::now()));
+    leadership
+}
+
+/// A writer towards the fake.
+pub(crate) fn writer(api: &FakeApi, leadership: Leadership) -> Writer {
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    Writer::new(api.client(), leadership, metrics.reconciles, "test")
+}
+
+/// A context over the fakes, whose stores hold what the API server holds now.
+pub(crate) fn context(api: &FakeApi, brokers: &FakeBrokers) -> Context {
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let authority = || Authority::create("cluster.local", runtime::clock::unix_seconds()).unwrap();
+    let control = ControlPlane::new(
+        control_plane::Settings::default(),
+        authority(),
+        Arc::new(TokenTable::new()),
+        metrics.control_plane.clone(),
+    );
+    Context {
+        cluster: Objects { all: api.objects() }.cluster(),
+        writer: Writer::new(api.client(), leader(), metrics.reconciles.clone(), "test"),
+        brokers: Arc::new(brokers.clone()),
+        authority: watch::Sender::new(Arc::new(authority())).subscribe(),
+        membership: control.objects(),
+        metrics,
+        settings: Settings {
+            broker_image: "ghcr.io/pinnace/broker:1.2.3".into(),
+            image_pull_policy: "IfNotPresent".into(),
+            image_pull_secrets: Vec::new(),
+            trust_domain: "cluster.local".into(),
+            identity: "pinnace-system/pinnace-operator".into(),
+        },
+    }
+}
