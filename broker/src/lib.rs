@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod partition;
 mod producer_ids;
+pub mod reference;
 pub mod run;
 mod settings;
 mod space;
