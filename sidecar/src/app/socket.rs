@@ -15,7 +15,7 @@ use http::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use runtime::clock;
+use runtime::clock::{self, Instant};
 use runtime::tasks::{OnError, Tasks};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -128,7 +128,7 @@ impl Server {
         self.tasks.spawn("app connection", OnError::Log, async move {
             let _permit = permit;
             let builder = builder();
-            let io = TokioIo::new(FirstBytes::new(stream));
+            let io = TokioIo::new(FirstBytes::new(stream, clock::now() + HEAD_DEADLINE));
             let connection = builder.serve_connection(io, TowerToHyperService::new(service));
             tokio::pin!(connection);
             let served = tokio::select! {
@@ -185,8 +185,8 @@ struct FirstBytes<S> {
 }
 
 impl<S> FirstBytes<S> {
-    fn new(inner: S) -> Self {
-        let deadline = Box::pin(tokio::time::sleep_until(clock::now() + HEAD_DEADLINE));
+    fn new(inner: S, deadline: Instant) -> Self {
+        let deadline = Box::pin(tokio::time::sleep_until(deadline));
         Self { inner, deadline: Some(deadline), seen: 0 }
     }
 
@@ -252,3 +252,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstBytes<S> {
 
 /// The HTTP response type of the doors.
 pub(super) type HttpResponse = Response<Body>;
+
+#[cfg(test)]
+mod tests;
