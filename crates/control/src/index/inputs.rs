@@ -25,12 +25,15 @@ where
     }
 }
 
-/// The Broker that a sidecar of `namespace` names.
+/// The Broker that a sidecar of `namespace` names: `NAME`, `NAMESPACE/NAME`, or, as apps write
+/// names of Topics, `NAME.NAMESPACE`; names have no dots.
 fn broker_name(text: &str, namespace: &str) -> ObjectName {
-    match text.split_once('/') {
-        _ if text.is_empty() => ObjectName::new(namespace, "default"),
-        None => ObjectName::new(namespace, text),
-        Some((namespace, name)) => ObjectName::new(namespace, name),
+    if text.is_empty() {
+        return ObjectName::new(namespace, "default");
+    }
+    match (text.split_once('/'), text.split_once('.')) {
+        (Some((namespace, name)), _) | (None, Some((name, namespace))) => ObjectName::new(namespace, name),
+        (None, None) => ObjectName::new(namespace, text),
     }
 }
 

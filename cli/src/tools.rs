@@ -1,0 +1,58 @@
+//! The tools of a person: publish, subscribe, request, through any door of a sidecar, on a laptop or
+//! in a pod. They are clients like any other and use nothing that an app could not.
+
+mod doors;
+mod publish;
+mod subscribe;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use publish::publish;
+pub(crate) use subscribe::subscribe;
+
+use crate::args::RequestArgs;
+use runtime::shutdown::Shutdown;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// Pauses between tries while nobody answers.
+pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// The longest such pause.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(3);
+
+/// Channels of pattern RequestReply come later.
+///
+/// # Errors
+/// Always.
+pub(crate) fn request(args: &RequestArgs) -> anyhow::Result<()> {
+    let _ = &args.message;
+    anyhow::bail!(
+        "request to {} is not supported yet: Channels of pattern RequestReply come in a later version; use two Channels of pattern PubSub until then",
+        args.name
+    )
+}
+
+/// Why a door did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Another try will not help.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody answered, or not now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// One line on standard output. When nobody reads it any more, there is no reason to go on.
+pub(crate) fn say(line: &str, shutdown: &Shutdown) {
+    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
+        shutdown.begin();
+    }
+}
+
+/// One line on standard error.
+pub(crate) fn warn(line: &str) {
+    // Without standard error there is nobody to tell.
+    drop(writeln!(std::io::stderr().lock(), "{line}"));
+}
