@@ -1,6 +1,7 @@
 //! Other sidecars: one TLS connection to each, dialled by who wants messages, with the identity of the other end
 //! checked against the view on both sides.
 
+mod accepted;
 mod dial;
 mod drive;
 mod link;
@@ -10,6 +11,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accepted::Accepted;
 pub(crate) use listen::{ListenError, Listener};
 pub(crate) use pool::run as run_pool;
 

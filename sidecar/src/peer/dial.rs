@@ -6,6 +6,7 @@ use super::link::{Link, Parts, Wanted};
 use crate::delivery::Core;
 use crate::view::PeerView;
 use runtime::backoff::Backoff;
+use runtime::shutdown::Shutdown;
 use runtime::tls::{Expect, Identity};
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
@@ -35,26 +36,35 @@ enum DialError {
 }
 
 /// Dials, carries, dials again, until nothing is wanted.
-pub(super) async fn run(core: Arc<Core>, peer: PeerView, wanted: watch::Receiver<Wanted>) {
+pub(super) async fn run(
+    core: Arc<Core>,
+    peer: PeerView,
+    wanted: watch::Receiver<Wanted>,
+    replaced: Shutdown,
+) {
     let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
     loop {
         let since = core.now();
-        match once(&core, &peer, wanted.clone()).await {
+        match once(&core, &peer, wanted.clone(), &replaced).await {
             Ok(Ok(Ended::Unneeded)) if wanted.borrow().is_empty() => return,
+            Ok(Ok(Ended::Replaced)) => return,
             Ok(Ok(ended)) => tracing::debug!(peer = %peer.sidecar, ?ended, "peer connection ended"),
             Ok(Err(error)) => tracing::info!(peer = %peer.sidecar, %error, "peer connection ended"),
             Err(error) => {
                 tracing::info!(peer = %peer.sidecar, address = %peer.address, %error, "peer not reached");
             }
         }
-        if core.draining().has_begun() || (wanted.borrow().is_empty() && wanted.has_changed().is_err()) {
+        if core.draining().has_begun()
+            || replaced.has_begun()
+            || (wanted.borrow().is_empty() && wanted.has_changed().is_err())
+        {
             return;
         }
         if core.now().saturating_sub(since) >= STOOD_MIN {
             backoff.reset();
         }
-        tokio::time::sleep(backoff.next_pause()).await;
-        if wanted.borrow().is_empty() {
+        replaced.or(tokio::time::sleep(backoff.next_pause())).await;
+        if wanted.borrow().is_empty() || replaced.has_begun() {
             return;
         }
     }
@@ -64,6 +74,7 @@ async fn once(
     core: &Arc<Core>,
     peer: &PeerView,
     wanted: watch::Receiver<Wanted>,
+    replaced: &Shutdown,
 ) -> Result<Result<Ended, DriveError>, DialError> {
     let stream =
         tokio::time::timeout(CONNECT_MAX, connect(core, peer)).await.map_err(|_| DialError::Slow)??;
@@ -74,6 +85,8 @@ async fn once(
         identity: Arc::clone(&peer.identity),
         expected: Some(Arc::clone(&peer.sidecar)),
         wanted,
+        replaced: replaced.clone(),
+        accepted: None,
     });
     let outcome = drive(stream, link).await;
     connections.dec();

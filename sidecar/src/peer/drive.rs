@@ -40,6 +40,8 @@ pub(crate) enum Ended {
     Drained,
     /// Nobody needed it.
     Unneeded,
+    /// A connection that the peer dialled takes over.
+    Replaced,
 }
 
 /// What is written next, as chunks.
@@ -91,6 +93,44 @@ impl Pending {
     }
 }
 
+/// When this side ends the connection.
+#[derive(Default)]
+struct Endings {
+    drain_until: Option<Duration>,
+    unneeded_since: Option<Duration>,
+}
+
+impl Endings {
+    /// Ends the session when it is time to.
+    fn decide(&mut self, link: &mut Link, pending: &Pending) -> Option<Ended> {
+        let now = link.core().now();
+        if link.core().draining().has_begun() {
+            let until = *self.drain_until.get_or_insert(now + DRAIN_MAX);
+            if (link.is_flushed() && pending.is_done()) || now >= until {
+                link.say_goodbye(GoodbyeCode::Draining, "shutting down");
+                return Some(Ended::Drained);
+            }
+        }
+        if link.is_replaced() {
+            link.session.goodbye(GoodbyeCode::Duplicate, "the connection that you dialled takes over");
+            return Some(Ended::Replaced);
+        }
+        self.unneeded_since = link.is_unneeded().then(|| self.unneeded_since.unwrap_or(now));
+        if self.unneeded_since.is_some_and(|since| now.saturating_sub(since) >= UNNEEDED_MAX) {
+            link.say_goodbye(GoodbyeCode::Unneeded, "nothing is needed");
+            return Some(Ended::Unneeded);
+        }
+        None
+    }
+
+    /// When to look again at the latest.
+    fn due(&self, link: &Link) -> Duration {
+        let unneeded = self.unneeded_since.map(|since| since + UNNEEDED_MAX);
+        let others = [self.drain_until, link.retry_due(), unneeded];
+        others.into_iter().flatten().fold(link.session.poll_timeout(), Duration::min)
+    }
+}
+
 /// Carries the connection until it ends. Always leaves queues and subscriptions as their next connection needs them.
 pub(crate) async fn drive<S>(stream: S, mut link: Link) -> Result<Ended, DriveError>
 where
@@ -108,7 +148,8 @@ where
         writer.shutdown().await
     };
     let said = matches!(tokio::time::timeout(CLOSE_MAX, last_words).await, Ok(Ok(())));
-    link.end(outcome.is_ok() && said);
+    let final_for_queues = matches!(outcome, Ok(Ended::Drained | Ended::Unneeded)) && said;
+    link.end(final_for_queues);
     outcome
 }
 
@@ -125,34 +166,20 @@ where
     let core = std::sync::Arc::clone(link.core());
     let waker = std::sync::Arc::clone(link.waker());
     let mut wanted = link.wanted();
+    let replaced = link.replaced().clone();
     let mut input = BytesMut::new();
     let mut read_bytes = READ_BYTES_MIN;
-    let mut drain_until: Option<Duration> = None;
-    let mut unneeded_since: Option<Duration> = None;
+    let mut endings = Endings::default();
     loop {
         link.handle_marks();
         if pending.chunks.is_empty() {
             link.pump(OUTPUT_BYTES);
             pending.take_output(link);
         }
-        let now = core.now();
-        if let Some(until) = drain_until {
-            if (link.is_flushed() && pending.is_done()) || now >= until {
-                link.say_goodbye(GoodbyeCode::Draining, "shutting down");
-                return Ok(Ended::Drained);
-            }
-        } else if core.draining().has_begun() {
-            drain_until = Some(now + DRAIN_MAX);
+        if let Some(ended) = endings.decide(link, pending) {
+            return Ok(ended);
         }
-        unneeded_since = link.is_unneeded().then(|| unneeded_since.unwrap_or(now));
-        if unneeded_since.is_some_and(|since| now.saturating_sub(since) >= UNNEEDED_MAX) {
-            link.say_goodbye(GoodbyeCode::Unneeded, "nothing is needed");
-            return Ok(Ended::Unneeded);
-        }
-        let mut due = link.session.poll_timeout();
-        for other in [drain_until, link.retry_due(), unneeded_since.map(|since| since + UNNEEDED_MAX)] {
-            due = other.map_or(due, |other| other.min(due));
-        }
+        let due = endings.due(link);
         if input.capacity() - input.len() < read_bytes / 2 {
             input.reserve(read_bytes);
         }
@@ -176,7 +203,8 @@ where
                     link.reconcile();
                 }
             }
-            () = core.draining().begun(), if drain_until.is_none() => {}
+            () = core.draining().begun(), if endings.drain_until.is_none() => {}
+            () = replaced.begun() => {}
             () = tokio::time::sleep_until(core.instant(due)) => {
                 link.session.handle_timeout(core.now()).map_err(LinkError::from)?;
                 link.retry();

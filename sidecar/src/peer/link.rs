@@ -1,12 +1,14 @@
 //! One connection to a peer, without its socket: moves messages between the session and the queues and
 //! subscriptions of delivery, and checks who the peer is.
 
+use super::accepted::{Accepted, Entry};
 use crate::delivery::{Asked, Core, Served, Sink, Subscriber, Waker};
 use crate::messaging::{Problem, ProblemKind};
 use peer_wire::{
     Event, Gap, GapReason, Goodbye, GoodbyeCode, Hello, Message, ProtocolError, RefusalCode, Session,
     Settings,
 };
+use runtime::shutdown::Shutdown;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +47,10 @@ pub(crate) struct Parts {
     /// The name that its hello must have, when we dialled.
     pub(crate) expected: Option<Arc<str>>,
     pub(crate) wanted: watch::Receiver<Wanted>,
+    /// Begins when another connection takes over.
+    pub(crate) replaced: Shutdown,
+    /// Where to enter a connection that the peer dialled, and the other end of `wanted`.
+    pub(crate) accepted: Option<(Arc<Accepted>, watch::Sender<Wanted>)>,
 }
 
 /// See the head of the file.
@@ -57,6 +63,9 @@ pub(crate) struct Link {
     /// From its hello; empty before.
     sidecar: Arc<str>,
     wanted: watch::Receiver<Wanted>,
+    replaced: Shutdown,
+    accepted: Option<(Arc<Accepted>, watch::Sender<Wanted>)>,
+    entry: Option<Entry>,
     /// Our subscriptions that the session carries.
     incoming: BTreeMap<u32, Arc<Subscriber>>,
     /// Refused ones, and when to ask again.
@@ -87,6 +96,9 @@ impl Link {
             expected: parts.expected,
             sidecar: Arc::from(""),
             wanted: parts.wanted,
+            replaced: parts.replaced,
+            accepted: parts.accepted,
+            entry: None,
             incoming: BTreeMap::new(),
             refused: BTreeMap::new(),
             outgoing: BTreeMap::new(),
@@ -106,6 +118,14 @@ impl Link {
     /// A change of what is wanted; pends for ever when nothing can change any more.
     pub(crate) fn wanted(&self) -> watch::Receiver<Wanted> {
         self.wanted.clone()
+    }
+
+    pub(crate) const fn replaced(&self) -> &Shutdown {
+        &self.replaced
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.has_begun()
     }
 
     /// Neither side has a subscription.
@@ -181,6 +201,9 @@ impl Link {
             return Err(error);
         }
         self.sidecar = Arc::from(hello.sidecar.as_str());
+        if let Some((accepted, wanted)) = self.accepted.take() {
+            self.entry = Some(accepted.enter(&self.sidecar, &self.identity, wanted));
+        }
         self.reconcile();
         Ok(())
     }
@@ -318,6 +341,8 @@ impl Link {
 
     /// The connection has ended: subscriptions look for another one, queues wait for their subscriber.
     pub(crate) fn end(mut self, orderly: bool) {
+        // First, so that nothing new is given to this connection.
+        self.entry = None;
         for subscriber in self.incoming.values() {
             subscriber.detach((&self.sidecar, &self.waker), self.clean);
         }

@@ -1,10 +1,12 @@
 //! Accepts peers: TLS 1.3 with a certificate of the mesh's authority, then the session. Nobody without one gets further.
 
 use super::ALPN;
+use super::accepted::Accepted;
 use super::drive::{DriveError, drive};
 use super::link::{Link, Parts};
 use crate::delivery::Core;
 use runtime::backoff::Backoff;
+use runtime::shutdown::Shutdown;
 use runtime::tls::{ClientAuth, Identity};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +42,7 @@ impl Listener {
     }
 
     /// Accepts until the shutdown begins.
-    pub(crate) async fn run(self, core: Arc<Core>) {
+    pub(crate) async fn run(self, core: Arc<Core>, accepted: Arc<Accepted>) {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
         loop {
@@ -48,7 +50,7 @@ impl Listener {
             match self.listener.accept().await {
                 Ok((stream, from)) => {
                     backoff.reset();
-                    let connection = serve(stream, from, Arc::clone(&core));
+                    let connection = serve(stream, from, Arc::clone(&core), Arc::clone(&accepted));
                     core.connections().spawn("peer accepted", runtime::tasks::OnError::Log, async move {
                         connection.await;
                         drop(place);
@@ -78,7 +80,7 @@ enum HandshakeError {
     Identity(#[from] runtime::tls::IdentityError),
 }
 
-async fn serve(stream: TcpStream, from: SocketAddr, core: Arc<Core>) {
+async fn serve(stream: TcpStream, from: SocketAddr, core: Arc<Core>, accepted: Arc<Accepted>) {
     let (stream, identity) = match handshake(stream, &core).await {
         Ok(done) => done,
         Err(error) => {
@@ -88,9 +90,16 @@ async fn serve(stream: TcpStream, from: SocketAddr, core: Arc<Core>) {
     };
     let connections = core.metrics().peer_connections.with_label_values(&["accepted"]);
     connections.inc();
-    let (_nothing, wanted) = watch::channel(Arc::default());
+    let (sender, wanted) = watch::channel(Arc::default());
     let identity: Arc<str> = Arc::from(identity.to_string());
-    let link = Link::new(Parts { core, identity: Arc::clone(&identity), expected: None, wanted });
+    let link = Link::new(Parts {
+        core,
+        identity: Arc::clone(&identity),
+        expected: None,
+        wanted,
+        replaced: Shutdown::new(),
+        accepted: Some((accepted, sender)),
+    });
     match drive(stream, link).await {
         Ok(ended) => tracing::debug!(%from, %identity, ?ended, "peer connection ended"),
         Err(error @ DriveError::Link(super::link::LinkError::Protocol(_))) => {

@@ -1,10 +1,13 @@
-//! Which peers are dialled for what: the view's publishers of everything that apps here subscribe to.
+//! Which peers carry what: the view's publishers of everything that apps here subscribe to, over the connection that the
+//! peer has dialled, or else over one that is dialled here.
 
+use super::accepted::{Accepted, set};
 use super::dial;
 use super::link::Wanted;
 use crate::delivery::{Core, Subscriber};
 use crate::route;
 use crate::view::{PeerView, View};
+use runtime::shutdown::Shutdown;
 use runtime::tasks::OnError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,48 +16,86 @@ use tokio::task::JoinHandle;
 
 struct Dialler {
     wanted: watch::Sender<Wanted>,
+    /// Begins when a connection that the peer dialled takes over.
+    replaced: Shutdown,
     task: JoinHandle<()>,
 }
 
+type Subscribers = BTreeMap<u32, Arc<Subscriber>>;
+
 /// Dials and lets go as view and subscriptions change.
-pub(crate) async fn run(core: Arc<Core>) {
+pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>) {
     let mut views = core.view_receiver();
     let mut changes = core.changes();
+    let mut coming = accepted.changes();
     let mut diallers: BTreeMap<PeerView, Dialler> = BTreeMap::new();
     loop {
         let view = Arc::clone(&views.borrow_and_update());
         changes.mark_unchanged();
-        let mut desired = desired(&view, &core);
+        coming.mark_unchanged();
         diallers.retain(|_, dialler| !dialler.task.is_finished());
-        for (peer, dialler) in &diallers {
-            let wanted = desired.remove(peer).unwrap_or_default();
-            dialler.wanted.send_if_modified(|current| {
-                let same = current.keys().eq(wanted.keys());
-                if !same {
-                    *current = Arc::new(wanted);
-                }
-                !same
-            });
-        }
-        for (peer, wanted) in desired {
-            let (sender, receiver) = watch::channel(Arc::new(wanted));
-            let work = dial::run(Arc::clone(&core), peer.clone(), receiver);
-            let work = async move {
-                work.await;
-                Ok::<_, std::convert::Infallible>(())
-            };
-            let task = core.connections().spawn("peer dialled", OnError::Log, work);
-            diallers.insert(peer, Dialler { wanted: sender, task });
-        }
+        let desired = desired(&view, &core);
+        let rest = give_to_accepted(&core, &accepted, desired, &mut diallers);
+        give_to_diallers(&core, rest, &mut diallers);
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             changed = changes.changed() => if changed.is_err() { return },
+            _ = coming.changed() => {}
         }
     }
 }
 
-fn desired(view: &View, core: &Core) -> BTreeMap<PeerView, BTreeMap<u32, Arc<Subscriber>>> {
-    let mut desired: BTreeMap<PeerView, BTreeMap<u32, Arc<Subscriber>>> = BTreeMap::new();
+/// Uses connections that peers have dialled; returns what has none. When both have dialled, the connection of the
+/// sidecar whose name sorts first stays: both sides decide alike.
+fn give_to_accepted(
+    core: &Core,
+    accepted: &Accepted,
+    desired: BTreeMap<PeerView, Subscribers>,
+    diallers: &mut BTreeMap<PeerView, Dialler>,
+) -> BTreeMap<PeerView, Subscribers> {
+    let (mut rest, mut used) = (BTreeMap::new(), Vec::new());
+    for (peer, wanted) in desired {
+        let ours_stays = diallers.contains_key(&peer) && **core.sidecar() < *peer.sidecar;
+        match accepted.of(&peer).filter(|_| !ours_stays) {
+            Some(connection) => {
+                set(&connection, wanted);
+                used.push(connection);
+                if let Some(dialler) = diallers.remove(&peer) {
+                    dialler.replaced.begin();
+                }
+            }
+            None => {
+                rest.insert(peer, wanted);
+            }
+        }
+    }
+    accepted.clear_except(&used);
+    rest
+}
+
+fn give_to_diallers(
+    core: &Arc<Core>,
+    mut desired: BTreeMap<PeerView, Subscribers>,
+    diallers: &mut BTreeMap<PeerView, Dialler>,
+) {
+    for (peer, dialler) in &*diallers {
+        set(&dialler.wanted, desired.remove(peer).unwrap_or_default());
+    }
+    for (peer, wanted) in desired {
+        let (sender, receiver) = watch::channel(Arc::new(wanted));
+        let replaced = Shutdown::new();
+        let work = dial::run(Arc::clone(core), peer.clone(), receiver, replaced.clone());
+        let work = async move {
+            work.await;
+            Ok::<_, std::convert::Infallible>(())
+        };
+        let task = core.connections().spawn("peer dialled", OnError::Log, work);
+        diallers.insert(peer, Dialler { wanted: sender, replaced, task });
+    }
+}
+
+fn desired(view: &View, core: &Core) -> BTreeMap<PeerView, Subscribers> {
+    let mut desired: BTreeMap<PeerView, Subscribers> = BTreeMap::new();
     for subscriber in core.subscribers() {
         for peer in route::sources(view, &subscriber.name, core.sidecar()) {
             desired.entry(peer.clone()).or_default().insert(subscriber.id, Arc::clone(&subscriber));

@@ -193,3 +193,55 @@ async fn drain_flushes_before_goodbye() {
     assert_eq!(seen.numbers, (0..1000).collect::<Vec<_>>());
     assert_eq!(publisher.connections.drain(DEADLINE).await, 0, "connections end by themselves");
 }
+
+/// Goal: two pods that both publish and subscribe share one connection, whoever dialled first, and nothing is lost while
+/// they agree on which.
+#[tokio::test]
+async fn one_connection_per_pair_of_pods() {
+    let authority = TestAuthority::new();
+    let first = Node::start(&authority, "first", "pricing").await;
+    let second = Node::start(&authority, "second", "billing").await;
+    first.show(ChannelView { publishers: vec![second.as_peer()], ..channel() });
+    second.show(ChannelView { publishers: vec![first.as_peer()], ..channel() });
+    let (mut at_first, mut at_second) = (first.subscribe(100).await, second.subscribe(100).await);
+    first.wait_for_guests(1).await;
+    second.wait_for_guests(1).await;
+    // Everybody publishes the same numbers, so that each subscription sees each number twice.
+    let publishing = async |node: &Node| {
+        for batch in 0..100 {
+            node.publish(batch * 10..(batch + 1) * 10).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (mut seen_first, mut seen_second) = (Seen::default(), Seen::default());
+    tokio::join!(
+        publishing(&first),
+        publishing(&second),
+        seen_first.take_total(&mut at_first, 2000),
+        seen_second.take_total(&mut at_second, 2000)
+    );
+    for mut seen in [seen_first, seen_second] {
+        assert!(seen.gaps.is_empty(), "{:?}", seen.gaps);
+        seen.numbers.sort_unstable();
+        assert_eq!(seen.numbers, (0..1000).flat_map(|number| [number, number]).collect::<Vec<_>>());
+    }
+    let standing = |node: &Node| {
+        let count = |direction| node.core.metrics().peer_connections.with_label_values(&[direction]).get();
+        count("accepted") + count("dialled")
+    };
+    let agree = async {
+        while standing(&first) != 1 || standing(&second) != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(
+        tokio::time::timeout(DEADLINE, agree).await.is_ok(),
+        "{} {}",
+        standing(&first),
+        standing(&second)
+    );
+    first.publish(1000..1010).await;
+    second.publish(1000..1010).await;
+    Seen::default().take_total(&mut at_first, 20).await;
+    Seen::default().take_total(&mut at_second, 20).await;
+}

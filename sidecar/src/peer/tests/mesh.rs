@@ -70,8 +70,10 @@ impl Node {
         });
         let listener = peer::Listener::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address;
-        drop(background.spawn_until_shutdown("listener", listener.run(Arc::clone(&core))));
-        drop(background.spawn_until_shutdown("pool", peer::run_pool(Arc::clone(&core))));
+        let accepted = Arc::new(peer::Accepted::default());
+        let port = listener.run(Arc::clone(&core), Arc::clone(&accepted));
+        drop(background.spawn_until_shutdown("listener", port));
+        drop(background.spawn_until_shutdown("pool", peer::run_pool(Arc::clone(&core), accepted)));
         drop(background.spawn_until_shutdown("views", Arc::clone(&core).follow_views()));
         let account = format!("shop/{account}");
         let channels = Channels::new(Arc::clone(&core));
