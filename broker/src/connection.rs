@@ -53,8 +53,9 @@ where
         let read = shutdown.or(read(context, reader, sender, bytes)).await;
         read.unwrap_or(Ok(()))
     };
-    let served = tokio::try_join!(reading, write(receiver, writer));
-    if let Err(error) = served {
+    // Whatever ends the reading, what was begun is finished: a change may be half made, on disk and not in memory.
+    let (read, written) = tokio::join!(reading, write(receiver, writer));
+    if let Err(error) = read.and(written) {
         tracing::debug!(host, error = crate::error_text(&error), "closed a connection");
     }
 }

@@ -10,7 +10,7 @@ use kafka_admin::{
 use runtime::tls::{Credentials, Material};
 use testkit::certificates::{Pem, TestAuthority};
 
-use crate::support::{Broker, command, kcat};
+use crate::support::{Broker, command, kcat, wait_for};
 
 fn write(folder: &Path, name: &str, pem: &Pem) -> std::path::PathBuf {
     let folder = folder.join(name);
@@ -96,4 +96,25 @@ async fn nothing_without_a_rule() {
     let (worked, _) = as_account(&broker, &publisher, &["-P", "-t", "orders"], "two\n");
     assert!(!worked);
     broker.stop();
+}
+
+/// Goal: certificates that change on disk are used without a restart: a client that trusts the new authority alone
+/// comes in, one that trusts the old one alone no longer does.
+#[test]
+fn certificates_are_read_again() {
+    runtime::tls::install_provider();
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after) = (TestAuthority::new(), TestAuthority::new());
+    let server = write(folder.path(), "server", &before.server(&["127.0.0.1"]));
+    let old = write(folder.path(), "old", &before.account("shop", "checkout"));
+    let new = write(folder.path(), "new", &after.account("shop", "checkout"));
+    let mut command = command(folder.path());
+    command.args(["--tls-listen", "127.0.0.1:0", "--super-user", "shop/checkout", "--tls-dir"]).arg(&server);
+    let broker = Broker::run(command, folder.path());
+    let list = ["-L", "-m", "3"];
+    assert!(as_account(&broker, &old, &list, "").0);
+    assert!(!as_account(&broker, &new, &list, "").0);
+    after.server(&["127.0.0.1"]).write_to(&server).unwrap();
+    wait_for("the new certificate", || as_account(&broker, &new, &list, "").0.then_some(()));
+    assert!(!as_account(&broker, &old, &list, "").0);
 }
