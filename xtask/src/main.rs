@@ -4,6 +4,7 @@
 mod cache;
 mod ci;
 mod cluster;
+mod conformance;
 mod deny;
 mod e2e;
 mod generate;
@@ -31,6 +32,8 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// A real Kubernetes on this machine, for the tests.
     Cluster(cluster::ClusterArgs),
+    /// Other people's clients and test suites against our programs.
+    Conformance(conformance::ConformanceArgs),
     /// Proves the promises on a real cluster.
     E2e(e2e::E2eArgs),
     /// The container images, as OCI archives, without a container engine.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Tidy => done(tidy::run(&root)),
         Command::Generate(args) => done(generate::run(&root, &args)),
         Command::Cluster(args) => cluster::run(args),
+        Command::Conformance(args) => done(conformance::run(&root, &args)),
         Command::E2e(args) => e2e::run(&args),
         Command::Images(args) => done(images::run(&args)),
     };

@@ -1,0 +1,88 @@
+//! An Embedded engine as a process, on a free port and a folder of its own; gone when dropped.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache::remove_folder;
+use crate::tools;
+use crate::wait;
+
+/// How long a broker may take to open its doors, or to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Builds the broker of this checkout and says where it is; `arguments` go to `cargo build`.
+pub(crate) fn build(root: &Path, arguments: &[&str]) -> Result<PathBuf> {
+    let mut cargo = tools::command("cargo", ["build", "--message-format=json-render-diagnostics"]);
+    let printed = tools::output(cargo.args(arguments).current_dir(root).stderr(Stdio::inherit()))?;
+    let mut executables = printed.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let path = PathBuf::from(message.get("executable")?.as_str()?);
+        (path.file_name()? == "pinnace-broker").then_some(path)
+    });
+    executables.next_back().context("cargo built no pinnace-broker")
+}
+
+/// A broker that runs.
+pub(crate) struct EmbeddedBroker {
+    child: Child,
+    folder: PathBuf,
+    address: String,
+}
+
+impl EmbeddedBroker {
+    /// Starts it in `folder`, which must be ours to delete, and waits until it serves.
+    pub(crate) fn start(program: &Path, folder: PathBuf, flags: &[&str]) -> Result<Self> {
+        remove_folder(&folder)?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let ready = folder.join("ready.json");
+        let log = File::create(folder.join("broker.log")).context("cannot make the broker's log")?;
+        let child = Command::new(program)
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .arg("--data")
+            .arg(folder.join("data"))
+            .arg("--ready-file")
+            .arg(&ready)
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut broker = Self { child, folder, address: String::new() };
+        broker.address = wait::until("the broker to be ready", PATIENCE, || broker.look(&ready))?;
+        Ok(broker)
+    }
+
+    fn look(&mut self, ready: &Path) -> Result<Option<String>> {
+        if let Some(status) = self.child.try_wait()? {
+            let log = std::fs::read_to_string(self.folder.join("broker.log")).unwrap_or_default();
+            bail!("the broker ended, {status}:\n{}", tools::tail(&log, 20));
+        }
+        let Ok(text) = std::fs::read_to_string(ready) else { return Ok(None) };
+        let value: serde_json::Value = serde_json::from_str(&text).context("cannot read the ready file")?;
+        Ok(value.get("kafka").and_then(|address| address.as_str()).map(ToOwned::to_owned))
+    }
+
+    /// Where it listens, `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The folder with its data and log.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for EmbeddedBroker {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is what is wanted.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,142 @@
+//! The integration tests of kafka-python, from its source distribution on PyPI, in a virtual environment
+//! that is kept in the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{EmbeddedBroker, Outcome};
+use crate::cache::{Cache, key};
+use crate::tools;
+
+const VERSION: &str = "3.0.12";
+/// The broker that the suite believes to see.
+const KAFKA_VERSION: &str = "4.3";
+/// Seconds that one of its tests may take.
+const TEST_SECONDS: u32 = 60;
+/// Versions of what runs the tests.
+const PACKAGES: [&str; 9] = [
+    "pytest==8.4.2",
+    "pytest-mock==3.15.1",
+    "pytest-timeout==2.4.0",
+    "py==1.11.0",
+    "setuptools==80.9.0",
+    "wheel==0.45.1",
+    "crc32c==2.7.1",
+    "lz4==4.4.4",
+    "python-snappy==0.7.3",
+];
+/// What the source distribution leaves out and its fixtures import; an outside broker needs no more of it.
+const SERVICE: &str = "class ExternalService:\n    def __init__(self, host, port):\n        self.host, self.port = host, port\n\n    def open(self):\n        pass\n\n    def close(self):\n        pass\n\n    stop = close\n\n\nclass SpawnedService:\n    pass\n";
+
+pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
+    let place = install(cache)?;
+    let folder = std::env::temp_dir().join(format!("pinnace-kafka-python-{}", std::process::id()));
+    let flags = ["--auto-create-topics", "--default-partitions", "4"];
+    let broker = EmbeddedBroker::start(program, folder, &flags)?;
+    let empty = broker.folder().join("no-kafka-here");
+    fs::create_dir_all(&empty).context("cannot make an empty folder")?;
+    let report = broker.folder().join("report.xml");
+    let mut pytest = tools::command(place.join("venv/bin/python"), ["-m", "pytest", "-o", "addopts=", "-q"]);
+    pytest
+        .args(["-p", "no:cacheprovider", "-o", "log_level=WARNING", "--tb=line", "test/integration"])
+        .arg(format!("--timeout={TEST_SECONDS}"))
+        .arg(format!("--junitxml={}", report.display()))
+        .current_dir(source(&place))
+        .env("KAFKA_URI", format!("kafka://{}", broker.address()))
+        .env("KAFKA_VERSION", KAFKA_VERSION)
+        .env("KAFKA_ROOT", &empty);
+    // Its exit code says that a test failed; the report says which.
+    let status = pytest.status().context("cannot start pytest")?;
+    let text = fs::read_to_string(&report).with_context(|| format!("pytest left no report, {status}"))?;
+    let outcome = of_report(&text)?;
+    drop(broker);
+    Ok(outcome)
+}
+
+fn source(place: &Path) -> PathBuf {
+    place.join(format!("kafka_python-{VERSION}"))
+}
+
+/// The virtual environment and the tests, made once.
+fn install(cache: &Cache) -> Result<PathBuf> {
+    let packages = PACKAGES.join(" ");
+    let key = key([
+        ("version", VERSION.as_bytes()),
+        ("packages", packages.as_bytes()),
+        ("service", SERVICE.as_bytes()),
+    ]);
+    // Made in place: the programs of a virtual environment know the folder that they were made in.
+    let place = cache.place("kafka-python", &key);
+    let _alone = {
+        fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+        cache.lock("kafka-python")?
+    };
+    let done = place.join("done");
+    if done.is_file() {
+        return Ok(place);
+    }
+    println!("installing kafka-python {VERSION} and its tests into {}", place.display());
+    tools::output(tools::command("python3", ["-m", "venv", "venv"]).current_dir(&place))
+        .context("cannot make a virtual environment; install the Debian package python3-venv")?;
+    let python = place.join("venv/bin/python");
+    let pip = |arguments: &[&str]| {
+        let mut command = tools::command(&python, ["-m", "pip", "--disable-pip-version-check", "--quiet"]);
+        tools::output(command.args(arguments).current_dir(&place))
+    };
+    pip(&[&["install"], PACKAGES.as_slice()].concat())?;
+    let release = format!("kafka-python=={VERSION}");
+    pip(&["download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--dest", ".", &release])?;
+    let archive = format!("kafka_python-{VERSION}.tar.gz");
+    tools::output(tools::command("tar", ["xzf", &archive]).current_dir(&place))?;
+    let source = source(&place);
+    pip(&["install", "--no-build-isolation", &source.display().to_string()])?;
+    fs::write(source.join("test/__init__.py"), "").context("cannot complete the tests")?;
+    fs::write(source.join("test/service.py"), SERVICE).context("cannot complete the tests")?;
+    fs::write(&done, "").context("cannot finish the installation")?;
+    Ok(place)
+}
+
+/// Reads a JUnit report as pytest writes it: one `testcase` element a test, with a child that says how it
+/// came out unless it passed.
+fn of_report(text: &str) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for case in text.split("<testcase ").skip(1) {
+        let case = format!(" {}", case.split("</testcase>").next().unwrap_or(case));
+        let name = format!("{}::{}", attribute(&case, "classname"), attribute(&case, "name"));
+        if case.contains("<skipped") {
+            outcome.skipped += 1;
+        } else if let Some(failure) = ["<failure ", "<error "].iter().find_map(|tag| case.split_once(*tag)) {
+            let message: String =
+                attribute(&format!(" {}", failure.1), "message").chars().take(200).collect();
+            outcome.count(&name, Err(anyhow::anyhow!(message)));
+        } else {
+            outcome.count(&name, Ok(()));
+        }
+    }
+    let tests = outcome.passed + outcome.skipped + outcome.failures.len();
+    ensure!(tests > 0, "pytest ran no test");
+    Ok(outcome)
+}
+
+fn attribute<'a>(element: &'a str, name: &str) -> &'a str {
+    // The space tells `name` from `classname`.
+    let start = format!(" {name}=\"");
+    element.split(start.as_str()).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: passed, skipped, failed and broken tests are told apart, and a report without tests is an error.
+    #[test]
+    fn reports_are_read() {
+        let report = r#"<testsuite><testcase classname="a" name="one" time="1" /><testcase classname="a" name="two"><skipped message="no" /></testcase><testcase classname="a" name="three"><failure message="boom">text</failure></testcase><testcase classname="a" name="four"><error message="bang">text</error></testcase></testsuite>"#;
+        let outcome = of_report(report).unwrap();
+        assert_eq!((outcome.passed, outcome.skipped), (1, 1));
+        assert_eq!(outcome.failures, ["a::three: boom", "a::four: bang"]);
+        assert!(of_report("<testsuite></testsuite>").is_err());
+    }
+}
