@@ -1,5 +1,40 @@
 //! Settings of the engines: which names are known. Pure tables.
 
-/// Settings of the Embedded engine, by Kafka's names.
-pub const EMBEDDED: [&str; 5] =
-    ["log.retention.bytes", "log.retention.ms", "log.segment.bytes", "message.max.bytes", "num.partitions"];
+/// Settings of the Embedded engine, by Kafka's names where Kafka has the same.
+pub const EMBEDDED: [&str; 25] = [
+    "auto.create.topics.enable",
+    "compression.type",
+    "connections.max.idle.ms",
+    "disk.free.bytes.min",
+    "group.initial.rebalance.delay.ms",
+    "group.max.session.timeout.ms",
+    "group.max.size",
+    "group.min.session.timeout.ms",
+    "log.cleanup.policy",
+    "log.message.timestamp.after.max.ms",
+    "log.message.timestamp.before.max.ms",
+    "log.message.timestamp.type",
+    "log.preallocate",
+    "log.retention.bytes",
+    "log.retention.check.interval.ms",
+    "log.retention.ms",
+    "log.roll.ms",
+    "log.segment.bytes",
+    "max.connections",
+    "max.partitions",
+    "message.max.bytes",
+    "min.insync.replicas",
+    "num.partitions",
+    "offsets.retention.minutes",
+    "unclean.leader.election.enable",
+];
+
+/// Those of them whose value is a word; all others are whole numbers.
+pub const WORDS: [&str; 6] = [
+    "auto.create.topics.enable",
+    "compression.type",
+    "log.cleanup.policy",
+    "log.message.timestamp.type",
+    "log.preallocate",
+    "unclean.leader.election.enable",
+];

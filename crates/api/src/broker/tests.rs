@@ -54,6 +54,7 @@ fn mistakes_are_named() {
         ("{allowedNamespaces: {from: Selector}}", "spec.allowedNamespaces.selector"),
         ("{allowedNamespaces: {selector: {}}}", "spec.allowedNamespaces.selector"),
         ("{config: {log.retention.hours: '1'}}", "spec.config[log.retention.hours]"),
+        (r#"{config: {compression.type: "producer\nx=y"}}"#, "spec.config[compression.type]"),
         ("{config: {num.partitions: many}}", "spec.config[num.partitions]"),
         ("{template: {labels: {pinnace.dev/broker: x}}}", "spec.template.labels[pinnace.dev/broker]"),
         ("{template: {affinity: {nodeAffinty: {}}}}", "spec.template.affinity.nodeAffinty"),

@@ -58,7 +58,10 @@ fn validate_config(broker: &Broker) -> impl Iterator<Item = FieldError> {
                 format!("no such setting; the Embedded engine knows {known}"),
             ));
         }
-        if value.parse::<i64>().is_err() {
+        if value.contains(['\n', '\r']) {
+            return Some(FieldError::new(field(), "must be one line"));
+        }
+        if !config::WORDS.contains(&name.as_str()) && value.parse::<i64>().is_err() {
             return Some(FieldError::new(field(), format!("`{value}` is not a whole number")));
         }
         None

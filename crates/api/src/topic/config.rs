@@ -3,34 +3,50 @@
 use super::{Cleanup, TopicSpec};
 use std::collections::BTreeMap;
 
-/// Configurations that the Embedded engine acts on.
-pub const EMBEDDED: [&str; 6] =
-    ["cleanup.policy", "max.message.bytes", "retention.bytes", "retention.ms", "segment.bytes", "segment.ms"];
-
-/// Further configurations that Apache Kafka knows; the Embedded engine refuses them.
-pub const KAFKA_ONLY: [&str; 22] = [
-    "compression.gzip.level",
-    "compression.lz4.level",
+/// Configurations that the Embedded engine takes.
+pub const EMBEDDED: [&str; 15] = [
+    "cleanup.policy",
     "compression.type",
-    "compression.zstd.level",
-    "delete.retention.ms",
-    "file.delete.delay.ms",
     "flush.messages",
     "flush.ms",
-    "index.interval.bytes",
-    "max.compaction.lag.ms",
+    "max.message.bytes",
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
     "message.timestamp.type",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
     "min.insync.replicas",
     "preallocate",
-    "remote.storage.enable",
+    "retention.bytes",
+    "retention.ms",
+    "segment.bytes",
+    "segment.ms",
+    "unclean.leader.election.enable",
+];
+
+/// Those of them whose value is a word; all others are whole numbers.
+pub const WORDS: [&str; 5] = [
+    "cleanup.policy",
+    "compression.type",
+    "message.timestamp.type",
+    "preallocate",
+    "unclean.leader.election.enable",
+];
+
+/// Further configurations that Apache Kafka knows; the Embedded engine refuses them.
+pub const KAFKA_ONLY: [&str; 14] = [
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "delete.retention.ms",
+    "file.delete.delay.ms",
+    "index.interval.bytes",
     "local.retention.bytes",
     "local.retention.ms",
+    "max.compaction.lag.ms",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
+    "remote.storage.enable",
     "segment.index.bytes",
-    "unclean.leader.election.enable",
+    "segment.jitter.ms",
 ];
 
 /// The wanted configuration by Kafka's names: `spec.config` with the typed fields over it.

@@ -79,7 +79,7 @@ fn later_fields_are_named() {
     for (spec, field) in [
         ("{cleanup: [Delete, Compact]}", "spec.cleanup"),
         ("{managementPolicy: Adopt}", "spec.managementPolicy"),
-        ("{config: {min.insync.replicas: '1'}}", "spec.config[min.insync.replicas]"),
+        ("{config: {delete.retention.ms: '1'}}", "spec.config[delete.retention.ms]"),
     ] {
         let topic = topic(spec);
         assert_eq!(validate(&topic), vec![]);

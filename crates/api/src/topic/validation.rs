@@ -68,7 +68,7 @@ fn validate_config(topic: &Topic, errors: &mut Vec<FieldError>) {
             ));
         } else if value.len() > CONFIG_VALUE_BYTES_MAX {
             errors.push(FieldError::new(field(), format!("longer than {CONFIG_VALUE_BYTES_MAX} bytes")));
-        } else if known(&config::EMBEDDED) && name != "cleanup.policy" && value.parse::<i64>().is_err() {
+        } else if known(&config::EMBEDDED) && !known(&config::WORDS) && value.parse::<i64>().is_err() {
             errors.push(FieldError::new(field(), format!("`{value}` is not a whole number")));
         } else if name == "cleanup.policy" {
             errors.push(FieldError::new(field(), "use spec.cleanup instead"));
