@@ -4,7 +4,7 @@
 //! The suites themselves are in the modules below; none of them is changed to make us look better, and what a
 //! suite needs beside the broker (versions, settings) is pinned there.
 
-mod broker;
+pub(crate) mod broker;
 mod kafka_python;
 mod kcat;
 
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cache::CacheArgs;
 
-pub(crate) use broker::EmbeddedBroker;
+use broker::EmbeddedBroker;
 
 /// Which suite to run.
 #[derive(Args)]

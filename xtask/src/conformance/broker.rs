@@ -73,6 +73,17 @@ impl EmbeddedBroker {
         &self.address
     }
 
+    /// Ends it. Its folder is kept, and named, when there is something to look into.
+    pub(crate) fn end(self, keep: bool) -> Result<()> {
+        let folder = self.folder.clone();
+        drop(self);
+        if keep {
+            println!("the broker's log and data are in {}", folder.display());
+            return Ok(());
+        }
+        remove_folder(&folder)
+    }
+
     /// The folder with its data and log.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder

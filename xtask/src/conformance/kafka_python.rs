@@ -51,7 +51,7 @@ pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
     let status = pytest.status().context("cannot start pytest")?;
     let text = fs::read_to_string(&report).with_context(|| format!("pytest left no report, {status}"))?;
     let outcome = of_report(&text)?;
-    drop(broker);
+    broker.end(!outcome.failures.is_empty())?;
     Ok(outcome)
 }
 

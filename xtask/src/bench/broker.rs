@@ -1,0 +1,230 @@
+//! The Embedded engine, which syncs before every acknowledgement, against Apache Kafka 4.4, not syncing and
+//! syncing, on the same disk with the same client, load by load in turn.
+//!
+//! Rates come from librdkafka's own `rdkafka_performance`, latencies from the file it writes, CPU and memory
+//! from the broker's process. Every load says how many messages it sent; a lost one fails the benchmark.
+
+mod client;
+mod kafka;
+mod process;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use self::client::{Client, Load};
+use self::process::Broker;
+use super::Report;
+use crate::cache::Cache;
+use crate::conformance::broker::build as build_broker;
+use crate::wait::Stopwatch;
+
+/// Times that each load runs; the median counts.
+const ROUNDS: usize = 3;
+/// Partitions of a topic that is not said otherwise.
+pub(super) const PARTITIONS: u32 = 6;
+/// Messages a second of the latency load.
+const PACE: u32 = 1_000;
+
+/// The goals of the design, as ratios of ours to Kafka's.
+struct Goal {
+    name: &'static str,
+    figure: &'static str,
+    peer: &'static str,
+    goal: f64,
+    more_is_better: bool,
+}
+
+const GOALS: [Goal; 10] = [
+    at_least(
+        "produce_100_bytes_to_kafka_synced",
+        "produce_100_bytes_6_partitions_per_second",
+        "kafka_synced",
+        1.3,
+    ),
+    at_least("produce_1_kib_to_kafka_synced", "produce_1_kib_6_partitions_per_second", "kafka_synced", 1.3),
+    at_least("produce_100_bytes_to_kafka", "produce_100_bytes_6_partitions_per_second", "kafka", 1.0),
+    at_least("produce_1_kib_to_kafka", "produce_1_kib_6_partitions_per_second", "kafka", 1.0),
+    at_most("produce_cpu_to_kafka", "produce_1_kib_6_partitions_cpu_microseconds", "kafka", 0.5),
+    at_least("consume_to_kafka", "consume_1_kib_per_second", "kafka", 1.0),
+    at_most("consume_cpu_to_kafka", "consume_1_kib_cpu_microseconds", "kafka", 1.2),
+    at_most("latency_p50_to_kafka", "latency_p50_milliseconds", "kafka", 1.0),
+    at_most("latency_p99_to_kafka_synced", "latency_p99_milliseconds", "kafka_synced", 1.0 / 3.0),
+    at_most("resident_after_load_to_kafka", "resident_after_load_mebibytes", "kafka", 1.0 / 16.0),
+];
+
+const fn at_least(name: &'static str, figure: &'static str, peer: &'static str, goal: f64) -> Goal {
+    Goal { name, figure, peer, goal, more_is_better: true }
+}
+
+const fn at_most(name: &'static str, figure: &'static str, peer: &'static str, goal: f64) -> Goal {
+    Goal { name, figure, peer, goal, more_is_better: false }
+}
+
+/// Measures all brokers.
+pub(super) fn measure(root: &Path, cache: &Cache, quick: bool) -> Result<Report> {
+    let client = Client::build(root, cache)?;
+    let ours = build_broker(root, &["--release", "--package", "broker"])?;
+    let kafka = kafka::install(cache)?;
+    let folder = std::env::temp_dir().join(format!("pinnace-bench-{}", std::process::id()));
+    let mut report = Report::default();
+    report.figure("kafka_version", kafka::VERSION);
+    report.figure("client", "rdkafka_performance of librdkafka, acks=all, linger 5 ms");
+    let mut brokers = Vec::new();
+    for name in ["pinnace", "kafka", "kafka_synced"] {
+        let clock = Stopwatch::start();
+        let broker = match name {
+            "pinnace" => Broker::embedded(&ours, folder.join(name))?,
+            name => kafka::start(&kafka, folder.join(name), name == "kafka_synced")?,
+        };
+        client.first_message(broker.address())?;
+        report
+            .figure(format!("{name}_start_to_first_acknowledgement_seconds"), clock.elapsed().as_secs_f64());
+        brokers.push((name, broker));
+    }
+    let bench = Bench { client, brokers, rounds: if quick { 1 } else { ROUNDS }, folder, quick };
+    bench.size(&mut report, "idle")?;
+    bench.produce_and_consume(&mut report)?;
+    bench.latency(&mut report)?;
+    bench.size(&mut report, "after_load")?;
+    ratios(&mut report);
+    drop(bench.brokers);
+    crate::cache::remove_folder(&bench.folder)?;
+    Ok(report)
+}
+
+struct Bench {
+    client: Client,
+    brokers: Vec<(&'static str, Broker)>,
+    rounds: usize,
+    folder: PathBuf,
+    quick: bool,
+}
+
+impl Bench {
+    const fn messages(&self, bytes: u32) -> u32 {
+        match (self.quick, bytes) {
+            (true, _) => 50_000,
+            (false, 100) => 5_000_000,
+            (false, _) => 1_000_000,
+        }
+    }
+
+    fn produce_and_consume(&self, report: &mut Report) -> Result<()> {
+        for (size, bytes) in [("100_bytes", 100), ("1_kib", 1024)] {
+            let messages = self.messages(bytes);
+            for (spread, partition) in [("1_partition", Some(0)), ("6_partitions", None)] {
+                let load = Load { topic: format!("{size}-{spread}"), bytes, messages, partition };
+                let name = format!("produce_{size}_{spread}");
+                self.rounds(report, &name, messages, |address| self.client.produce(address, &load))?;
+            }
+            let load = Load { topic: format!("{size}-1_partition"), bytes, messages, partition: Some(0) };
+            let name = format!("consume_{size}");
+            self.rounds(report, &name, messages, |address| self.client.consume(address, &load))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a load on each broker in turn, round by round, and reports the medians.
+    fn rounds(
+        &self,
+        report: &mut Report,
+        name: &str,
+        messages: u32,
+        run: impl Fn(&str) -> Result<f64>,
+    ) -> Result<()> {
+        let mut results = vec![(Vec::new(), Vec::new()); self.brokers.len()];
+        for _ in 0..self.rounds {
+            for ((broker_name, broker), (rates, costs)) in self.brokers.iter().zip(&mut results) {
+                println!("{name} on {broker_name}");
+                let before = broker.cpu_seconds()?;
+                let rate = run(broker.address()).with_context(|| format!("{name} on {broker_name}"))?;
+                rates.push(rate);
+                costs.push((broker.cpu_seconds()? - before) * 1e6 / f64::from(messages));
+            }
+        }
+        for ((broker_name, _), (rates, costs)) in self.brokers.iter().zip(results) {
+            report.figure(format!("{broker_name}_{name}_per_second"), median(rates));
+            report.figure(format!("{broker_name}_{name}_cpu_microseconds"), median(costs));
+        }
+        report.figure(format!("{name}_messages"), messages);
+        Ok(())
+    }
+
+    fn latency(&self, report: &mut Report) -> Result<()> {
+        let seconds = if self.quick { 3 } else { 20 };
+        let load =
+            Load { topic: "latency".into(), bytes: 1024, messages: seconds * PACE, partition: Some(0) };
+        for (name, broker) in &self.brokers {
+            println!("latency on {name}");
+            let file = self.folder.join(format!("{name}.latency"));
+            let latencies = self.client.latencies(broker.address(), &load, (PACE, &file))?;
+            for percent in [50, 99] {
+                let value = percentile(&latencies, percent);
+                report.figure(format!("{name}_latency_p{percent}_milliseconds"), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self, report: &mut Report, when: &str) -> Result<()> {
+        for (name, broker) in &self.brokers {
+            report.figure(format!("{name}_resident_{when}_mebibytes"), broker.resident_mebibytes()?);
+        }
+        Ok(())
+    }
+}
+
+fn ratios(report: &mut Report) {
+    for goal in &GOALS {
+        let figure = |broker: &str| report.figures.get(&format!("{broker}_{}", goal.figure))?.as_f64();
+        let (Some(ours), Some(theirs)) = (figure("pinnace"), figure(goal.peer)) else { continue };
+        let value = ours / theirs;
+        if goal.more_is_better {
+            report.at_least(goal.name, value, goal.goal);
+        } else {
+            report.at_most(goal.name, value, goal.goal);
+        }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The smallest value that at least `percent` of the sorted values do not exceed.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
+    sorted.get(rank).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: medians and percentiles are values that were measured, at the right rank.
+    #[test]
+    fn ranks() {
+        assert!((median(vec![3.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert!((percentile(&hundred, 99) - 99.0).abs() < f64::EPSILON);
+        assert!((percentile(&hundred, 50) - 50.0).abs() < f64::EPSILON);
+        assert!(percentile(&[], 50).is_nan());
+    }
+
+    /// Goal: every goal is about figures that are measured under that name.
+    #[test]
+    fn goals_become_ratios() {
+        let mut report = Report::default();
+        for goal in &GOALS {
+            report.figure(format!("pinnace_{}", goal.figure), 2.0);
+            report.figure(format!("{}_{}", goal.peer, goal.figure), 4.0);
+        }
+        ratios(&mut report);
+        assert_eq!(report.ratios.len(), GOALS.len());
+        assert_eq!(report.ratios["latency_p50_to_kafka"]["value"], 0.5);
+        assert_eq!(report.ratios["latency_p50_to_kafka"]["ok"], true);
+        assert_eq!(report.ratios["consume_to_kafka"]["ok"], false);
+    }
+}

@@ -1,0 +1,141 @@
+//! `rdkafka_performance`, built once from the sources of the crate `rdkafka-sys` that the lock file names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use cargo_metadata::MetadataCommand;
+
+use crate::cache::{Cache, key};
+use crate::tools;
+
+/// Seconds that one load may take.
+const LOAD_SECONDS: &str = "600";
+/// What librdkafka is built without: nothing here uses it.
+const CONFIGURE: [&str; 4] = ["--disable-curl", "--disable-sasl", "--disable-zstd", "--disable-ssl"];
+
+/// What is sent or read.
+pub(super) struct Load {
+    pub(super) topic: String,
+    pub(super) bytes: u32,
+    pub(super) messages: u32,
+    /// `None`: all, by librdkafka's random choice.
+    pub(super) partition: Option<u32>,
+}
+
+/// The built program.
+pub(super) struct Client {
+    program: PathBuf,
+}
+
+impl Client {
+    pub(super) fn build(root: &Path, cache: &Cache) -> Result<Self> {
+        let metadata =
+            MetadataCommand::new().current_dir(root).exec().context("cannot read the workspace")?;
+        let package = metadata.packages.iter().find(|package| package.name.as_str() == "rdkafka-sys");
+        let package = package.context("the workspace has no rdkafka-sys")?;
+        let version = package.version.to_string();
+        let source = package.manifest_path.with_file_name("librdkafka");
+        let key = key([("version", version.as_bytes()), ("configure", CONFIGURE.join(" ").as_bytes())]);
+        let place = cache.folder("rdkafka-performance", &key, |folder| {
+            println!("building rdkafka_performance of rdkafka-sys {version}");
+            let run = |program: &str, arguments: &[&str]| {
+                tools::output(tools::command(program, arguments).current_dir(folder.join("librdkafka")))
+            };
+            tools::output(&mut tools::command("cp", ["-r", source.as_str(), &folder.display().to_string()]))?;
+            run("./configure", &CONFIGURE)?;
+            run("make", &["-j2", "libs"])?;
+            run("make", &["-C", "examples", "rdkafka_performance"])?;
+            std::fs::copy(folder.join("librdkafka/examples/rdkafka_performance"), folder.join("program"))
+                .context("cannot keep the built program")?;
+            crate::cache::remove_folder(&folder.join("librdkafka"))
+        })?;
+        Ok(Self { program: place.join("program") })
+    }
+
+    fn run(&self, address: &str, load: &Load, more: &[&str]) -> Result<String> {
+        let messages = load.messages.to_string();
+        let mut command = tools::command("timeout", [LOAD_SECONDS]);
+        command.arg(&self.program).args(["-b", address, "-t", &load.topic, "-c", &messages, "-q"]).args(more);
+        if let Some(partition) = load.partition {
+            command.args(["-p", &partition.to_string()]);
+        }
+        tools::output(&mut command)
+    }
+
+    fn produce_with(&self, address: &str, load: &Load, more: &[&str]) -> Result<String> {
+        let bytes = load.bytes.to_string();
+        let arguments = [["-P", "-s", &bytes, "-a", "-1"].as_slice(), more].concat();
+        let printed = self.run(address, load, &arguments)?;
+        ensure!(
+            printed.contains(&format!(" {} delivered", load.messages)),
+            "not every message was acknowledged: {}",
+            tools::tail(&printed, 3)
+        );
+        Ok(printed)
+    }
+
+    /// Sends the load as fast as it goes; messages a second.
+    pub(super) fn produce(&self, address: &str, load: &Load) -> Result<f64> {
+        rate(&self.produce_with(address, load, &["-X", "linger.ms=5"])?)
+    }
+
+    /// Reads as many messages from the start; messages a second.
+    pub(super) fn consume(&self, address: &str, load: &Load) -> Result<f64> {
+        // The default of this setting is a pause of up to a second when the client's queue is full.
+        let arguments = ["-C", "-o", "beginning", "-X", "fetch.queue.backoff.ms=1"];
+        rate(&self.run(address, load, &arguments)?)
+    }
+
+    /// Waits for the first acknowledgement of a broker that is about to start.
+    pub(super) fn first_message(&self, address: &str) -> Result<()> {
+        let load = Load { topic: "first".into(), bytes: 1, messages: 1, partition: Some(0) };
+        let quickly =
+            ["-X", "reconnect.backoff.ms=5", "-X", "reconnect.backoff.max.ms=20", "-X", "linger.ms=0"];
+        let soon = ["-X", "retry.backoff.ms=5", "-X", "retry.backoff.max.ms=20"];
+        self.produce_with(address, &load, &[quickly.as_slice(), soon.as_slice()].concat()).map(drop)
+    }
+
+    /// Sends the load at a pace; the sorted latencies in milliseconds, without the first second's worth.
+    pub(super) fn latencies(
+        &self,
+        address: &str,
+        load: &Load,
+        (pace, file): (u32, &Path),
+    ) -> Result<Vec<f64>> {
+        let (pace_text, file_text) = (pace.to_string(), file.display().to_string());
+        let arguments = ["-l", "-r", &pace_text, "-A", &file_text, "-X", "linger.ms=0"];
+        self.produce_with(address, load, &arguments)?;
+        let text = std::fs::read_to_string(file).context("rdkafka_performance wrote no latencies")?;
+        let microseconds = text.lines().filter_map(|line| line.trim().parse::<f64>().ok());
+        let warm = microseconds.skip(usize::try_from(pace).unwrap_or_default());
+        let mut latencies: Vec<f64> = warm.map(|latency| latency / 1000.0).collect();
+        ensure!(!latencies.is_empty(), "rdkafka_performance wrote no latencies");
+        latencies.sort_by(f64::total_cmp);
+        Ok(latencies)
+    }
+}
+
+/// The rate in the last summary line: `…ms: 123456 msgs/s …`.
+fn rate(printed: &str) -> Result<f64> {
+    let summary = printed.lines().rev().find(|line| line.contains(" msgs/s")).unwrap_or_default();
+    let before = summary.split(" msgs/s").next().unwrap_or_default();
+    let number = before.rsplit(' ').next().unwrap_or_default();
+    number
+        .parse()
+        .with_context(|| format!("rdkafka_performance printed no rate: {}", tools::tail(printed, 3)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the rate is found in both kinds of summary, and its absence is an error.
+    #[test]
+    fn rates_are_read() {
+        let produced = "% 50 messages produced (5000 bytes), 50 delivered (offset 0, 0 failed) in 20ms: 2500 msgs/s and 0.25 MB/s, 0 produce failures\n";
+        assert!((rate(produced).unwrap() - 2500.0).abs() < f64::EPSILON);
+        let consumed = "% 9 messages (90 bytes) consumed in 3ms: 3000 msgs/s (0.03 MB/s)\n";
+        assert!((rate(consumed).unwrap() - 3000.0).abs() < f64::EPSILON);
+        assert!(rate("% no such line").is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! A broker as a process: where it listens, what it costs. Killed when dropped.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+use super::PARTITIONS;
+
+/// Ticks of the kernel's CPU counters in a second: the same on every Linux that we run on.
+const TICKS_PER_SECOND: f64 = 100.0;
+const KIBIBYTES_PER_MEBIBYTE: f64 = 1024.0;
+
+/// A running broker.
+pub(super) struct Broker {
+    child: Child,
+    address: SocketAddr,
+    text: String,
+}
+
+/// A port that was free a moment ago: the start is measured, so nobody can wait to be told one.
+pub(super) fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
+    Ok(listener.local_addr()?)
+}
+
+impl Broker {
+    /// Starts the program, whose output goes into a file of `folder`.
+    pub(super) fn spawn(mut command: Command, folder: &Path, address: SocketAddr) -> Result<Self> {
+        let log = File::create(folder.join("broker.log")).context("cannot make the broker's log")?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context("cannot start the broker")?;
+        Ok(Self { child, address, text: address.to_string() })
+    }
+
+    /// Starts the Embedded engine.
+    pub(super) fn embedded(program: &Path, folder: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&folder).context("cannot make the broker's folder")?;
+        let address = free_address()?;
+        let mut command = Command::new(program);
+        command.arg("--data").arg(folder.join("data")).args(["--listen", &address.to_string()]);
+        command.args(["--admin-listen", "127.0.0.1:0", "--auto-create-topics"]);
+        command.args(["--default-partitions", &PARTITIONS.to_string()]);
+        Self::spawn(command, &folder, address)
+    }
+
+    pub(super) fn address(&self) -> &str {
+        debug_assert!(self.address.port() != 0, "a broker is started on a known port");
+        &self.text
+    }
+
+    /// CPU time of the process so far, of all its threads, in seconds.
+    pub(super) fn cpu_seconds(&self) -> Result<f64> {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        cpu_ticks(&text).map(|ticks| ticks / TICKS_PER_SECOND)
+    }
+
+    /// Resident memory in MiB.
+    pub(super) fn resident_mebibytes(&self) -> Result<f64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kibibytes = line.trim().trim_end_matches(" kB").parse::<f64>().context("VmRSS is no number")?;
+        Ok(kibibytes / KIBIBYTES_PER_MEBIBYTE)
+    }
+}
+
+/// User and system time; the fields are counted behind the name, which may hold spaces.
+fn cpu_ticks(stat: &str) -> Result<f64> {
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').context("no process name")?.1.split_ascii_whitespace().collect();
+    let field = |index: usize| -> Result<f64> {
+        Ok(fields.get(index).context("a short line of process times")?.parse()?)
+    };
+    Ok(field(11)? + field(12)?)
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to end.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: user and system time are found although the name holds spaces and brackets.
+    #[test]
+    fn process_times_are_read() {
+        let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 99 1 1";
+        assert!((cpu_ticks(stat).unwrap() - 200.0).abs() < f64::EPSILON);
+        assert!(cpu_ticks("7 (a) S 1").is_err());
+    }
+}
