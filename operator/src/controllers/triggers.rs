@@ -23,10 +23,11 @@ const COUNT_PAUSE: Duration = Duration::from_secs(2);
 
 type Names = BoxStream<'static, ObjectName>;
 
-/// What of an object means work: its spec, its finalizers, whether it is going, whether it is another one.
+/// What of an object means work: its spec, whether it is going, whether it is another one. Our own finalizer is
+/// not among it, or each new Topic would be reconciled twice.
 fn meaning<R: Resource>(object: &R) -> u64 {
     let meta = object.meta();
-    fingerprint(&(meta.generation, &meta.uid, &meta.finalizers, meta.deletion_timestamp.is_some()))
+    fingerprint(&(meta.generation, &meta.uid, meta.deletion_timestamp.is_some()))
 }
 
 /// Objects of ours whose children changed: version of the child's spec, and what its status says.
