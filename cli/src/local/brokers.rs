@@ -169,6 +169,7 @@ impl Files {
         ];
         let arguments = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         Spec {
+            kind: Kind::Broker,
             program: context.program.clone(),
             arguments: ["broker".to_owned()].into_iter().chain(arguments).collect(),
             env: Vec::new(),

@@ -1,7 +1,7 @@
 //! One part as a process: started, watched, started again with growing pauses, and stopped with a
 //! deadline, always as a process group.
 
-use super::parts::{PartState, Phase, Ready, StateSender};
+use super::parts::{Kind, PartState, Phase, Ready, StateSender};
 use super::reaper::{Reaper, signal_group};
 use super::report::{Event, Events};
 use runtime::backoff::Backoff;
@@ -28,6 +28,7 @@ const READY_POLL: Duration = Duration::from_millis(20);
 /// How to start a child.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
+    pub(crate) kind: Kind,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
@@ -132,6 +133,7 @@ impl Nursery {
     ) -> Ended {
         let watching = async {
             wait_ready(spec, state).await;
+            self.announce(name, spec, state).await;
             std::future::pending::<()>().await;
         };
         let ended = tokio::select! {
@@ -147,6 +149,17 @@ impl Nursery {
             self.stop_child(name, child, group, spec.grace).await;
         }
         ended
+    }
+
+    /// Says that a part is up and where its doors are.
+    async fn announce(&self, name: &Arc<str>, spec: &Spec, state: &StateSender) {
+        let ready = state.borrow().ready.clone().unwrap_or_default();
+        let doors = [("gRPC and HTTP", ready.app), ("Kafka", ready.kafka), ("metrics", ready.admin)];
+        let doors = doors.into_iter().filter_map(|(door, address)| Some(format!("{door} {}", address?)));
+        let doors: Vec<String> = doors.collect();
+        let place = if doors.is_empty() { String::new() } else { format!(": {}", doors.join(", ")) };
+        let text = format!("{} {name} is up{place}", spec.kind.word());
+        self.events.send(Event::Notice { text }).await;
     }
 
     async fn stop_child(&self, name: &Arc<str>, child: &mut Child, group: u32, grace: Duration) {

@@ -128,6 +128,6 @@ impl App {
         };
         let mut env = self.plan.app_environment(ready, &self.context.search_path);
         env.extend(self.workload.env.iter().cloned());
-        Spec { program, arguments: arguments.to_vec(), env, ready_file: None, grace: GRACE }
+        Spec { kind: Kind::App, program, arguments: arguments.to_vec(), env, ready_file: None, grace: GRACE }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::child::Spec;
 use super::folder::{FolderError, RunFolder, make, write_secret};
-use super::parts::{PartState, Ready, ready};
+use super::parts::{Kind, PartState, Ready, ready};
 use super::scrape;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +76,7 @@ impl SidecarPlan {
         }
         let arguments = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
         Spec {
+            kind: Kind::Sidecar,
             program: self.program.clone(),
             arguments: ["sidecar".to_owned()].into_iter().chain(arguments).collect(),
             env: Vec::new(),

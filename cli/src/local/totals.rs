@@ -144,9 +144,9 @@ impl Totals {
     }
 
     /// A Topic: what the broker took and what it gave to consumers. Lost is what was acknowledged to
-    /// apps and is not on the broker, and, once somebody consumes, what is on the broker and was not
-    /// given to anybody when the consumers had drained.
-    pub(crate) fn topic(&self, object: &ObjectName, place: &TopicPlace) -> Counts {
+    /// apps and is not on the broker, and, where somebody consumes and had time to drain (`drained`),
+    /// what is on the broker and was given to nobody.
+    pub(crate) fn topic(&self, object: &ObjectName, place: &TopicPlace, drained: bool) -> Counts {
         let on_broker = |what| {
             self.sum(|series| {
                 *series.part == *place.broker && series.what == what && series.object.name == place.log_name
@@ -156,7 +156,7 @@ impl Totals {
         let acknowledged = self.of(On::Topic, object, What::Published);
         let restarted = self.restarted.contains(place.broker.as_str());
         let missing = if restarted { 0 } else { acknowledged.saturating_sub(produced) };
-        let waiting = if fetched == 0 { 0 } else { produced.saturating_sub(fetched) };
+        let waiting = if fetched == 0 || !drained { 0 } else { produced.saturating_sub(fetched) };
         Counts { published: produced.max(acknowledged), delivered: fetched, lost: missing.max(waiting) }
     }
 }
@@ -199,12 +199,13 @@ mod tests {
         let mut totals = Totals::default();
         totals.take(&part("s/p"), &samples(&sidecar("topic", "published", 10)));
         totals.take(&part("s/default"), &samples(&broker("produced", 10)));
-        assert_eq!(totals.topic(&name, &place), Counts { published: 10, delivered: 0, lost: 0 });
+        assert_eq!(totals.topic(&name, &place, true), Counts { published: 10, delivered: 0, lost: 0 });
         totals.take(&part("s/default"), &samples(&broker("fetched", 7)));
-        assert_eq!(totals.topic(&name, &place).lost, 3);
+        assert_eq!(totals.topic(&name, &place, true).lost, 3);
+        assert_eq!(totals.topic(&name, &place, false).lost, 0);
         totals.take(&part("s/default"), &samples(&broker("fetched", 12)));
-        assert_eq!(totals.topic(&name, &place).lost, 0);
+        assert_eq!(totals.topic(&name, &place, true).lost, 0);
         totals.take(&part("s/p"), &samples(&sidecar("topic", "published", 11)));
-        assert_eq!(totals.topic(&name, &place).lost, 1);
+        assert_eq!(totals.topic(&name, &place, true).lost, 1);
     }
 }

@@ -10,7 +10,7 @@ use super::parts::Parts;
 use super::reaper::Reaper;
 use super::report::{Event, Events, PartSummary, Summary, print, resident_bytes};
 use super::screen::{self, Screen};
-use super::totals::Totals;
+use super::totals::{Counts, Totals};
 use super::{links, scrape};
 use crate::args::UpArgs;
 use anyhow::Context as _;
@@ -33,6 +33,8 @@ const SCRAPE_EVERY: Duration = Duration::from_secs(1);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Nothing moved for this long: the consumers have drained.
 const DRAIN_STILL: Duration = Duration::from_millis(1_200);
+/// How often rates are told where there is no screen.
+const RATES_EVERY: Duration = Duration::from_secs(10);
 const DRAIN_POLL: Duration = Duration::from_millis(300);
 /// How long each layer may take to stop; its parts have shorter deadlines of their own.
 const LAYER_DEADLINE: Duration = Duration::from_secs(20);
@@ -52,8 +54,13 @@ pub(crate) async fn up(args: UpArgs, shutdown: Shutdown) -> anyhow::Result<()> {
     let screen = if on_screen { Some(Screen::open(&context)?) } else { None };
     let printer = spawn_printer(receiver, quiet, Arc::clone(&problems), screen, shutdown.clone());
     events.send(Event::Notice { text: format!("data in {}", context.data.path.display()) }).await;
-    let mut runner =
-        Runner { running: Running::new(context.clone()), reader, totals: Totals::default(), context };
+    let mut runner = Runner {
+        running: Running::new(context.clone()),
+        reader,
+        totals: Totals::default(),
+        on_screen,
+        context,
+    };
     let limit = args.run_for;
     runner.run(limit, &shutdown, started).await?;
     let mut summary = runner.end(started).await;
@@ -151,6 +158,21 @@ struct Runner {
     running: Running,
     reader: Reader,
     totals: Totals,
+    on_screen: bool,
+}
+
+/// A line for each Topic and Channel: how much since the last time.
+fn rate_lines(now: &super::parts::ObjectCounts, before: &super::parts::ObjectCounts) -> Vec<String> {
+    let line = |kind: &str, name: &String, new: &Counts, old: Option<&Counts>| {
+        let old = old.copied().unwrap_or_default();
+        let rate = |new: u64, old: u64| new.saturating_sub(old) / RATES_EVERY.as_secs();
+        let (published, delivered) = (rate(new.published, old.published), rate(new.delivered, old.delivered));
+        format!("{kind} {name}: {published}/s published, {delivered}/s delivered, {} lost", new.lost)
+    };
+    let topics = now.topics.iter().map(|(name, new)| line("Topic", name, new, before.topics.get(name)));
+    let channels =
+        now.channels.iter().map(|(name, new)| line("Channel", name, new, before.channels.get(name)));
+    topics.chain(channels).collect()
 }
 
 impl Runner {
@@ -174,12 +196,22 @@ impl Runner {
         let mut end = std::pin::pin!(end);
         let (mut files, mut counters) =
             (tokio::time::interval(FILES_POLL), tokio::time::interval(SCRAPE_EVERY));
+        let mut rates = tokio::time::interval(RATES_EVERY);
+        rates.tick().await;
+        let mut told = super::parts::ObjectCounts::default();
         loop {
             tokio::select! {
                 () = &mut end => return Ok(()),
                 () = shutdown.begun() => return Ok(()),
                 _ = files.tick() => self.follow(shutdown).await,
                 _ = counters.tick() => self.count().await,
+                _ = rates.tick(), if !self.on_screen => {
+                    let counts = self.counts(false);
+                    for text in rate_lines(&counts, &told) {
+                        self.context.events.send(Event::Notice { text }).await;
+                    }
+                    told = counts;
+                }
             }
         }
     }
@@ -209,16 +241,16 @@ impl Runner {
         for (name, samples) in futures::future::join_all(asking).await {
             self.totals.take(&name, &samples);
         }
-        self.context.parts.set_counts(self.counts());
+        self.context.parts.set_counts(self.counts(false));
     }
 
-    fn counts(&self) -> super::parts::ObjectCounts {
+    fn counts(&self, drained: bool) -> super::parts::ObjectCounts {
         let manifests = &self.running.manifests;
         let topics = places(manifests);
         super::parts::ObjectCounts {
             topics: topics
                 .iter()
-                .map(|(name, place)| (name.to_string(), self.totals.topic(name, place)))
+                .map(|(name, place)| (name.to_string(), self.totals.topic(name, place, drained)))
                 .collect(),
             channels: manifests
                 .channels
@@ -237,7 +269,7 @@ impl Runner {
         self.running.stop_apps(publishes).await;
         self.drain().await;
         let seconds = runtime::clock::now().saturating_duration_since(started).as_secs_f64();
-        let counts = self.counts();
+        let counts = self.counts(true);
         let layers = &self.context.layers;
         for layer in [&layers.apps, &layers.sidecars, &layers.brokers] {
             layer.shutdown().begin();

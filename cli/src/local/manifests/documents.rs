@@ -63,6 +63,13 @@ fn wrong(document: Document<'_>, field: String, error: &serde_yaml::Error) -> Wr
         let suffix = format!(" at line {} column {}", at.line(), at.column());
         text = text.replace(&suffix, "");
     }
-    let text = text.strip_prefix(&format!("{field}: ")).map_or_else(|| text.clone(), str::to_owned);
+    // The parser names the field too, or its parent; once is enough.
+    let parents = field.char_indices().filter(|(_, letter)| *letter == '.').map(|(at, _)| at);
+    let text = parents
+        .chain([field.len()])
+        .filter_map(|end| text.strip_prefix(field.get(..end)?)?.strip_prefix(": "))
+        .next_back()
+        .unwrap_or(&text)
+        .to_owned();
     Wrong { line, field, text }
 }

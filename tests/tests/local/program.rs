@@ -1,0 +1,170 @@
+//! `pinnace` as a process: built once, started in a copy of the example, its output in a file.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tests::readme::checkout;
+use tests::wait::until;
+
+/// For anything that a healthy process does at once; a busy machine takes longer.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+
+/// The program, built by the same cargo that runs this test.
+pub(crate) fn pinnace() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--locked", "--quiet", "--package", "pinnace"])
+            .current_dir(checkout())
+            .status()
+            .expect("cargo is there");
+        assert!(built.success(), "pinnace does not build");
+        // target/debug/deps/local-… → target/debug/pinnace
+        let own = std::env::current_exe().expect("a test knows its executable");
+        own.parent().and_then(Path::parent).expect("cargo puts tests into deps").join("pinnace")
+    })
+}
+
+/// A copy of examples/orders with a data folder of its own.
+pub(crate) struct Example {
+    folder: tempfile::TempDir,
+}
+
+impl Example {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        for entry in std::fs::read_dir(checkout().join("examples/orders")).expect("the example is there") {
+            let path = entry.expect("the example can be read").path();
+            if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+                std::fs::copy(&path, folder.path().join(name)).expect("the folder is ours");
+            }
+        }
+        Self { folder }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Changes a manifest as an editor would.
+    pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.path().join(file);
+        let text = std::fs::read_to_string(&path).expect("the file is ours");
+        assert!(text.contains(from), "{file} does not hold {from}");
+        std::fs::write(path, text.replace(from, to)).expect("the file is ours");
+    }
+
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.path().join(file), text).expect("the folder is ours");
+    }
+
+    /// Starts `pinnace up` with more arguments.
+    pub(crate) fn up(&self, more: &[&str]) -> Up {
+        let number = std::fs::read_dir(self.path()).expect("the folder is ours").count();
+        let output = self.path().join(format!("output-{number}.txt"));
+        let file = File::create(&output).expect("the folder is ours");
+        let child = Command::new(pinnace())
+            .args(["up", "-f"])
+            .arg(self.path())
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("an open file can be shared"))
+            .stderr(file)
+            .spawn()
+            .expect("pinnace starts");
+        Up { child, output }
+    }
+
+    /// Runs a tool as a service account; says whether it succeeded, and what it printed.
+    pub(crate) fn run_as(&self, account: &str, tool: &[&str]) -> (bool, String) {
+        let output = Command::new(pinnace())
+            .args(["run", "-f"])
+            .arg(self.path())
+            .args(["--as", account, "--", "pinnace"])
+            .args(tool)
+            .stdin(Stdio::null())
+            .output()
+            .expect("pinnace starts");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// A running `pinnace up`; killed when the test ends early.
+pub(crate) struct Up {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Up {
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Waits until the output satisfies `wanted`.
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&str) -> bool) {
+        let seen = until(LIMIT, || wanted(&self.said()).then_some(()));
+        assert!(seen.is_some(), "{what} does not show:\n{}", self.said());
+    }
+
+    /// Waits until all apps of the example pass messages on.
+    pub(crate) fn wait_for_messages(&self) {
+        self.wait_for("every app", |said| {
+            ["topics/orders -> kafka", "channels/prices -> grpc", "channels/prices -> zmtp"]
+                .iter()
+                .all(|line| said.contains(line))
+        });
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(killed.expect("kill is there").success());
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let ended = until(LIMIT, || self.child.try_wait().expect("it is our child"));
+        assert!(ended.is_some(), "up does not end:\n{}", self.said());
+        ended.expect("checked above")
+    }
+
+    /// Processes that this `up` started, by what their command lines and addresses hold of its folder.
+    pub(crate) fn processes(&self, data: &Path) -> Vec<String> {
+        let data = data.display().to_string();
+        let run = self.run_folder(&data);
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("this is Linux").flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let read = |file: &str| {
+                let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
+                String::from_utf8_lossy(&bytes).replace('\0', " ")
+            };
+            let ours = |text: &str| text.contains(&data) || text.contains(&run);
+            let is_up = name == self.child.id().to_string();
+            if name.parse::<u32>().is_ok() && !is_up && (ours(&read("cmdline")) || ours(&read("environ"))) {
+                found.push(format!("{name}: {}", read("cmdline")));
+            }
+        }
+        found
+    }
+
+    /// The folder of sockets; named in the data folder.
+    fn run_folder(&self, data: &str) -> String {
+        let place = std::fs::read_to_string(Path::new(data).join("attach")).unwrap_or_default();
+        let folder = Path::new(&place).parent().map(|path| path.display().to_string()).unwrap_or_default();
+        assert!(folder.starts_with("/tmp/pinnace-"), "no run folder in {place:?}:\n{}", self.said());
+        folder
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // The test failed already: nothing to add.
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+    }
+}
