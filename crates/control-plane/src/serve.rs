@@ -1,6 +1,9 @@
 //! Puts the service together and runs it: limits, the own certificate and its renewal, the task
 //! that computes views, the end.
 
+#[cfg(test)]
+mod tests;
+
 use crate::authority::{Authority, AuthorityError, ServerNames};
 use crate::listen;
 use crate::metrics::Metrics;

@@ -74,7 +74,7 @@ impl Service {
             .map_err(|_| Status::deadline_exceeded("no report came"))??
             .ok_or_else(|| Status::invalid_argument("the first report must come first"))?;
         let (sidecar, report) = self.read_report(first)?;
-        if self.state.lock().index.sidecar_count() >= self.settings.sidecars_max {
+        if !self.state.has_room(&sidecar, self.settings.sidecars_max) {
             return Err(Status::resource_exhausted(format!(
                 "the control plane follows {} sidecars and takes no more",
                 self.settings.sidecars_max

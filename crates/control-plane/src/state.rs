@@ -66,6 +66,12 @@ impl State {
         Arc::clone(&self.lock().authority)
     }
 
+    /// Whether `sidecar` may come in: one that is known always may.
+    pub(crate) fn has_room(&self, sidecar: &str, sidecars_max: usize) -> bool {
+        let inner = self.lock();
+        inner.index.sidecar_count() < sidecars_max || inner.index.knows(sidecar)
+    }
+
     /// A slot for a stream that was just taken in; `None` when the service is closing.
     pub(crate) fn open_slot(&self, link: &Link) -> Option<Slot> {
         let (sender, receiver) = watch::channel(None);

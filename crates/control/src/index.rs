@@ -156,6 +156,12 @@ impl Index {
         self.sidecars.len()
     }
 
+    /// Whether this sidecar counts as alive.
+    #[must_use]
+    pub fn knows(&self, sidecar: &str) -> bool {
+        self.sidecars.contains_key(sidecar)
+    }
+
     /// When [`Self::handle_timeout`] has something to do, if ever.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
