@@ -1,6 +1,7 @@
 //! The one door for automation: parses the command line, starts the command, turns its error
 //! into one line and an exit code. Every command lives in a module of its own.
 
+mod bench;
 mod cache;
 mod ci;
 mod cluster;
@@ -24,6 +25,8 @@ use clap::Parser;
 enum Command {
     /// The quick loop: format, house rules, lints, unit tests.
     Check,
+    /// Measures ourselves and the named peers in one run.
+    Bench(bench::BenchArgs),
     /// Everything that CI runs; ends in one line of counts.
     Ci(ci::CiArgs),
     /// The house rules that no compiler checks.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match Command::parse() {
         Command::Check => done(ci::check(&root)),
+        Command::Bench(args) => done(bench::run(&root, &args)),
         Command::Ci(args) => done(ci::ci(&root, &args)),
         Command::Tidy => done(tidy::run(&root)),
         Command::Generate(args) => done(generate::run(&root, &args)),

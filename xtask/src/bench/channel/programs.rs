@@ -1,0 +1,97 @@
+//! What a measurement needs: `pinnace` of this checkout as a release build, and the load generator, built with the
+//! libzmq that pyzmq's wheel on PyPI brings: the version that most people run.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cache::{Cache, key};
+use crate::tools;
+
+const PYZMQ_VERSION: &str = "27.3.0";
+/// Where the load generator's source is, and how it is compiled.
+const SOURCE: &str = "benches/channel/load.c";
+const COMPILER_FLAGS: [&str; 5] = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wl,-rpath,$ORIGIN/pyzmq.libs"];
+
+pub(super) struct Programs {
+    pub(super) pinnace: PathBuf,
+    pub(super) load: PathBuf,
+    pub(super) libzmq_version: String,
+}
+
+impl Programs {
+    pub(super) fn prepare(root: &Path, cache: &Cache) -> Result<Self> {
+        let load = load(root, cache)?;
+        let version = tools::output(&mut tools::command(&load, ["version"]))?;
+        let libzmq_version = format!("{} of pyzmq {PYZMQ_VERSION}", version.trim());
+        Ok(Self { pinnace: pinnace(root)?, load, libzmq_version })
+    }
+}
+
+/// Builds `pinnace` and says where it is.
+fn pinnace(root: &Path) -> Result<PathBuf> {
+    println!("building pinnace");
+    let mut cargo = tools::command("cargo", ["build", "--release", "--package", "pinnace"]);
+    cargo.arg("--message-format=json-render-diagnostics").current_dir(root).stderr(Stdio::inherit());
+    let printed = tools::output(&mut cargo)?;
+    let mut executables = printed.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let path = PathBuf::from(message.get("executable")?.as_str()?);
+        (path.file_name()? == "pinnace").then_some(path)
+    });
+    executables.next_back().context("cargo built no pinnace")
+}
+
+/// The load generator beside its libzmq, made once.
+fn load(root: &Path, cache: &Cache) -> Result<PathBuf> {
+    let source = root.join(SOURCE);
+    let text = std::fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+    let flags = COMPILER_FLAGS.join(" ");
+    let key = key([("source", &text[..]), ("pyzmq", PYZMQ_VERSION.as_bytes()), ("flags", flags.as_bytes())]);
+    let place = cache.folder("channel-load", &key, |folder| {
+        println!("building {SOURCE} with the libzmq of pyzmq {PYZMQ_VERSION}");
+        let run = |program: &str, arguments: &[&str]| {
+            tools::output(tools::command(program, arguments).current_dir(folder)).map(drop)
+        };
+        let release = format!("pyzmq=={PYZMQ_VERSION}");
+        let download =
+            ["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", ".", &release];
+        run("python3", &[&["-m", "pip", "--disable-pip-version-check"], download.as_slice()].concat())
+            .context("cannot get pyzmq; install the Debian package python3-pip")?;
+        let wheel = only(folder, "pyzmq-")?;
+        run("python3", &["-m", "zipfile", "--extract", &wheel, "."])?;
+        let library = format!("pyzmq.libs/{}", only(&folder.join("pyzmq.libs"), "libzmq")?);
+        let source = source.display().to_string();
+        run("cc", &[COMPILER_FLAGS.as_slice(), &["-o", "load", &source, &library]].concat())
+            .context("cannot compile the load generator; install the Debian package gcc")
+    })?;
+    Ok(place.join("load"))
+}
+
+/// The one file of a folder whose name begins so.
+fn only(folder: &Path, beginning: &str) -> Result<String> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let found: Vec<String> = names.filter(|name| name.starts_with(beginning)).collect();
+    ensure!(found.len() == 1, "{} has {} files {beginning}…, not one", folder.display(), found.len());
+    found.into_iter().next().context("no file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: one file is found, none or two are an error.
+    #[test]
+    fn the_only_file_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| std::fs::write(folder.path().join(name), "").unwrap();
+        make("other");
+        assert!(only(folder.path(), "libzmq").is_err());
+        make("libzmq-1.so");
+        assert_eq!(only(folder.path(), "libzmq").unwrap(), "libzmq-1.so");
+        make("libzmq-2.so");
+        assert!(only(folder.path(), "libzmq").is_err());
+    }
+}
