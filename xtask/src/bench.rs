@@ -5,7 +5,8 @@ mod broker;
 mod channel;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -21,9 +22,12 @@ pub(crate) struct BenchArgs {
     /// The last line is one JSON object: {"figures": {…}, "ratios": {NAME: {"value","goal","ok"}}}.
     #[arg(long)]
     json: bool,
-    /// Few messages: shows that it runs; its figures mean little, and say so.
+    /// Few messages: shows that it runs. Its figures mean little: it meets no goal and misses none.
     #[arg(long)]
     quick: bool,
+    /// A pinnace-broker, built for release, to measure instead of one built from the checkout.
+    #[arg(long, value_name = "FILE")]
+    broker: Option<PathBuf>,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -58,17 +62,30 @@ impl Report {
     pub(crate) fn at_most(&mut self, name: impl Into<String>, value: f64, goal: f64) {
         self.ratios.insert(name.into(), json!({"value": value, "goal": goal, "ok": value <= goal}));
     }
+
+    /// Says of no goal whether it is met.
+    fn judge_nothing(&mut self) {
+        for ratio in self.ratios.values_mut() {
+            ratio["ok"] = Value::Null;
+        }
+    }
 }
 
 /// Measures, then prints.
 pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
     let cache = args.cache.open()?;
+    let load = load_average();
     let mut report = match args.name {
-        Name::Broker => broker::measure(root, &cache, args.quick),
+        Name::Broker => broker::measure(root, &cache, args.broker.as_deref(), args.quick),
         Name::Channel => channel::measure(root, &cache, args.quick),
     }
     .context("failed to measure")?;
     report.figure("quick", args.quick);
+    if args.quick {
+        report.judge_nothing();
+    }
+    report.figure("machine_cores", std::thread::available_parallelism().map_or(0, NonZeroUsize::get));
+    report.figure("machine_load_before", load);
     for (name, value) in &report.figures {
         println!("{name:48} {value}");
     }
@@ -79,4 +96,11 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
         println!("{}", json!({"figures": report.figures, "ratios": report.ratios}));
     }
     Ok(())
+}
+
+/// Processes that wanted a core in the last minute, before we began: above 0 there is someone else on the
+/// machine, and the figures say less.
+fn load_average() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(f64::NAN)
 }

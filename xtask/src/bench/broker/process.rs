@@ -4,18 +4,25 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::PARTITIONS;
+use crate::tools;
+use crate::wait::Stopwatch;
 
 /// Ticks of the kernel's CPU counters in a second: the same on every Linux that we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// A cost of fewer ticks is mostly rounding.
+const TICKS_MIN: f64 = 20.0;
 const KIBIBYTES_PER_MEBIBYTE: f64 = 1024.0;
 
 /// A running broker.
 pub(super) struct Broker {
     child: Child,
+    started: Stopwatch,
+    log: PathBuf,
     address: SocketAddr,
     text: String,
 }
@@ -29,10 +36,12 @@ pub(super) fn free_address() -> Result<SocketAddr> {
 impl Broker {
     /// Starts the program, whose output goes into a file of `folder`.
     pub(super) fn spawn(mut command: Command, folder: &Path, address: SocketAddr) -> Result<Self> {
-        let log = File::create(folder.join("broker.log")).context("cannot make the broker's log")?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let child = command.spawn().context("cannot start the broker")?;
-        Ok(Self { child, address, text: address.to_string() })
+        let log = folder.join("broker.log");
+        let file = File::create(&log).context("cannot make the broker's log")?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let started = Stopwatch::start();
+        let child = command.spawn().with_context(|| format!("cannot start {}", tools::line(&command)))?;
+        Ok(Self { child, started, log, address, text: address.to_string() })
     }
 
     /// Starts the Embedded engine.
@@ -51,11 +60,22 @@ impl Broker {
         &self.text
     }
 
-    /// CPU time of the process so far, of all its threads, in seconds.
-    pub(super) fn cpu_seconds(&self) -> Result<f64> {
+    /// How long ago the process was started.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The end of what it printed, for an error.
+    pub(super) fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        format!("the broker printed last: {}", tools::tail(&text, 10))
+    }
+
+    /// CPU time of the process so far, of all its threads, for [`cpu_seconds`].
+    pub(super) fn cpu_ticks(&self) -> Result<f64> {
         let path = format!("/proc/{}/stat", self.child.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        cpu_ticks(&text).map(|ticks| ticks / TICKS_PER_SECOND)
+        cpu_ticks(&text)
     }
 
     /// Resident memory in MiB.
@@ -66,6 +86,12 @@ impl Broker {
         let kibibytes = line.trim().trim_end_matches(" kB").parse::<f64>().context("VmRSS is no number")?;
         Ok(kibibytes / KIBIBYTES_PER_MEBIBYTE)
     }
+}
+
+/// The time between two counts in seconds; not a number when the kernel's counter is too coarse for it.
+pub(super) fn cpu_seconds(before: f64, after: f64) -> f64 {
+    let ticks = after - before;
+    if ticks < TICKS_MIN { f64::NAN } else { ticks / TICKS_PER_SECOND }
 }
 
 /// User and system time; the fields are counted behind the name, which may hold spaces.
@@ -96,5 +122,12 @@ mod tests {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 99 1 1";
         assert!((cpu_ticks(stat).unwrap() - 200.0).abs() < f64::EPSILON);
         assert!(cpu_ticks("7 (a) S 1").is_err());
+    }
+
+    /// Goal: a cost that the counter cannot tell is no figure, rather than a flattering one.
+    #[test]
+    fn a_cost_below_the_counter_is_no_figure() {
+        assert!(cpu_seconds(100.0, 101.0).is_nan());
+        assert!((cpu_seconds(100.0, 300.0) - 2.0).abs() < f64::EPSILON);
     }
 }
