@@ -30,24 +30,49 @@ fn objects(folder: &str) -> Result<Vec<(String, String, String)>> {
     Ok(found)
 }
 
-/// The sum of a counter over the sidecars of a namespace.
-fn total(namespace: &str, counter: &str, kind: &str, name: &str) -> Result<f64> {
-    let addresses = kubectl(&[
-        "--namespace",
-        namespace,
-        "get",
-        "pods",
-        "--selector=pinnace.dev/injected=true",
-        "--output=jsonpath={.items[*].status.podIP}",
-    ])?;
-    let labels = [format!("kind=\"{kind}\""), format!("name=\"{name}\"")];
-    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-    let mut sum = 0.0;
-    for address in addresses.split_whitespace() {
-        let metrics = scrape::get(address, scrape::ADMIN_PORT, "/metrics")?;
-        sum += scrape::sum(&metrics, counter, &labels);
+/// Which pods count, and what they call it.
+struct Counter {
+    selector: &'static str,
+    name: &'static str,
+    labels: Vec<String>,
+}
+
+impl Counter {
+    /// What the sidecars of the namespace count for an object.
+    fn of_sidecars(name: &'static str, kind: &str, object: &str) -> Self {
+        let labels = vec![format!("kind=\"{kind}\""), format!("name=\"{object}\"")];
+        Self { selector: "pinnace.dev/injected=true", name, labels }
     }
-    Ok(sum)
+
+    /// What was published to an object, and what came out of it. Kafka clients read a Topic through
+    /// a door that carries their bytes as they are, so for a Topic the broker counts.
+    fn published_and_delivered(kind: &str, object: &str) -> [Self; 2] {
+        let published = Self::of_sidecars("pinnace_published_messages_total", kind, object);
+        let delivered = if kind == "topic" {
+            Self {
+                selector: "pinnace.dev/broker",
+                name: "pinnace_broker_fetched_messages_total",
+                labels: vec![format!("topic=\"{object}\"")],
+            }
+        } else {
+            Self::of_sidecars("pinnace_delivered_messages_total", kind, object)
+        };
+        [published, delivered]
+    }
+
+    /// The sum over the pods of a namespace.
+    fn total(&self, namespace: &str) -> Result<f64> {
+        let selector = format!("--selector={}", self.selector);
+        let output = "--output=jsonpath={.items[*].status.podIP}";
+        let addresses = kubectl(&["--namespace", namespace, "get", "pods", &selector, output])?;
+        let labels: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+        let mut sum = 0.0;
+        for address in addresses.split_whitespace() {
+            let metrics = scrape::get(address, scrape::ADMIN_PORT, "/metrics")?;
+            sum += scrape::sum(&metrics, self.name, &labels);
+        }
+        Ok(sum)
+    }
 }
 
 /// Promise: the folder `examples/orders`, which local mode runs, is applied to a cluster as it is
@@ -73,12 +98,12 @@ fn examples_orders_runs_unchanged() -> Result<()> {
     }
     for (kind, namespace, name) in of("Topic").chain(of("Channel")) {
         let kind = kind.to_lowercase();
-        for counter in ["pinnace_published_messages_total", "pinnace_delivered_messages_total"] {
-            until(&format!("{counter} of {kind} {name}"), kube::LIMIT, || {
-                Ok((total(namespace, counter, &kind, name)? > 0.0).then_some(()))
+        for counter in Counter::published_and_delivered(&kind, name) {
+            until(&format!("{} of {kind} {name}", counter.name), kube::LIMIT, || {
+                Ok((counter.total(namespace)? > 0.0).then_some(()))
             })?;
         }
-        let lost = total(namespace, "pinnace_gap_messages_total", &kind, name)?;
+        let lost = Counter::of_sidecars("pinnace_gap_messages_total", &kind, name).total(namespace)?;
         ensure!(lost == 0.0, "{kind} {name} lost {lost} messages");
     }
     for (_, _, namespace) in of("Namespace") {

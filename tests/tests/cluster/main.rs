@@ -36,6 +36,8 @@ mod lifecycle;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod sidecars;
 #[cfg(test)]
 mod topics;

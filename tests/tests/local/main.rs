@@ -69,8 +69,8 @@ fn edits_are_followed() {
     let example = Example::new();
     let mut up = example.up(&[]);
     up.wait_for_messages();
-    example.edit("messaging.yaml", "partitions: 3", "partitions: 30");
-    example.edit("apps.yaml", "replicas: 2", "replicas: 3");
+    example.edit("2-messaging.yaml", "partitions: 3", "partitions: 30");
+    example.edit("3-apps.yaml", "replicas: 2", "replicas: 3");
     up.wait_for("the third replica", |said| said.contains("app orders/shop-2 is up"));
     // A client that is new learns of the new partitions; with so many keys it meets them.
     let grown = until(LIMIT, || {
@@ -82,7 +82,7 @@ fn edits_are_followed() {
         said.lines().filter_map(partition).any(|partition| partition >= 3).then_some(())
     });
     assert!(grown.is_some(), "the new partitions are not used:\n{}", up.said());
-    example.edit("messaging.yaml", "partitions: 30", "partitions: 2");
+    example.edit("2-messaging.yaml", "partitions: 30", "partitions: 2");
     up.wait_for("the refusal", |said| {
         said.contains("Topic orders/orders: spec.partitions: cannot shrink from 30 to 2")
     });
@@ -103,7 +103,7 @@ fn a_restart_keeps_the_data() {
     up.signal("TERM");
     assert!(up.wait().success(), "{}", up.said());
     // Nobody publishes any more: whatever is read now was written by the first run.
-    example.edit("apps.yaml", "topics/orders\", \"{\\\"order\\\"", "topics/nothing\", \"{\\\"order\\\"");
+    example.edit("3-apps.yaml", "topics/orders\", \"{\\\"order\\\"", "topics/nothing\", \"{\\\"order\\\"");
     let mut up = example.up(&[]);
     up.wait_for("the broker", |said| said.contains("broker orders/default is up"));
     let (done, said) = read("orders/billing", "another");
