@@ -58,7 +58,7 @@ impl Report {
         self.ratios.insert(name.into(), json!({"value": value, "goal": goal, "ok": value >= goal}));
     }
 
-    /// Ours divided by the peer's, where less is better.
+    /// Ours divided by the peer's, or ours alone where the goal is a bound; less is better.
     pub(crate) fn at_most(&mut self, name: impl Into<String>, value: f64, goal: f64) {
         self.ratios.insert(name.into(), json!({"value": value, "goal": goal, "ok": value <= goal}));
     }

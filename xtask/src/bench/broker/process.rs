@@ -13,7 +13,7 @@ use crate::tools;
 use crate::wait::Stopwatch;
 
 /// Ticks of the kernel's CPU counters in a second: the same on every Linux that we run on.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 /// A cost of fewer ticks is mostly rounding.
 const TICKS_MIN: f64 = 20.0;
 const KIBIBYTES_PER_MEBIBYTE: f64 = 1024.0;
