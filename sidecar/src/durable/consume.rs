@@ -13,7 +13,7 @@ use std::time::Duration;
 use prometheus::IntCounter;
 use runtime::clock;
 use runtime::tasks::{OnError, Tasks};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Delivery, Settings};
 use crate::messaging::{Problem, ProblemKind, TopicName};
@@ -73,9 +73,19 @@ pub struct TopicSubscription {
     events: mpsc::Receiver<Vec<TopicEvent>>,
     commands: mpsc::Sender<Command>,
     taken: Option<u64>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl TopicSubscription {
+    /// Ends it like dropping it does, and waits until the group is left and what is done is
+    /// committed: at most until the client's own deadline.
+    pub async fn end(self) {
+        let Self { events, commands, ended, .. } = self;
+        drop((events, commands));
+        // The sender goes with the reader; that it sends nothing is how it says so.
+        drop(ended.await);
+    }
+
     /// What came, at least one event; `None` after the end. To call it again says that the app
     /// took what the last call brought. Safe to drop and call again.
     pub async fn next(&mut self) -> Option<Vec<TopicEvent>> {
@@ -130,9 +140,11 @@ pub(super) async fn open(
     let (commands, command_receiver) = mpsc::channel(COMMANDS);
     let tasks = source.tasks.clone();
     let reader = reader::Reader::new(opened, source, &options, event_sender);
+    let (running, ended) = oneshot::channel();
     tasks.spawn("topic subscription", OnError::Log, async move {
         reader.run(command_receiver).await;
+        drop(running);
         Ok::<(), std::convert::Infallible>(())
     });
-    Ok(TopicSubscription { events, commands, taken: None })
+    Ok(TopicSubscription { events, commands, taken: None, ended })
 }

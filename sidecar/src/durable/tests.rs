@@ -165,7 +165,7 @@ async fn a_group_goes_on_behind_the_acknowledged_prefix() {
     let taken = take(&mut first, 6).await;
     // 0, 1 and 4 are done; 2 holds back 4.
     first.ack(vec![taken[4].id, taken[0].id, taken[1].id]).await;
-    drop(first);
+    soon(first.end()).await;
     let mut second = soon(bench.topics.subscribe(&orders(), billing)).await.unwrap();
     let taken = take(&mut second, 4).await;
     assert_eq!(taken.iter().map(payload).collect::<String>(), "2345");
@@ -182,7 +182,7 @@ async fn a_group_without_acks_goes_on_behind_what_was_taken() {
     // The call that says that the batch was taken.
     let more = tokio::time::timeout(Duration::from_millis(200), first.next()).await;
     assert!(more.is_err());
-    drop(first);
+    soon(first.end()).await;
     soon(bench.topics.publish(&orders(), vec![text("c")])).await.unwrap();
     let mut second = soon(bench.topics.subscribe(&orders(), plain)).await.unwrap();
     assert_eq!(payload(&take(&mut second, 1).await[0]), "c");

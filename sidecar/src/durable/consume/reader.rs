@@ -92,6 +92,10 @@ impl Reader {
                 () = shutdown.begun() => break,
             }
         }
+        // What the app acknowledged last is still to be committed.
+        while let Ok(command) = commands.try_recv() {
+            self.command(command);
+        }
         self.opened.client.close().await;
     }
 
