@@ -81,50 +81,58 @@ impl Metrics {
         let make = Maker { registry: &registry };
         Ok(Self {
             published: make.counters(
-                "published_messages_total",
+                "pinnace_published_messages_total",
                 "Messages taken from apps.",
                 &NAME_LABELS,
             )?,
-            delivered: make.counters("delivered_messages_total", "Messages handed to apps.", &NAME_LABELS)?,
+            delivered: make.counters(
+                "pinnace_delivered_messages_total",
+                "Messages handed to apps.",
+                &NAME_LABELS,
+            )?,
             dropped: make.counters(
-                "dropped_messages_total",
+                "pinnace_dropped_messages_total",
                 "Messages that a subscriber did not get, counted at the publisher.",
                 &["kind", "namespace", "name", "reason"],
             )?,
             gap: make.counters(
-                "gap_messages_total",
+                "pinnace_gap_messages_total",
                 "Missed messages that subscribers were told of.",
                 &NAME_LABELS,
             )?,
             lag: make.gauges(
-                "subscription_lag_messages",
+                "pinnace_subscription_lag_messages",
                 "Messages waiting for subscribers.",
                 &NAME_LABELS,
             )?,
-            publish_duration: make.latencies("publish_duration_seconds", "From publish to its answer.")?,
+            publish_duration: make
+                .latencies("pinnace_publish_duration_seconds", "From publish to its answer.")?,
             delivery_duration: make.latencies(
-                "delivery_duration_seconds",
+                "pinnace_delivery_duration_seconds",
                 "From publish to leaving the subscriber's queue at the publisher.",
             )?,
-            certificate_expiration: make
-                .gauge("certificate_expiration_timestamp_seconds", "When our own certificate ends.")?,
-            view_version: make.gauge("view_version", "Version of the view that the sidecar works with.")?,
+            certificate_expiration: make.gauge(
+                "pinnace_certificate_expiration_timestamp_seconds",
+                "When our own certificate ends.",
+            )?,
+            view_version: make
+                .gauge("pinnace_view_version", "Version of the view that the sidecar works with.")?,
             control_connected: make
-                .gauge("control_connected", "1 while the control plane's stream stands.")?,
+                .gauge("pinnace_control_connected", "1 while the control plane's stream stands.")?,
             kafka_door_connections: make
-                .gauge("kafka_door_connections", "Clients of the Kafka door that reach a broker.")?,
+                .gauge("pinnace_kafka_door_connections", "Clients of the Kafka door that reach a broker.")?,
             kafka_door_refused: make.counters(
-                "kafka_door_refused_total",
+                "pinnace_kafka_door_refused_total",
                 "Clients of the Kafka door that were turned away.",
                 &["reason"],
             )?,
             peer_connections: make.gauges(
-                "peer_connections",
+                "pinnace_peer_connections",
                 "Standing connections to peers.",
                 &["direction"],
             )?,
             door_refusals: make.counters(
-                "door_refusals_total",
+                "pinnace_door_refusals_total",
                 "Requests and connections of apps that were refused.",
                 &["door", "reason"],
             )?,
@@ -139,25 +147,25 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        let made = IntCounterVec::new(Opts::new(name, help).namespace("pinnace"), labels)?;
+        let made = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.registry.register(Box::new(made.clone()))?;
         Ok(made)
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        let made = IntGaugeVec::new(Opts::new(name, help).namespace("pinnace"), labels)?;
+        let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
         self.registry.register(Box::new(made.clone()))?;
         Ok(made)
     }
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        let made = IntGauge::with_opts(Opts::new(name, help).namespace("pinnace"))?;
+        let made = IntGauge::with_opts(Opts::new(name, help))?;
         self.registry.register(Box::new(made.clone()))?;
         Ok(made)
     }
 
     fn latencies(&self, name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
-        let options = HistogramOpts::new(name, help).namespace("pinnace").buckets(latency_buckets());
+        let options = HistogramOpts::new(name, help).buckets(latency_buckets());
         let made = HistogramVec::new(options, &NAME_LABELS)?;
         self.registry.register(Box::new(made.clone()))?;
         Ok(made)
