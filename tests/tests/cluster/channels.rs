@@ -25,7 +25,7 @@ spec: {}
 const MESSAGES_MEANWHILE: usize = 50;
 
 /// A publisher and a subscriber of the Channel `prices`, the subscriber already listening.
-fn pair(namespace: &Namespace) -> Result<(App<'_>, App<'_>)> {
+pub(crate) fn pair(namespace: &Namespace) -> Result<(App<'_>, App<'_>)> {
     namespace.apply(CHANNEL)?;
     let pricing = App::new(namespace, "pricing").start()?;
     let shop = App::new(namespace, "shop").start()?;
@@ -38,7 +38,7 @@ fn pair(namespace: &Namespace) -> Result<(App<'_>, App<'_>)> {
 
 /// Waits until so many messages have arrived; they must be in order, and none missing from the
 /// first one on.
-fn arrived(shop: &App<'_>, count: usize) -> Result<Vec<u64>> {
+pub(crate) fn arrived(shop: &App<'_>, count: usize) -> Result<Vec<u64>> {
     until(&format!("{count} messages to arrive"), kube::LIMIT, || {
         let printed = shop.printed("subscriber")?;
         let numbers = numbers(&printed);

@@ -38,6 +38,8 @@ mod monitoring;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod sidecars;
 #[cfg(test)]
 mod topics;

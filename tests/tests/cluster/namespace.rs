@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 
 use crate::kube::{apply, attempt, kubectl, said};
 
-/// A namespace with `restricted` Pod Security, for one scenario; deleted when the scenario ends.
+/// A namespace with `restricted` Pod Security, for one scenario; deleted when the scenario ends, however it
+/// ends.
 pub(crate) struct Namespace {
     pub(crate) name: String,
 }
@@ -54,10 +55,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // A scenario that failed keeps its objects for whoever looks at it; the next run of it
-        // deletes them.
-        if !std::thread::panicking() {
-            drop(kubectl(&["delete", "namespace", &self.name, "--wait=false"]));
-        }
+        // The next run of the scenario looks whether that went well.
+        drop(kubectl(&["delete", "namespace", &self.name, "--wait=false"]));
     }
 }

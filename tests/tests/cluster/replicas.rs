@@ -1,0 +1,104 @@
+//! Two replicas of the operator.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::channels::{arrived, pair};
+use crate::install::{NAMESPACE, OPERATOR, installed};
+use crate::kube::{self, is_ready, kubectl, until, wait_ready};
+use crate::namespace::Namespace;
+use crate::pods::{App, address};
+use crate::{apps, scrape};
+
+/// Counters of what only the replica that holds the Lease does.
+const WRITES: &[&str] = &["pinnace_api_writes_total", "pinnace_reconcile_duration_seconds_count"];
+
+fn topic(name: &str) -> String {
+    format!("apiVersion: pinnace.dev/v1alpha1\nkind: Topic\nmetadata: {{name: {name}}}\nspec: {{}}\n")
+}
+
+/// A replica, and what it counts.
+struct Replica {
+    pod: String,
+    metrics: String,
+}
+
+impl Replica {
+    fn leads(&self) -> bool {
+        scrape::sum(&self.metrics, "pinnace_leader", &[]) > 0.0
+    }
+}
+
+/// The replicas that are Ready.
+fn replicas() -> Result<Vec<Replica>> {
+    let selector = "--selector=app.kubernetes.io/component=operator";
+    let pods = kubectl(&["--namespace", NAMESPACE, "get", "pods", selector, "--output=json"])?;
+    let pods: Value = serde_json::from_str(&pods)?;
+    let mut found = Vec::new();
+    for pod in pods["items"].as_array().context("kubectl lists no pods")? {
+        if is_ready(pod) && pod["metadata"]["deletionTimestamp"].is_null() {
+            // One that ends at this moment is none.
+            let Ok(metrics) = scrape::get(address(pod), scrape::ADMIN_PORT, "/metrics") else { continue };
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            found.push(Replica { pod: name, metrics });
+        }
+    }
+    let leaders = found.iter().filter(|replica| replica.leads()).count();
+    ensure!(leaders <= 1, "{leaders} replicas hold the Lease");
+    Ok(found)
+}
+
+/// Waits for a leader beside another replica.
+fn leader_of_two() -> Result<(Replica, Replica)> {
+    until("two replicas, one of them the leader", kube::LIMIT, || {
+        let (mut leaders, mut others): (Vec<_>, Vec<_>) = replicas()?.into_iter().partition(Replica::leads);
+        Ok(leaders.pop().zip(others.pop()))
+    })
+}
+
+fn scale(replicas: usize) -> Result<()> {
+    kubectl(&["--namespace", NAMESPACE, "scale", OPERATOR, &format!("--replicas={replicas}")])?;
+    kubectl(&["--namespace", NAMESPACE, "rollout", "status", OPERATOR, "--timeout=120s"])?;
+    Ok(())
+}
+
+fn takes_over() -> Result<()> {
+    let namespace = Namespace::new("two-operators")?;
+    namespace.apply(&topic("before"))?;
+    wait_ready(&namespace.name, "topic/before", kube::LIMIT)?;
+    let (pricing, shop) = pair(&namespace)?;
+    pricing.start_python("publisher", &apps::http_publisher("/v1/channels/prices", 100_000, 0.02))?;
+    arrived(&shop, 1)?;
+    let (leader, other) = leader_of_two()?;
+    for counter in WRITES {
+        let (its, theirs) =
+            (scrape::sum(&leader.metrics, counter, &[]), scrape::sum(&other.metrics, counter, &[]));
+        ensure!(its > 0.0, "the leader counts no {counter}");
+        ensure!(theirs == 0.0, "{counter} is {theirs} at the replica that waits");
+    }
+
+    kubectl(&["--namespace", NAMESPACE, "delete", "pod", &leader.pod, "--grace-period=0", "--force"])?;
+    until("another replica to lead", kube::LIMIT, || {
+        Ok(replicas()?.iter().any(|replica| replica.leads() && replica.pod != leader.pod).then_some(()))
+    })?;
+    namespace.apply(&topic("after"))?;
+    wait_ready(&namespace.name, "topic/after", kube::LIMIT)?;
+    // The new one signs certificates and serves views, and nobody was removed in between.
+    let late = App::new(&namespace, "late").start()?;
+    late.python(&apps::http_publisher("/v1/topics/after", 1, 0.0))?;
+    let so_far = arrived(&shop, 1)?.len();
+    arrived(&shop, so_far + 1)?;
+    Ok(())
+}
+
+/// Promise: of two replicas of the operator only the one that holds the Lease writes; when it
+/// dies, the other goes on with its work, and messages flow meanwhile.
+#[test]
+fn of_two_operators_one_writes_and_the_other_takes_over() -> Result<()> {
+    installed()?;
+    scale(2)?;
+    let outcome = takes_over();
+    // The other scenarios count on one.
+    scale(1)?;
+    outcome
+}
