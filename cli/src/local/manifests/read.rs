@@ -159,7 +159,13 @@ impl Context<'_> {
             errors
         };
         let old = self.before.brokers.get(name);
-        insert(document, name, old, validate, &mut self.found.brokers)
+        insert(document, name, old, validate, &mut self.found.brokers)?;
+        let left_out = self.found.brokers.get(name).map(|broker| left_out(&broker.spec)).unwrap_or_default();
+        if !left_out.is_empty() {
+            let fields = left_out.join(", ");
+            self.found.notices.insert(format!("Broker {name}: local mode leaves out {fields}"));
+        }
+        Ok(())
     }
 
     fn deployment(&mut self, name: &ObjectName, document: Document<'_>) -> Result<(), Vec<Wrong>> {
@@ -193,6 +199,20 @@ impl Context<'_> {
         let accounts = self.before.service_accounts.iter().cloned();
         self.found.service_accounts.extend(accounts);
     }
+}
+
+/// The fields of a Broker that only a cluster acts on.
+fn left_out(spec: &api::BrokerSpec) -> Vec<&'static str> {
+    [
+        ("spec.storage", spec.storage != api::BrokerSpec::default().storage),
+        ("spec.resources", spec.resources.is_some()),
+        ("spec.template", spec.template.is_some()),
+        ("spec.config", !spec.config.is_empty()),
+        ("spec.maintenance", spec.maintenance.is_some()),
+    ]
+    .into_iter()
+    .filter_map(|(field, is_set)| is_set.then_some(field))
+    .collect()
 }
 
 fn keep<T: Clone>(found: &mut BTreeMap<ObjectName, T>, before: &BTreeMap<ObjectName, T>, name: &ObjectName) {

@@ -88,3 +88,14 @@ fn other_kinds_and_missing_accounts_are_told() {
     assert!(found.workloads.is_empty());
     assert!(found.problems[0].to_string().contains("there is no ServiceAccount web in namespace shop"));
 }
+
+/// Goal: what only a cluster acts on is not left out in silence.
+#[test]
+fn fields_that_only_a_cluster_uses_are_told() {
+    let broker = "apiVersion: pinnace.dev/v1alpha1\nkind: Broker\nmetadata: {name: default, namespace: shop}\nspec: {engine: Embedded, storage: {size: 7Gi}, config: {num.partitions: \"3\"}}\n";
+    let (_folder, mut reader) = folder(&[("a.yaml", broker)]);
+    let found = reader.poll().unwrap().unwrap();
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let told = "Broker shop/default: local mode leaves out spec.storage, spec.config";
+    assert!(found.notices.contains(told), "{:?}", found.notices);
+}
