@@ -18,6 +18,8 @@ const PACKET_HEADER: usize = 16;
 const COOKED: u32 = 276;
 const COOKED_HEADER: usize = 20;
 const TCP: u8 = 6;
+/// The flag of the packet that opens a direction.
+const SYN: u8 = 2;
 
 /// A running capture.
 pub(crate) struct Capture {
@@ -51,7 +53,7 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Ends the capture and gives, for each flow, its payloads in the order they were seen.
+    /// Ends the capture and gives, for each flow, its payload in the order it was sent.
     pub(crate) fn finish(mut self) -> Result<BTreeMap<Flow, Vec<u8>>> {
         kube::run("kill", &["-INT", &self.tcpdump.id().to_string()])?;
         self.tcpdump.wait().context("cannot wait for tcpdump")?;
@@ -72,21 +74,53 @@ fn parse(file: &[u8]) -> Result<BTreeMap<Flow, Vec<u8>>> {
     if link != COOKED {
         bail!("the capture has link type {link}, not {COOKED}");
     }
-    let mut flows: BTreeMap<Flow, Vec<u8>> = BTreeMap::new();
+    let mut flows: BTreeMap<Flow, Stream> = BTreeMap::new();
     let mut rest = file.get(FILE_HEADER..).unwrap_or_default();
     while let Some(size) = rest.get(8..12) {
         let size = usize::try_from(u32::from_le_bytes(size.try_into()?))?;
         let Some(packet) = rest.get(PACKET_HEADER..PACKET_HEADER + size) else { break };
-        if let Some((flow, payload)) = segment(packet.get(COOKED_HEADER..).unwrap_or_default()) {
-            flows.entry(flow).or_default().extend_from_slice(payload);
+        if let Some((flow, segment)) = segment(packet.get(COOKED_HEADER..).unwrap_or_default()) {
+            flows.entry(flow).or_default().add(segment);
         }
         rest = rest.get(PACKET_HEADER + size..).unwrap_or_default();
     }
-    Ok(flows)
+    Ok(flows.into_iter().map(|(flow, stream)| (flow, stream.payload())).collect())
 }
 
-/// The flow and the payload of an IPv4 packet that carries TCP.
-fn segment(packet: &[u8]) -> Option<(Flow, &[u8])> {
+/// One direction of a connection, put together. Each packet is seen on several interfaces, and not
+/// always in the order in which it was sent.
+#[derive(Default)]
+struct Stream {
+    /// The sequence number of the first byte, from the packet that opened the connection.
+    first: Option<u32>,
+    segments: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Stream {
+    fn add(&mut self, segment: Segment<'_>) {
+        if segment.opens {
+            self.first = Some(segment.sequence.wrapping_add(1));
+        } else if self.segments.get(&segment.sequence).is_none_or(|seen| seen.len() < segment.payload.len()) {
+            self.segments.insert(segment.sequence, segment.payload.to_vec());
+        }
+    }
+
+    fn payload(self) -> Vec<u8> {
+        let first = self.first.unwrap_or_default();
+        let mut segments: Vec<_> = self.segments.into_iter().collect();
+        segments.sort_by_key(|(sequence, _)| sequence.wrapping_sub(first));
+        segments.into_iter().flat_map(|(_, payload)| payload).collect()
+    }
+}
+
+struct Segment<'a> {
+    opens: bool,
+    sequence: u32,
+    payload: &'a [u8],
+}
+
+/// The flow and the segment of an IPv4 packet that carries TCP.
+fn segment(packet: &[u8]) -> Option<(Flow, Segment<'_>)> {
     let first = *packet.first()?;
     if first >> 4 != 4 || *packet.get(9)? != TCP {
         return None;
@@ -97,5 +131,7 @@ fn segment(packet: &[u8]) -> Option<(Flow, &[u8])> {
     let port = |at: usize| Some(u16::from_be_bytes(tcp.get(at..at + 2)?.try_into().ok()?));
     let address = |at: usize| packet.get(at..at + 4)?.try_into().ok();
     let payload = tcp.get(usize::from(*tcp.get(12)? >> 4) * 4..)?;
-    Some(((address(12)?, port(0)?, address(16)?, port(2)?), payload))
+    let sequence = u32::from_be_bytes(tcp.get(4..8)?.try_into().ok()?);
+    let segment = Segment { opens: tcp.get(13)? & SYN != 0, sequence, payload };
+    Some(((address(12)?, port(0)?, address(16)?, port(2)?), segment))
 }
