@@ -54,7 +54,7 @@ mod tests {
         static HELM: OnceLock<PathBuf> = OnceLock::new();
         HELM.get_or_init(|| {
             let words = ["run", "--quiet", "--package", "xtask", "--", "cluster", "build", "helm"];
-            let output = Command::new(env!("CARGO")).args(words).current_dir(root()).output().unwrap();
+            let output = Command::new("cargo").args(words).current_dir(root()).output().unwrap();
             let said = String::from_utf8_lossy(&output.stdout).into_owned();
             let place = said.lines().rev().find_map(|line| line.strip_prefix("helm "));
             let problem = String::from_utf8_lossy(&output.stderr);

@@ -59,7 +59,7 @@ fn assign(name: &str, value: PathBuf) -> OsString {
 
 /// Builds the test program and gives its place.
 fn test_program() -> Result<PathBuf> {
-    let mut build: Command = tools::command(env!("CARGO"), ["test", "--locked", "--no-run"]);
+    let mut build: Command = tools::command("cargo", ["test", "--locked", "--no-run"]);
     build
         .args(["--package", "tests", "--test", TESTS, "--message-format=json-render-diagnostics"])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))

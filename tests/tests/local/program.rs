@@ -16,7 +16,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) fn pinnace() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
+        let built = Command::new("cargo")
             .args(["build", "--locked", "--quiet", "--package", "pinnace"])
             .current_dir(checkout())
             .status()

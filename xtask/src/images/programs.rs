@@ -26,7 +26,7 @@ fn program(name: &str) -> String {
 /// Builds these programs and makes their images; gives the archives.
 pub(crate) fn make(names: &[&str]) -> Result<Vec<PathBuf>> {
     let target = target_folder()?;
-    let mut build = tools::command(env!("CARGO"), ["build", "--release", "--locked"]);
+    let mut build = tools::command("cargo", ["build", "--release", "--locked"]);
     build.arg("--target-dir").arg(&target);
     for name in names {
         build.args(["--package", name]);
