@@ -88,8 +88,8 @@ impl Store {
         while let Some(location) = log.locate(offset)? {
             let slice = location.read(SNAPSHOT_CHUNK)?;
             let mut rest = slice.bytes.clone();
-            while let Some(header) = batch::BatchHeader::parse(&rest) {
-                let payload = rest.split_to(header.length.min(rest.len())).slice(batch::HEADER_LENGTH..);
+            while let Some(header) = batch::header(&rest) {
+                let payload = rest.split_to(header.size.min(rest.len())).slice(batch::HEADER_BYTES..);
                 let changes = decode(payload).ok_or(StoreError::Entry(header.base_offset))?;
                 apply(&mut inner_values, changes);
             }

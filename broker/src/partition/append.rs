@@ -1,23 +1,18 @@
 //! Taking a producer's batch: checked, placed and written as the bytes it came in. Not durable yet.
 
 use bytes::{Bytes, BytesMut};
-use kafka_wire::ErrorCode;
-use record_log::{
-    AppendError, Log,
-    batch::{self, BatchHeader},
+use kafka_wire::{
+    ErrorCode,
+    records::{
+        BatchError,
+        batch::{Rules, stamp},
+    },
 };
+use record_log::{AppendError, Log, batch::BatchHeader};
 use runtime::clock;
 
 use super::{Partition, Refusal, State, producers, producers::Verdict};
 use crate::{disk::DiskStorage, topic_config::TopicConfig};
-
-const CODEC_MASK: i16 = 0b111;
-const ZSTD: i16 = 4;
-const LOG_APPEND_TIME: i16 = 1 << 3;
-const TRANSACTIONAL: i16 = 1 << 4;
-const CONTROL: i16 = 1 << 5;
-/// The first version of Produce whose clients know zstd.
-const ZSTD_VERSION_MIN: i16 = 7;
 
 /// A batch that was written, or was there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +44,7 @@ impl Partition {
         // The only holder of the request's bytes changes them in place.
         let mut bytes = records.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         if config.log_append_time {
-            stamp(&mut bytes, header.attributes, now_ms);
+            stamped(&mut bytes, now_ms)?;
         }
         let size = i64::try_from(bytes.len()).unwrap_or(0);
         let appended = log.append(&mut bytes, self.ground.leader_epoch);
@@ -58,7 +53,7 @@ impl Partition {
         producers.took(&placed, now_ms);
         self.metrics.log_size.add(size);
         self.metrics.produced_bytes.inc_by(size.unsigned_abs());
-        self.metrics.produced_messages.inc_by(u64::from(header.records_count.unsigned_abs()));
+        self.metrics.produced_messages.inc_by(u64::from(header.record_count.unsigned_abs()));
         let time_ms = if config.log_append_time { now_ms } else { -1 };
         Ok(taken(log, appended.base_offset, appended.last_offset + 1, time_ms))
     }
@@ -109,53 +104,42 @@ fn check(records: &[u8], version: i16, config: &TopicConfig, now_ms: i64) -> Res
         let text = "message formats 0 and 1 are not supported: use a client of Kafka 0.11 or newer";
         return Err(Refusal::new(ErrorCode::UnsupportedForMessageFormat, text));
     }
-    let header = BatchHeader::parse(records).ok_or(ErrorCode::CorruptMessage)?;
-    if header.length != records.len() {
-        return Err(Refusal::new(ErrorCode::InvalidRecord, "a request carries one batch for each partition"));
+    let rules = Rules { produce_version: version, size_max: config.max_message_bytes };
+    let header = match BatchHeader::validate(records, rules) {
+        Err(BatchError::NoProducer) => return Err(transactional()),
+        Err(error @ BatchError::TooLarge { .. }) => {
+            let text = format!("{error} by max.message.bytes of the topic");
+            return Err(Refusal::new(error.error_code(), text));
+        }
+        outcome => outcome.map_err(|error| Refusal::new(error.error_code(), error.to_string()))?,
+    };
+    if header.is_transactional() {
+        return Err(transactional());
     }
-    if records.len() > config.max_message_bytes {
-        let (size, max) = (records.len(), config.max_message_bytes);
-        let text = format!("the batch has {size} bytes, max.message.bytes of the topic allows {max}");
-        return Err(Refusal::new(ErrorCode::MessageTooLarge, text));
+    if header.has_producer() && header.producer_epoch < 0 {
+        let text = "a batch with a producer id needs an epoch and a sequence number";
+        return Err(Refusal::new(ErrorCode::InvalidRecord, text));
     }
-    if !batch::is_intact(records) {
-        return Err(Refusal::new(ErrorCode::CorruptMessage, "the checksum of the batch is wrong"));
-    }
-    check_fields(&header, version)?;
     if !config.log_append_time {
         check_times(&header, config, now_ms)?;
     }
     Ok(header)
 }
 
-fn check_fields(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
-    let invalid = |text: &str| Err(Refusal::new(ErrorCode::InvalidRecord, text));
-    if header.records_count <= 0 || header.last_offset_delta != header.records_count - 1 {
-        return invalid("the batch is empty or its record count and offsets disagree");
-    }
-    if header.attributes & CONTROL != 0 {
-        return invalid("clients may not write control batches");
-    }
-    if header.attributes & TRANSACTIONAL != 0 {
-        return Err(Refusal::new(
-            ErrorCode::InvalidTxnState,
-            "transactions are not supported by the Embedded engine yet",
-        ));
-    }
-    if header.producer_id >= 0 && (header.base_sequence < 0 || header.producer_epoch < 0) {
-        return invalid("a batch with a producer id needs an epoch and a sequence number");
-    }
-    match header.attributes & CODEC_MASK {
-        codec if codec > ZSTD => invalid("the compression codec is unknown"),
-        ZSTD if version < ZSTD_VERSION_MIN => Err(ErrorCode::UnsupportedCompressionType.into()),
-        _ => Ok(()),
-    }
+/// Gives all records the broker's time; this is under the checksum.
+fn stamped(batch: &mut [u8], now_ms: i64) -> Result<(), Refusal> {
+    if stamp(batch, now_ms) { Ok(()) } else { Err(ErrorCode::CorruptMessage.into()) }
+}
+
+fn transactional() -> Refusal {
+    let text = "transactions are not supported by the Embedded engine yet";
+    Refusal::new(ErrorCode::InvalidTxnState, text)
 }
 
 fn check_times(header: &BatchHeader, config: &TopicConfig, now_ms: i64) -> Result<(), Refusal> {
-    let late = header.max_timestamp.saturating_sub(now_ms) > config.timestamp_after_max_ms;
-    let early = header.base_timestamp >= 0
-        && now_ms.saturating_sub(header.base_timestamp) > config.timestamp_before_max_ms;
+    let late = header.max_timestamp_ms.saturating_sub(now_ms) > config.timestamp_after_max_ms;
+    let early = header.base_timestamp_ms >= 0
+        && now_ms.saturating_sub(header.base_timestamp_ms) > config.timestamp_before_max_ms;
     if late || early {
         let limit = if late { "message.timestamp.after.max.ms" } else { "message.timestamp.before.max.ms" };
         return Err(Refusal::new(
@@ -164,19 +148,4 @@ fn check_times(header: &BatchHeader, config: &TopicConfig, now_ms: i64) -> Resul
         ));
     }
     Ok(())
-}
-
-/// Gives all records the broker's time; this is under the checksum.
-fn stamp(bytes: &mut [u8], attributes: i16, now_ms: i64) {
-    let mut put = |at: usize, value: &[u8]| {
-        if let Some(field) = bytes.get_mut(at..at + value.len()) {
-            field.copy_from_slice(value);
-        }
-    };
-    put(21, &(attributes | LOG_APPEND_TIME).to_be_bytes());
-    put(35, &now_ms.to_be_bytes());
-    let checksum = crc32c::crc32c(bytes.get(21..).unwrap_or_default());
-    if let Some(field) = bytes.get_mut(17..21) {
-        field.copy_from_slice(&checksum.to_be_bytes());
-    }
 }

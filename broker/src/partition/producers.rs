@@ -58,10 +58,6 @@ pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
 }
 
-fn last_sequence(header: &BatchHeader) -> i32 {
-    advance(header.base_sequence, header.last_offset_delta)
-}
-
 /// Sequence numbers go round after `i32::MAX`.
 fn advance(sequence: i32, by: i32) -> i32 {
     let sum = i64::from(sequence) + i64::from(by);
@@ -79,7 +75,7 @@ impl Producers {
             let starts = header.base_sequence == 0;
             return if starts { Ok(Verdict::Next) } else { Err(ErrorCode::OutOfOrderSequenceNumber) };
         }
-        let last = last_sequence(header);
+        let last = header.last_sequence();
         let repeat = producer
             .batches
             .iter()
@@ -115,7 +111,7 @@ impl Producers {
         producer.last_ms = producer.last_ms.max(now_ms);
         producer.batches.push_back(Batch {
             first_sequence: header.base_sequence,
-            last_sequence: last_sequence(header),
+            last_sequence: header.last_sequence(),
             base_offset: header.base_offset,
             last_offset: header.last_offset(),
         });
@@ -161,7 +157,7 @@ fn load(storage: &DiskStorage, folder: &str, offset: i64) -> Option<Producers> {
     let mut bytes = vec![0; usize::try_from(file.length().ok()?).ok()?];
     let read = file.read_at(0, &mut bytes).ok()?;
     let whole = bytes.get(..read).filter(|bytes| batch::is_intact(bytes))?;
-    serde_json::from_slice(whole.get(batch::HEADER_LENGTH..)?).ok()
+    serde_json::from_slice(whole.get(batch::HEADER_BYTES..)?).ok()
 }
 
 /// What the producers of a log that was just opened have sent; `headers` are those of its last segment.
@@ -192,11 +188,11 @@ fn catch_up(log: &mut Log<DiskStorage>, mut from: i64, to: i64, producers: &mut 
         let Ok(Some(location)) = log.locate(from) else { return };
         let Ok(slice) = location.read(CATCH_UP_BYTES) else { return };
         let mut rest = &slice.bytes[..];
-        while let Some(header) = BatchHeader::parse(rest) {
+        while let Some(header) = batch::header(rest) {
             if header.base_offset < to {
                 producers.took(&header, clock::unix_ms());
             }
-            rest = rest.get(header.length..).unwrap_or_default();
+            rest = rest.get(header.size..).unwrap_or_default();
         }
         from = slice.next_offset;
     }

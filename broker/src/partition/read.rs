@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use kafka_wire::{ErrorCode, records::Records};
-use record_log::{Log, ReadError, batch::BatchHeader};
+use record_log::{Log, ReadError, batch};
 
 use super::{Partition, Refusal};
 use crate::disk::DiskStorage;
@@ -146,9 +146,9 @@ fn first_record_at(batch: &Bytes, time_ms: i64) -> Option<Timed> {
     {
         return Some(Timed { timestamp_ms: record.timestamp_ms, offset: record.offset });
     }
-    let header = BatchHeader::parse(batch)?;
+    let header = batch::header(batch)?;
     Some(Timed {
-        timestamp_ms: header.base_timestamp.max(time_ms.min(header.max_timestamp)),
+        timestamp_ms: header.base_timestamp_ms.max(time_ms.min(header.max_timestamp_ms)),
         offset: header.base_offset,
     })
 }

@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::{
-    batch::{self, BatchHeader},
+    batch,
     error::AppendError,
     header::Header,
     index::Index,
@@ -13,6 +13,7 @@ use crate::{
     segment::{self, Segment},
     storage::{File, Storage},
 };
+use kafka_wire::records::batch::place;
 
 /// How a log keeps its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +159,10 @@ impl<S: Storage> Log<S> {
     /// [`AppendError::Storage`] it takes no more writes.
     pub fn append(&mut self, bytes: &mut [u8], leader_epoch: i32) -> Result<Appended, AppendError> {
         self.writable()?;
-        batch::place(bytes, self.end_offset(), leader_epoch);
-        let header = BatchHeader::parse(bytes).filter(|header| header.length == bytes.len());
+        if !place(bytes, self.end_offset(), leader_epoch) {
+            return Err(AppendError::Malformed);
+        }
+        let header = batch::header(bytes).filter(|header| header.size == bytes.len());
         let header = header.ok_or(AppendError::Malformed)?;
         match self.active_mut().write(bytes, &header) {
             Ok(()) => Ok(Appended { base_offset: header.base_offset, last_offset: header.last_offset() }),

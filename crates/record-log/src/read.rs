@@ -8,7 +8,7 @@ use std::{ops::ControlFlow, sync::Arc};
 use bytes::Bytes;
 
 use crate::{
-    batch::{self, BatchHeader, HEADER_LENGTH},
+    batch::{self, BatchHeader, HEADER_BYTES},
     error::ReadError,
     header::PAGE_LENGTH,
     index::{INTERVAL, Index},
@@ -47,16 +47,16 @@ impl<F: File> Location<F> {
     /// [`ReadError::Damaged`] when the first batch is; [`ReadError::Storage`].
     pub fn read(&self, max_bytes: usize) -> Result<Slice, ReadError> {
         let mut position = self.position;
-        let mut wanted = max_bytes.saturating_add(usize::try_from(INTERVAL).unwrap_or(0)).max(HEADER_LENGTH);
+        let mut wanted = max_bytes.saturating_add(usize::try_from(INTERVAL).unwrap_or(0)).max(HEADER_BYTES);
         while position < self.limit {
             let buffer = self.fetch(position, wanted)?;
             match self.first_batch(&buffer, position)? {
                 First::At(start, header) => {
-                    if start + header.length <= buffer.len() {
+                    if start + header.size <= buffer.len() {
                         return self.take(Bytes::from(buffer), start, max_bytes);
                     }
                     position += to_u64(start);
-                    wanted = header.length.max(max_bytes);
+                    wanted = header.size.max(max_bytes);
                 }
                 First::After(passed) => position += to_u64(passed),
             }
@@ -70,7 +70,7 @@ impl<F: File> Location<F> {
         let read = self.file.read_at(position, &mut buffer);
         let read = read.map_err(|source| ReadError::Storage { segment: self.segment, source })?;
         buffer.truncate(read);
-        if read < HEADER_LENGTH { Err(self.damaged(position)) } else { Ok(buffer) }
+        if read < HEADER_BYTES { Err(self.damaged(position)) } else { Ok(buffer) }
     }
 
     fn damaged(&self, position: u64) -> ReadError {
@@ -80,15 +80,15 @@ impl<F: File> Location<F> {
     /// Finds the batch with the offset in a buffer that starts with a batch.
     fn first_batch(&self, buffer: &[u8], position: u64) -> Result<First, ReadError> {
         let mut at = 0;
-        while let Some(bytes) = buffer.get(at..).filter(|bytes| bytes.len() >= HEADER_LENGTH) {
-            let header = BatchHeader::parse(bytes).ok_or_else(|| self.damaged(position + to_u64(at)))?;
-            if position + to_u64(at) + to_u64(header.length) > self.limit {
+        while let Some(bytes) = buffer.get(at..).filter(|bytes| bytes.len() >= HEADER_BYTES) {
+            let header = batch::header(bytes).ok_or_else(|| self.damaged(position + to_u64(at)))?;
+            if position + to_u64(at) + to_u64(header.size) > self.limit {
                 return Err(self.damaged(position + to_u64(at)));
             }
             if header.last_offset() >= self.offset {
                 return Ok(First::At(at, header));
             }
-            at += header.length;
+            at += header.size;
         }
         Ok(First::After(at))
     }
@@ -97,13 +97,13 @@ impl<F: File> Location<F> {
     fn take(&self, buffer: Bytes, start: usize, max_bytes: usize) -> Result<Slice, ReadError> {
         let (mut end, mut next_offset) = (start, self.offset);
         while let Some(bytes) = buffer.get(end..) {
-            let Some(header) = BatchHeader::parse(bytes) else { break };
-            let Some(whole) = bytes.get(..header.length) else { break };
-            let too_much = end > start && end - start + header.length > max_bytes;
+            let Some(header) = batch::header(bytes) else { break };
+            let Some(whole) = bytes.get(..header.size) else { break };
+            let too_much = end > start && end - start + header.size > max_bytes;
             if too_much || !batch::is_intact(whole) {
                 break;
             }
-            end += header.length;
+            end += header.size;
             next_offset = header.next_offset();
         }
         if end == start {
@@ -134,7 +134,8 @@ impl<F: File> TimeSearch<F> {
         let Location { file, segment, position, limit, .. } = &self.location;
         let mut found = None;
         let mut look = |met: &Met| {
-            if met.header.max_timestamp >= self.time_ms && met.header.last_offset() >= self.location.offset {
+            if met.header.max_timestamp_ms >= self.time_ms && met.header.last_offset() >= self.location.offset
+            {
                 found = Some((met.position, met.header.base_offset));
                 return ControlFlow::Break(());
             }

@@ -3,7 +3,7 @@
 use std::{io, ops::ControlFlow};
 
 use crate::{
-    batch::{self, BatchHeader, HEADER_LENGTH},
+    batch::{self, BatchHeader, HEADER_BYTES},
     storage::File,
 };
 
@@ -60,17 +60,17 @@ pub(crate) fn scan<F: File>(
     let mut window = Window { file, limit, start: 0, bytes: Vec::new() };
     let (mut position, mut offset) = (position, offset);
     loop {
-        let Some(bytes) = window.get(position, HEADER_LENGTH)? else { return Ok(position) };
-        let Some(header) = BatchHeader::parse(bytes) else { return Ok(position) };
+        let Some(bytes) = window.get(position, HEADER_BYTES)? else { return Ok(position) };
+        let Some(header) = batch::header(bytes) else { return Ok(position) };
         if header.base_offset < offset {
             return Ok(position);
         }
-        let Some(bytes) = window.get(position, header.length)? else { return Ok(position) };
+        let Some(bytes) = window.get(position, header.size)? else { return Ok(position) };
         let met = Met { header, position, intact: batch::is_intact(bytes) };
         if visit(&met).is_break() {
             return Ok(position);
         }
-        position += to_u64(header.length);
+        position += to_u64(header.size);
         offset = header.next_offset();
     }
 }

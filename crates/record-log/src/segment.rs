@@ -102,11 +102,11 @@ impl<F: File> Segment<F> {
         if let (Ok(offset_delta), Ok(position)) = (delta, u32::try_from(self.position)) {
             self.index.offer(Entry { offset_delta, position, max_timestamp_before: self.max_timestamp });
         }
-        if header.max_timestamp > self.max_timestamp {
-            self.max_timestamp = header.max_timestamp;
+        if header.max_timestamp_ms > self.max_timestamp {
+            self.max_timestamp = header.max_timestamp_ms;
             self.max_timestamp_offset = header.base_offset;
         }
-        self.position += to_u64(header.length);
+        self.position += to_u64(header.size);
         self.end_offset = header.next_offset();
     }
 

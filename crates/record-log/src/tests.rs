@@ -51,10 +51,10 @@ fn read_all(log: &mut Log<MemoryStorage>, max_bytes: usize) -> Result<Vec<(i64, 
         let slice = location.read(max_bytes)?;
         assert!(slice.next_offset > offset, "a read moves on");
         let mut rest = &slice.bytes[..];
-        while let Some(header) = batch::BatchHeader::parse(rest) {
-            assert!(batch::is_intact(&rest[..header.length]));
-            all.push((header.base_offset, rest[batch::HEADER_LENGTH..header.length].to_vec()));
-            rest = &rest[header.length..];
+        while let Some(header) = batch::header(rest) {
+            assert!(batch::is_intact(&rest[..header.size]));
+            all.push((header.base_offset, rest[batch::HEADER_BYTES..header.size].to_vec()));
+            rest = &rest[header.size..];
         }
         offset = slice.next_offset;
     }

@@ -6,7 +6,7 @@ use record_log::batch::{self, BatchHeader};
 use super::{Producers, Verdict};
 
 fn header(epoch: i16, sequence: i32, count: i32, base_offset: i64) -> BatchHeader {
-    let mut header = BatchHeader::parse(&batch::wrap(b"x", 7).unwrap()).unwrap();
+    let mut header = batch::header(&batch::wrap(b"x", 7).unwrap()).unwrap();
     header.producer_id = 9;
     header.producer_epoch = epoch;
     header.base_sequence = sequence;

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::compression::Codec;
 use crate::error_code::ErrorCode;
-use crate::primitives::{Fault, Reader};
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 61;
@@ -150,36 +149,37 @@ pub struct Rules {
 
 impl BatchHeader {
     /// Reads the header at the start of `bytes`; the batch itself need not be whole.
-    pub fn parse(bytes: &Bytes) -> Result<Self, BatchError> {
-        let truncated = |_: Fault| BatchError::Truncated { wanted: HEADER_BYTES, left: bytes.len() };
-        let mut reader = Reader::new(bytes.clone());
-        let base_offset = reader.int64().map_err(truncated)?;
-        let length = reader.int32().map_err(truncated)?;
-        let partition_leader_epoch = reader.int32().map_err(truncated)?;
-        let magic = reader.int8().map_err(truncated)?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
+        let truncated = || BatchError::Truncated { wanted: HEADER_BYTES, left: bytes.len() };
+        let header: &[u8; HEADER_BYTES] = bytes.first_chunk().ok_or_else(truncated)?;
+        let magic = field(header, 16).map(i8::from_be_bytes).ok_or_else(truncated)?;
         if magic != MAGIC {
             return Err(BatchError::Magic(magic));
         }
+        let length = field(header, 8).map(i32::from_be_bytes).ok_or_else(truncated)?;
         let size = usize::try_from(length).ok().and_then(|length| length.checked_add(LENGTH_END));
         let size = size.filter(|size| *size >= HEADER_BYTES).ok_or(BatchError::Length(length))?;
+        let int16 = |at| field(header, at).map(i16::from_be_bytes).ok_or_else(truncated);
+        let int32 = |at| field(header, at).map(i32::from_be_bytes).ok_or_else(truncated);
+        let int64 = |at| field(header, at).map(i64::from_be_bytes).ok_or_else(truncated);
         Ok(Self {
-            base_offset,
+            base_offset: int64(0)?,
             size,
-            partition_leader_epoch,
-            checksum: reader.uint32().map_err(truncated)?,
-            attributes: reader.int16().map_err(truncated)?,
-            last_offset_delta: reader.int32().map_err(truncated)?,
-            base_timestamp_ms: reader.int64().map_err(truncated)?,
-            max_timestamp_ms: reader.int64().map_err(truncated)?,
-            producer_id: reader.int64().map_err(truncated)?,
-            producer_epoch: reader.int16().map_err(truncated)?,
-            base_sequence: reader.int32().map_err(truncated)?,
-            record_count: reader.int32().map_err(truncated)?,
+            partition_leader_epoch: int32(EPOCH_START)?,
+            checksum: field(header, CHECKSUM_START).map(u32::from_be_bytes).ok_or_else(truncated)?,
+            attributes: int16(CHECKED_START)?,
+            last_offset_delta: int32(ATTRIBUTES_END)?,
+            base_timestamp_ms: int64(27)?,
+            max_timestamp_ms: int64(MAX_TIMESTAMP_START)?,
+            producer_id: int64(MAX_TIMESTAMP_END)?,
+            producer_epoch: int16(51)?,
+            base_sequence: int32(53)?,
+            record_count: int32(57)?,
         })
     }
 
     /// Reads and checks the one batch that a client may send per partition.
-    pub fn validate(bytes: &Bytes, rules: Rules) -> Result<Self, BatchError> {
+    pub fn validate(bytes: &[u8], rules: Rules) -> Result<Self, BatchError> {
         let header = Self::parse(bytes)?;
         if header.size > bytes.len() {
             return Err(BatchError::Truncated { wanted: header.size, left: bytes.len() });
@@ -269,6 +269,12 @@ impl BatchHeader {
         self.base_offset.saturating_add(self.last_offset_delta as i64)
     }
 
+    /// The offset after its last record.
+    #[must_use]
+    pub const fn next_offset(&self) -> i64 {
+        self.last_offset().saturating_add(1)
+    }
+
     /// Sequence of its last record; sequences start again at 0 after `i32::MAX`.
     #[must_use]
     pub const fn last_sequence(&self) -> i32 {
@@ -306,6 +312,10 @@ pub fn stamp(batch: &mut [u8], append_time_ms: i64) -> bool {
     patch(batch, CHECKED_START..ATTRIBUTES_END, &attributes.to_be_bytes())
         && patch(batch, MAX_TIMESTAMP_START..MAX_TIMESTAMP_END, &append_time_ms.to_be_bytes())
         && seal(batch)
+}
+
+fn field<const N: usize>(header: &[u8; HEADER_BYTES], at: usize) -> Option<[u8; N]> {
+    header.get(at..)?.first_chunk().copied()
 }
 
 /// Renews the checksum of a whole batch.
