@@ -140,7 +140,7 @@ impl Partition {
                 &self.folder,
                 state.config.segments,
                 clock::unix_ms(),
-                &mut |header| {
+                &mut |header, _| {
                     if header.producer_id >= 0 {
                         headers.push(*header);
                     }

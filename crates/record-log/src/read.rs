@@ -133,7 +133,7 @@ impl<F: File> TimeSearch<F> {
     pub fn run(&self) -> Result<Option<Slice>, ReadError> {
         let Location { file, segment, position, limit, .. } = &self.location;
         let mut found = None;
-        let mut look = |met: &Met| {
+        let mut look = |met: &Met<'_>| {
             if met.header.max_timestamp_ms >= self.time_ms && met.header.last_offset() >= self.location.offset
             {
                 found = Some((met.position, met.header.base_offset));
@@ -234,6 +234,6 @@ fn rebuild_index<F: File>(segment: &Segment<F>) -> std::io::Result<Index> {
     let length = segment.position;
     let mut copy =
         Segment { file: Arc::clone(&segment.file), index: Index::default(), allocated: length, ..*segment };
-    copy.rebuild(&mut |_| ())?;
+    copy.rebuild(&mut |_, _| ())?;
     Ok(copy.index)
 }

@@ -34,8 +34,8 @@ struct Opening<'a, S> {
 }
 
 impl<S: Storage> Log<S> {
-    /// Opens the log in `folder`, making it when it is not there. `visit` sees the header of each batch
-    /// in the last segment, in order.
+    /// Opens the log in `folder`, making it when it is not there. `visit` sees the header and the
+    /// bytes of each batch in the last segment, in order.
     ///
     /// # Errors
     /// The storage failed. Damage is no error: see [`Recovery::read_only`].
@@ -44,7 +44,7 @@ impl<S: Storage> Log<S> {
         folder: &str,
         settings: Settings,
         now_ms: i64,
-        visit: &mut dyn FnMut(&BatchHeader),
+        visit: &mut dyn FnMut(&BatchHeader, &[u8]),
     ) -> Result<(Self, Recovery), OpenError> {
         let failed = |action: &'static str| {
             move |source: io::Error| OpenError::Storage { folder: folder.to_owned(), action, source }
@@ -106,13 +106,13 @@ impl<S: Storage> Opening<'_, S> {
         let Some(header) = header else {
             self.damaged(base, "both header slots are unreadable");
             let mut segment = Segment::from_header(file, Header::new(base, self.now_ms), length);
-            segment.rebuild(&mut |_| ())?;
+            segment.rebuild(&mut |_, _| ())?;
             return Ok(trusted(segment));
         };
         let mut segment = Segment::from_header(file, header, length);
         if !header.sealed {
             // The process ended between making the next segment and sealing this one.
-            let damage = segment.rebuild(&mut |_| ())?;
+            let damage = segment.rebuild(&mut |_, _| ())?;
             segment = trusted(segment);
             if damage.is_none() && segment.end_offset == next {
                 segment.sync_all()?;
@@ -130,7 +130,11 @@ impl<S: Storage> Opening<'_, S> {
         Ok(segment)
     }
 
-    fn last(&mut self, base: i64, visit: &mut dyn FnMut(&BatchHeader)) -> io::Result<Segment<S::File>> {
+    fn last(
+        &mut self,
+        base: i64,
+        visit: &mut dyn FnMut(&BatchHeader, &[u8]),
+    ) -> io::Result<Segment<S::File>> {
         let (file, header, length) = self.load(base)?;
         let Some(header) = header else {
             if length <= PAGE_LENGTH {

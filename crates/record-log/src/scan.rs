@@ -11,8 +11,10 @@ use crate::{
 const CHUNK: usize = 256 * 1024;
 
 /// A batch that a scan met.
-pub(crate) struct Met {
+pub(crate) struct Met<'a> {
     pub(crate) header: BatchHeader,
+    /// All of it, as stored.
+    pub(crate) bytes: &'a [u8],
     pub(crate) position: u64,
     /// The checksum is right.
     pub(crate) intact: bool,
@@ -55,7 +57,7 @@ pub(crate) fn scan<F: File>(
     position: u64,
     offset: i64,
     limit: u64,
-    visit: &mut dyn FnMut(&Met) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(&Met<'_>) -> ControlFlow<()>,
 ) -> io::Result<u64> {
     let mut window = Window { file, limit, start: 0, bytes: Vec::new() };
     let (mut position, mut offset) = (position, offset);
@@ -66,7 +68,7 @@ pub(crate) fn scan<F: File>(
             return Ok(position);
         }
         let Some(bytes) = window.get(position, header.size)? else { return Ok(position) };
-        let met = Met { header, position, intact: batch::is_intact(bytes) };
+        let met = Met { header, bytes, position, intact: batch::is_intact(bytes) };
         if visit(&met).is_break() {
             return Ok(position);
         }

@@ -171,7 +171,7 @@ impl<F: File> Segment<F> {
 
     /// Walks all batches and forgets what the page said of the end. Returns the damage met before the
     /// synced position, if any, and leaves `position` where the batches end.
-    pub(crate) fn rebuild(&mut self, visit: &mut dyn FnMut(&BatchHeader)) -> io::Result<Option<u64>> {
+    pub(crate) fn rebuild(&mut self, visit: &mut dyn FnMut(&BatchHeader, &[u8])) -> io::Result<Option<u64>> {
         let file = Arc::clone(&self.file);
         let known = self.header.synced_position;
         let mut damage = None;
@@ -180,17 +180,18 @@ impl<F: File> Segment<F> {
         self.max_timestamp = -1;
         self.max_timestamp_offset = -1;
         self.index = Index::default();
-        let stopped = scan::scan(&*file, PAGE_LENGTH, self.base_offset, self.allocated, &mut |met: &Met| {
-            if !met.intact {
-                if met.position >= known {
-                    return ControlFlow::Break(());
+        let stopped =
+            scan::scan(&*file, PAGE_LENGTH, self.base_offset, self.allocated, &mut |met: &Met<'_>| {
+                if !met.intact {
+                    if met.position >= known {
+                        return ControlFlow::Break(());
+                    }
+                    damage.get_or_insert(met.position);
                 }
-                damage.get_or_insert(met.position);
-            }
-            self.took(&met.header);
-            visit(&met.header);
-            ControlFlow::Continue(())
-        })?;
+                self.took(&met.header);
+                visit(&met.header, met.bytes);
+                ControlFlow::Continue(())
+            })?;
         if stopped < known {
             damage.get_or_insert(stopped);
         }

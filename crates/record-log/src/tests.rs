@@ -14,7 +14,7 @@ const SETTINGS: Settings = Settings { segment_bytes: 20_000, segment_ms: i64::MA
 const FOLDER: &str = "topics/one";
 
 fn open(storage: &MemoryStorage) -> (Log<MemoryStorage>, Recovery) {
-    Log::open(storage.clone(), FOLDER, SETTINGS, 0, &mut |_| ()).expect("the storage works")
+    Log::open(storage.clone(), FOLDER, SETTINGS, 0, &mut |_, _| ()).expect("the storage works")
 }
 
 fn payload(number: u64, length: usize) -> Vec<u8> {
@@ -107,7 +107,7 @@ struct Story {
 
 /// Appends, syncs and rolls until something fails; remembers what was promised.
 fn work(storage: &MemoryStorage, chance: &mut Chance, story: &mut Story) {
-    let Ok((mut log, _)) = Log::open(storage.clone(), FOLDER, SETTINGS, 0, &mut |_| ()) else { return };
+    let Ok((mut log, _)) = Log::open(storage.clone(), FOLDER, SETTINGS, 0, &mut |_, _| ()) else { return };
     for _ in 0..60 {
         if chance.below(4) == 0 {
             if sync(&mut log).is_err() {
@@ -155,7 +155,7 @@ fn crash_at_any_change_keeps_what_was_synced() {
         check(&first.after_kill(), &story, seed);
         // A crash while recovering, then once more.
         first.fail_at(chance.below(4), Fault::Crash);
-        drop(Log::open(first.clone(), FOLDER, SETTINGS, 0, &mut |_| ()));
+        drop(Log::open(first.clone(), FOLDER, SETTINGS, 0, &mut |_, _| ()));
         check(&first.after_crash(&mut chance), &story, seed);
     }
 }
