@@ -154,7 +154,11 @@ fn groups_and_offsets_survive() {
     };
     assert_eq!(wire.call(&sync, 3).assignment, "all");
     let partition = OffsetCommitRequestPartition { committed_offset: 42, ..Default::default() };
-    let topic = OffsetCommitRequestTopic { name: "kept".to_owned(), partitions: vec![partition] };
+    let topic = OffsetCommitRequestTopic {
+        name: "kept".to_owned(),
+        partitions: vec![partition],
+        ..Default::default()
+    };
     let commit = OffsetCommitRequest {
         group_id: "group".to_owned(),
         generation_id_or_member_epoch: generation,

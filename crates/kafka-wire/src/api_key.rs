@@ -130,6 +130,10 @@ apis! {
     DescribeCluster = 60, messages::DescribeClusterRequest;
     /// Lists the producers of partitions.
     DescribeProducers = 61, messages::DescribeProducersRequest;
+    /// Keeps a member in a consumer group and tells it what it gets.
+    ConsumerGroupHeartbeat = 68, messages::ConsumerGroupHeartbeatRequest;
+    /// Describes consumer groups.
+    ConsumerGroupDescribe = 69, messages::ConsumerGroupDescribeRequest;
 }
 
 impl ApiKey {

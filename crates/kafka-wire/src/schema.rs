@@ -4,7 +4,7 @@
 //! Each needs a type, a decoder and an encoder that agree in every version. A function cannot make
 //! a type from such a table and writing both directions by hand is where they come to disagree, so
 //! this crate has one macro, [`message`]; everything it does per field is in the functions below.
-//! A nullable structure is the one thing of Kafka's schemas that it cannot say; add it when needed.
+//! A nullable structure is an `Option` of one; it is no element of arrays.
 
 use crate::api_key::ApiKey;
 use crate::primitives::{DecodeError, EncodeError, Fault, Field, Reader, Scope, Writer};

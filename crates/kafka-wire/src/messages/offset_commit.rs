@@ -7,7 +7,7 @@ use crate::schema::{Request, always, between, message, since};
 
 message! {
     /// The request: stores how far a group has read.
-    OffsetCommitRequest, versions 2..=9, flexible 8;
+    OffsetCommitRequest, versions 2..=10, flexible 8;
     /// The unique group identifier.
     group_id: String, always();
     /// The generation of the group if using the classic group protocol or the member epoch if using the
@@ -25,16 +25,18 @@ message! {
 
 message! {
     /// An element of [`OffsetCommitRequest::topics`].
-    OffsetCommitRequestTopic, versions 2..=9, flexible 8;
+    OffsetCommitRequestTopic, versions 2..=10, flexible 8;
     /// The topic name.
-    name: String, always();
+    name: String, between(2, 9).ignorable();
+    /// The topic ID.
+    topic_id: Uuid, since(10).ignorable();
     /// Each partition to commit offsets for.
     partitions: Vec<OffsetCommitRequestPartition>, always();
 }
 
 message! {
     /// An element of [`OffsetCommitRequestTopic::partitions`].
-    OffsetCommitRequestPartition, versions 2..=9, flexible 8;
+    OffsetCommitRequestPartition, versions 2..=10, flexible 8;
     /// The partition index.
     partition_index: i32, always();
     /// The message offset to be committed.
@@ -52,7 +54,7 @@ impl Request for OffsetCommitRequest {
 
 message! {
     /// The answer to [`OffsetCommitRequest`].
-    OffsetCommitResponse, versions 2..=9, flexible 8;
+    OffsetCommitResponse, versions 2..=10, flexible 8;
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if
     /// the request did not violate any quota.
     throttle_time_ms: i32, since(3).ignorable();
@@ -62,9 +64,9 @@ message! {
 
 message! {
     /// An element of [`OffsetCommitResponse::topics`].
-    OffsetCommitResponseTopic, versions 2..=9, flexible 8;
+    OffsetCommitResponseTopic, versions 2..=10, flexible 8;
     /// The topic name.
-    name: String, always();
+    name: String, between(2, 9).ignorable();
     /// The topic ID.
     topic_id: Uuid, since(10).ignorable();
     /// The responses for each partition in the topic.
@@ -73,7 +75,7 @@ message! {
 
 message! {
     /// An element of [`OffsetCommitResponseTopic::partitions`].
-    OffsetCommitResponsePartition, versions 2..=9, flexible 8;
+    OffsetCommitResponsePartition, versions 2..=10, flexible 8;
     /// The partition index.
     partition_index: i32, always();
     /// The error code, or 0 if there was no error.

@@ -7,7 +7,7 @@ use crate::schema::{Request, between, message, since};
 
 message! {
     /// The request: asks how far a group has read.
-    OffsetFetchRequest, versions 1..=9, flexible 6;
+    OffsetFetchRequest, versions 1..=10, flexible 6;
     /// The group to fetch offsets for.
     group_id: String, between(1, 7);
     /// Each topic we would like to fetch offsets for, or null to fetch offsets for all topics.
@@ -21,7 +21,7 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchRequest::topics`].
-    OffsetFetchRequestTopic, versions 1..=9, flexible 6;
+    OffsetFetchRequestTopic, versions 1..=10, flexible 6;
     /// The topic name.
     name: String, between(1, 7);
     /// The partition indexes we would like to fetch offsets for.
@@ -30,7 +30,7 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchRequest::groups`].
-    OffsetFetchRequestGroup, versions 1..=9, flexible 6;
+    OffsetFetchRequestGroup, versions 1..=10, flexible 6;
     /// The group ID.
     group_id: String, since(8);
     /// The member id.
@@ -43,9 +43,11 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchRequestGroup::topics`].
-    OffsetFetchRequestTopics, versions 1..=9, flexible 6;
+    OffsetFetchRequestTopics, versions 1..=10, flexible 6;
     /// The topic name.
-    name: String, since(8).ignorable();
+    name: String, between(8, 9).ignorable();
+    /// The topic ID.
+    topic_id: Uuid, since(10).ignorable();
     /// The partition indexes we would like to fetch offsets for.
     partition_indexes: Vec<i32>, since(8);
 }
@@ -57,7 +59,7 @@ impl Request for OffsetFetchRequest {
 
 message! {
     /// The answer to [`OffsetFetchRequest`].
-    OffsetFetchResponse, versions 1..=9, flexible 6;
+    OffsetFetchResponse, versions 1..=10, flexible 6;
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if
     /// the request did not violate any quota.
     throttle_time_ms: i32, since(3).ignorable();
@@ -71,7 +73,7 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchResponse::topics`].
-    OffsetFetchResponseTopic, versions 1..=9, flexible 6;
+    OffsetFetchResponseTopic, versions 1..=10, flexible 6;
     /// The topic name.
     name: String, between(1, 7);
     /// The responses per partition.
@@ -80,7 +82,7 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchResponse::groups`].
-    OffsetFetchResponseGroup, versions 1..=9, flexible 6;
+    OffsetFetchResponseGroup, versions 1..=10, flexible 6;
     /// The group ID.
     group_id: String, since(8);
     /// The responses per topic.
@@ -91,7 +93,7 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchResponseTopic::partitions`].
-    OffsetFetchResponsePartition, versions 1..=9, flexible 6;
+    OffsetFetchResponsePartition, versions 1..=10, flexible 6;
     /// The partition index.
     partition_index: i32, between(1, 7);
     /// The committed message offset.
@@ -106,9 +108,9 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchResponseGroup::topics`].
-    OffsetFetchResponseTopics, versions 1..=9, flexible 6;
+    OffsetFetchResponseTopics, versions 1..=10, flexible 6;
     /// The topic name.
-    name: String, since(8).ignorable();
+    name: String, between(8, 9).ignorable();
     /// The topic ID.
     topic_id: Uuid, since(10).ignorable();
     /// The responses per partition.
@@ -117,7 +119,7 @@ message! {
 
 message! {
     /// An element of [`OffsetFetchResponseTopics::partitions`].
-    OffsetFetchResponsePartitions, versions 1..=9, flexible 6;
+    OffsetFetchResponsePartitions, versions 1..=10, flexible 6;
     /// The partition index.
     partition_index: i32, since(8);
     /// The committed message offset.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{DecodeError, EncodeError, Fault, Reader, Writer};
+use crate::schema::Message;
 
 /// Elements for which room is made before the first one has been decoded.
 const ELEMENTS_RESERVED_MAX: usize = 1024;
@@ -160,5 +161,29 @@ impl<T: Field> Field for Option<Vec<T>> {
 
     fn encode_field(&self, writer: &mut Writer, scope: Scope) -> Result<(), EncodeError> {
         encode_array(or_empty(self.as_deref(), &[], scope), writer, scope)
+    }
+}
+
+/// A structure that may be null: a byte says whether it is there.
+impl<T: Message> Field for Option<T> {
+    fn decode_field(reader: &mut Reader, scope: Scope) -> Result<Self, DecodeError> {
+        if reader.int8().map_err(|fault| fault.in_field(scope.field))? < 0 {
+            return null_if_allowed(scope);
+        }
+        T::decode(reader, scope.version).map(Some)
+    }
+
+    fn encode_field(&self, writer: &mut Writer, scope: Scope) -> Result<(), EncodeError> {
+        match self {
+            Some(value) => {
+                writer.int8(1);
+                value.encode(writer, scope.version)
+            }
+            None if scope.nullable => {
+                writer.int8(-1);
+                Ok(())
+            }
+            None => Err(EncodeError::FieldUnavailable { field: scope.field, version: scope.version }),
+        }
     }
 }
