@@ -11,7 +11,7 @@ pub struct Args {
     /// The folder for all data; made when it is not there.
     #[arg(long, env = "PINNACE_DATA", value_name = "DIR")]
     pub data: PathBuf,
-    /// Where to listen without TLS and without an authorizer; only on loopback.
+    /// Where to listen without TLS; only on loopback. Without an authorizer, unless --config sets one.
     #[arg(long, env = "PINNACE_LISTEN", value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
     /// Let --listen be an address that others can reach. Everybody who does may do everything.

@@ -20,6 +20,9 @@ use crate::{
 /// The only node's id.
 pub(crate) const NODE_ID: i32 = 0;
 
+/// The name of the cluster in rules.
+pub(crate) const CLUSTER_NAME: &str = "kafka-cluster";
+
 const CLUSTER_KEY: &str = "cluster-id";
 const EPOCH_KEY: &str = "leader-epoch";
 
@@ -59,9 +62,40 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    fn who(&self) -> (&Principal, &str) {
+        (&self.caller.principal, &self.caller.host)
+    }
+
     /// Whether the caller may do something with a resource.
     pub(crate) fn allows(&self, operation: Operation, kind: ResourceKind, name: &str) -> bool {
-        self.broker.access.allows(&self.caller.principal, operation, kind, name)
+        self.broker.access.allows(self.who(), (operation, kind), name)
+    }
+
+    /// The same for what is only left out of a list: nobody is told, nothing is counted.
+    pub(crate) fn may_see(&self, kind: ResourceKind, name: &str) -> bool {
+        self.broker.access.would_allow(self.who(), (Operation::Describe, kind), name)
+    }
+
+    /// Whether the caller may do something with at least one resource that there could be.
+    pub(crate) fn allows_somewhere(&self, operation: Operation, kind: ResourceKind) -> bool {
+        self.broker.access.allows_somewhere(self.who(), (operation, kind))
+    }
+
+    /// All that the caller may do with a resource, one bit an operation.
+    pub(crate) fn operations(&self, kind: ResourceKind, name: &str) -> i32 {
+        let allowed = kind.operations().iter();
+        let allowed =
+            allowed.filter(|operation| self.broker.access.would_allow(self.who(), (**operation, kind), name));
+        allowed.fold(0, |bits, operation| bits | 1 << operation.code())
+    }
+
+    /// All that the caller may do with the cluster; nothing for who may not even look at it.
+    pub(crate) fn cluster_operations(&self) -> i32 {
+        if self.may_see(ResourceKind::Cluster, CLUSTER_NAME) {
+            self.operations(ResourceKind::Cluster, CLUSTER_NAME)
+        } else {
+            0
+        }
     }
 
     pub(crate) fn allows_topic(&self, operation: Operation, name: &str) -> bool {
@@ -73,7 +107,7 @@ impl Context {
     }
 
     pub(crate) fn allows_cluster(&self, operation: Operation) -> bool {
-        self.allows(operation, ResourceKind::Cluster, "kafka-cluster")
+        self.allows(operation, ResourceKind::Cluster, CLUSTER_NAME)
     }
 
     pub(crate) fn port(&self) -> i32 {

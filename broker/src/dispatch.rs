@@ -164,3 +164,6 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         other => Err(Unanswerable::Unsupported { api_key: other.code(), version: call.version }),
     }
 }
+
+#[cfg(test)]
+mod tests;

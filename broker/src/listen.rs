@@ -25,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How the connections of a listener are secured.
 #[derive(Clone)]
 pub(crate) enum Security {
-    /// Not at all; callers may do everything.
+    /// Not at all; callers may do everything, unless there is an authorizer.
     Plain,
     /// TLS, with a client certificate that names the caller.
     Tls(Credentials),
@@ -98,7 +98,8 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
         broker: Arc::clone(&door.broker),
         caller: Arc::new(Caller {
             principal,
-            host: peer.ip().to_string(),
+            // As rules write it, also where a socket takes both kinds of addresses.
+            host: peer.ip().to_canonical().to_string(),
             advertised: advertised.clone(),
             waiter: Arc::new(Notify::new()),
         }),
@@ -107,7 +108,8 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
     let shutdown = door.tasks.shutdown();
     match &listener.security {
         Security::Plain => {
-            connection::run(context(Principal::Trusted), stream, shutdown).await;
+            let principal = Principal::anonymous(door.broker.settings.authorizer);
+            connection::run(context(principal), stream, shutdown).await;
         }
         Security::Tls(credentials) => {
             let config =
@@ -119,8 +121,8 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
                 .map_err(|error| error.to_string())?;
             let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let principal = match certificate.map(Identity::from_certificate) {
-                Some(Ok(identity)) => Principal::Account(identity),
-                _ => Principal::Nobody,
+                Some(Ok(identity)) => Principal::account(&identity),
+                _ => Principal::nobody(),
             };
             connection::run(context(principal), stream, shutdown).await;
         }

@@ -25,8 +25,8 @@ pub fn kafka_apis() -> String {
          - Transactions, compaction and quotas are not built yet: transactional ids and transactional batches are \
          refused, `cleanup.policy=compact` too.\n\
          - Fetch sessions are not kept: the session id is always 0.\n\
-         - ACLs know the principal `User:NAMESPACE/*` for all service accounts of a namespace, and only the host `*`. \
-         The listener without TLS has no authorizer.\n\
+         - ACLs know the principal `User:NAMESPACE/*` for all service accounts of a namespace, by certificate. The \
+         listener without TLS has an authorizer only with `authorizer.class.name`.\n\
          - A partition with damage in synced records, or after a failed sync, takes no more writes (error 56) and \
          keeps its bytes; the records that are intact can still be read.\n\
          - While the disk is nearly full, producing is refused with error 56; reading, commits and deletions go on.\n",

@@ -20,7 +20,7 @@ use runtime::{
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 use crate::{
-    access::Access,
+    access::{Access, Policy},
     args::Args,
     broker::{Broker, identify},
     commit::Committer,
@@ -221,7 +221,7 @@ fn lock(folder: &Path) -> Result<File, RunError> {
     }
 }
 
-async fn open(
+pub(crate) async fn open(
     args: &Args,
     settings: Settings,
     metrics: &Metrics,
@@ -249,13 +249,22 @@ async fn open(
         topics,
         groups: Coordinator::open(&store, limits, tasks.clone(), metrics.clone())?,
         producer_ids: ProducerIds::open(&store)?,
-        access: Access::open(&store, args.super_users.clone(), metrics.clone())?,
+        access: Access::open(&store, policy(args, &settings), metrics.clone())?,
         space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
         metrics: metrics.clone(),
         shutdown: tasks.shutdown().clone(),
         settings,
     };
     Ok((Arc::new(broker), store))
+}
+
+fn policy(args: &Args, settings: &Settings) -> Policy {
+    let by_flag = args.super_users.iter().map(|account| format!("User:{account}"));
+    Policy {
+        super_users: by_flag.chain(settings.super_users.iter().cloned()).collect(),
+        allow_if_no_rule: settings.allow_if_no_rule,
+        active: settings.authorizer || args.tls_listen.is_some(),
+    }
 }
 
 /// Starts all tasks; returns the real addresses of the listeners.

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::topic_config::{self, TopicConfig};
 
+/// The only authorizer that there is, under Kafka's name for it.
+const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+
 /// Settings of the whole broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -30,6 +33,12 @@ pub(crate) struct Settings {
     pub(crate) partitions_max: usize,
     /// Below so many free bytes produce requests are refused.
     pub(crate) free_bytes_min: u64,
+    /// Rules hold on the listener without TLS as well.
+    pub(crate) authorizer: bool,
+    /// A resource that no rule is about is everybody's.
+    pub(crate) allow_if_no_rule: bool,
+    /// `User:NAME` of those who may do everything.
+    pub(crate) super_users: Vec<String>,
     /// How often retention looks.
     pub(crate) retention_check: Duration,
 }
@@ -49,6 +58,9 @@ impl Default for Settings {
             offsets_retention_ms: 7 * 24 * 3_600_000,
             partitions_max: 20_000,
             free_bytes_min: 256 * 1024 * 1024,
+            authorizer: false,
+            allow_if_no_rule: false,
+            super_users: Vec::new(),
             retention_check: Duration::from_secs(300),
         }
     }
@@ -99,6 +111,9 @@ impl Settings {
             "log.retention.check.interval.ms" => {
                 self.retention_check = Duration::from_millis(whole(100, day_ms)?);
             }
+            "authorizer.class.name" => self.authorizer = authorizer(key, value)?,
+            "allow.everyone.if.no.acl.found" => self.allow_if_no_rule = boolean(key, value)?,
+            "super.users" => self.super_users = principals(key, value)?,
             _ => return self.set_topic_default(key, value),
         }
         Ok(())
@@ -128,6 +143,33 @@ fn boolean(key: &str, value: &str) -> Result<bool, SettingsError> {
         value: value.to_owned(),
         reason: "it must be true or false".to_owned(),
     })
+}
+
+/// Kafka's authorizer by its name, or none.
+fn authorizer(key: &str, value: &str) -> Result<bool, SettingsError> {
+    match value {
+        "" => Ok(false),
+        STANDARD_AUTHORIZER => Ok(true),
+        _ => Err(SettingsError::Value {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            reason: format!("it must be empty or {STANDARD_AUTHORIZER}"),
+        }),
+    }
+}
+
+/// `User:NAME;User:NAME`.
+fn principals(key: &str, value: &str) -> Result<Vec<String>, SettingsError> {
+    let all = value.split(';').map(str::trim).filter(|principal| !principal.is_empty());
+    let read = |principal: &str| match principal.strip_prefix("User:") {
+        Some(name) if !name.is_empty() => Ok(principal.to_owned()),
+        _ => Err(SettingsError::Value {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            reason: format!("{principal} is not of the form User:NAME; several are parted by semicolons"),
+        }),
+    };
+    all.map(read).collect()
 }
 
 fn small(number: u64) -> i32 {

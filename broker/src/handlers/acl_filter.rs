@@ -1,8 +1,12 @@
 //! Which ACLs a request means; shared by describing and deleting.
 
-use crate::access::{Acl, Operation, Pattern, Permission, ResourceKind};
+use crate::access::{Access, Acl, Operation, Pattern, Permission, ResourceKind};
 
 const ANY: i8 = 1;
+/// Delegation tokens and users: kinds that Kafka has and that have no rules here, so nothing matches.
+const KINDS_WITHOUT_RULES: std::ops::RangeInclusive<i8> = 6..=7;
+/// Operations on those.
+const OPERATIONS_WITHOUT_RULES: std::ops::RangeInclusive<i8> = 13..=15;
 /// Everything that would apply to a resource of this name.
 const PATTERN_MATCH: i8 = 2;
 
@@ -20,13 +24,24 @@ pub(crate) struct Filter {
 impl Filter {
     /// Whether every code in it is one that there is.
     pub(crate) fn is_valid(&self) -> bool {
-        (self.kind == ANY || ResourceKind::from_code(self.kind).is_some())
+        (self.kind == ANY
+            || KINDS_WITHOUT_RULES.contains(&self.kind)
+            || ResourceKind::from_code(self.kind).is_some())
             && (matches!(self.pattern, ANY | PATTERN_MATCH) || Pattern::from_code(self.pattern).is_some())
-            && (self.operation == ANY || Operation::from_code(self.operation).is_some())
+            && (self.operation == ANY
+                || OPERATIONS_WITHOUT_RULES.contains(&self.operation)
+                || Operation::from_code(self.operation).is_some())
             && (self.permission == ANY || Permission::from_code(self.permission).is_some())
     }
 
-    pub(crate) fn matches(&self, acl: &Acl) -> bool {
+    /// All that match, in order.
+    pub(crate) fn pick(&self, access: &Access) -> Vec<Acl> {
+        let kind = ResourceKind::from_code(self.kind);
+        let exactly = kind.zip(self.name.as_deref()).filter(|_| self.pattern != PATTERN_MATCH);
+        access.list(exactly, |acl| self.matches(acl))
+    }
+
+    fn matches(&self, acl: &Acl) -> bool {
         let same = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
         (self.kind == ANY || self.kind == acl.kind.code())
             && self.matches_name(acl)

@@ -1,4 +1,6 @@
-//! CreateAcls: rules for topics, groups and the cluster.
+//! CreateAcls: rules for topics, groups, transactional ids and the cluster.
+
+use std::net::IpAddr;
 
 use kafka_wire::{
     ErrorCode,
@@ -9,9 +11,14 @@ use kafka_wire::{
 };
 
 use crate::{
-    access::{Acl, Operation, Pattern, Permission, ResourceKind},
-    broker::Context,
+    access::{AccessError, Acl, Operation, Pattern, Permission, ResourceKind},
+    broker::{CLUSTER_NAME, Context},
 };
+
+const DELEGATION_TOKEN: i8 = 6;
+const USER: i8 = 7;
+/// Bytes of a resource's or a principal's name.
+const NAME_BYTES_MAX: usize = 1_000;
 
 pub(crate) async fn handle(context: Context, request: CreateAclsRequest, _: i16) -> CreateAclsResponse {
     let allowed = context.allows_cluster(Operation::Alter);
@@ -19,7 +26,9 @@ pub(crate) async fn handle(context: Context, request: CreateAclsRequest, _: i16)
         .creations
         .into_iter()
         .map(|creation| {
-            if allowed {
+            if !context.broker.access.is_active() {
+                Err((ErrorCode::SecurityDisabled, ErrorCode::SecurityDisabled.description().to_owned()))
+            } else if allowed {
                 parse(creation)
             } else {
                 Err((ErrorCode::ClusterAuthorizationFailed, String::new()))
@@ -31,7 +40,10 @@ pub(crate) async fn handle(context: Context, request: CreateAclsRequest, _: i16)
     let results = parsed.into_iter().map(|acl| match (acl, &stored) {
         (Err((code, text)), _) => AclCreationResult { error_code: code.code(), error_message: Some(text) },
         (Ok(_), Err(error)) => AclCreationResult {
-            error_code: ErrorCode::UnknownServerError.code(),
+            error_code: match error {
+                AccessError::TooMany => ErrorCode::PolicyViolation.code(),
+                AccessError::Store(_) => ErrorCode::UnknownServerError.code(),
+            },
             error_message: Some(crate::error_text(error)),
         },
         (Ok(_), Ok(())) => AclCreationResult { error_code: 0, error_message: None },
@@ -41,6 +53,9 @@ pub(crate) async fn handle(context: Context, request: CreateAclsRequest, _: i16)
 
 fn parse(creation: AclCreation) -> Result<Acl, (ErrorCode, String)> {
     let invalid = |text: &str| (ErrorCode::InvalidRequest, text.to_owned());
+    if matches!(creation.resource_type, DELEGATION_TOKEN | USER) {
+        return Err(invalid("there are no delegation tokens here, so no rules about them or about users"));
+    }
     let kind =
         ResourceKind::from_code(creation.resource_type).ok_or_else(|| invalid("unknown resource type"))?;
     let pattern = Pattern::from_code(creation.resource_pattern_type)
@@ -48,24 +63,41 @@ fn parse(creation: AclCreation) -> Result<Acl, (ErrorCode, String)> {
     let operation = Operation::from_code(creation.operation).ok_or_else(|| invalid("unknown operation"))?;
     let permission =
         Permission::from_code(creation.permission_type).ok_or_else(|| invalid("unknown permission type"))?;
-    if !creation.principal.starts_with("User:") {
-        return Err(invalid(
-            "the principal must be of the form User:NAMESPACE/SERVICEACCOUNT, User:NAMESPACE/* or User:*",
-        ));
+    if !kind.operations().contains(&operation) && operation != Operation::All {
+        return Err(invalid("there is no such operation on this type of resource"));
     }
-    if creation.host != "*" {
-        return Err(invalid("rules for single hosts are not supported: the host must be *"));
-    }
-    if creation.resource_name.is_empty() || creation.resource_name.contains('\0') {
-        return Err(invalid("the resource needs a name"));
-    }
+    check_names(&creation, kind).map_err(invalid)?;
+    let host = match creation.host.parse::<IpAddr>() {
+        // As the addresses of callers are written.
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => creation.host,
+    };
     Ok(Acl {
         kind,
         name: creation.resource_name,
         pattern,
         principal: creation.principal,
-        host: creation.host,
+        host,
         operation,
         permission,
     })
+}
+
+fn check_names(creation: &AclCreation, kind: ResourceKind) -> Result<(), &'static str> {
+    let name = &creation.resource_name;
+    let is_too_long = |text: &str| text.len() > NAME_BYTES_MAX || text.contains('\0');
+    if name.is_empty() || is_too_long(name) {
+        return Err("the resource needs a name of 1 to 1000 bytes");
+    }
+    if kind == ResourceKind::Cluster && name != CLUSTER_NAME {
+        return Err("the only valid name of the cluster is kafka-cluster");
+    }
+    let principal = creation.principal.strip_prefix("User:");
+    if principal.is_none_or(|name| name.is_empty() || is_too_long(name)) {
+        return Err("the principal must be of the form User:NAME, User:NAMESPACE/* or User:*");
+    }
+    if creation.host != "*" && creation.host.parse::<IpAddr>().is_err() {
+        return Err("the host must be * or an IP address: names are not looked up");
+    }
+    Ok(())
 }

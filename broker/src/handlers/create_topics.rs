@@ -28,7 +28,13 @@ pub(crate) async fn handle(context: Context, request: CreateTopicsRequest, _: i1
         } else {
             create(&context, topic, request.validate_only).await
         };
-        topics.push(answer(name, outcome));
+        let may_see_config = outcome.is_ok() && context.allows_topic(Operation::DescribeConfigs, &name);
+        let mut result = answer(name, outcome);
+        if result.error_code == ErrorCode::None.code() && !may_see_config {
+            result.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();
+            (result.num_partitions, result.replication_factor, result.configs) = (-1, -1, Some(Vec::new()));
+        }
+        topics.push(result);
     }
     CreateTopicsResponse { topics, ..Default::default() }
 }

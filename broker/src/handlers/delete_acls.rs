@@ -36,6 +36,9 @@ pub(crate) async fn handle(context: Context, request: DeleteAclsRequest, _: i16)
 
 async fn delete(context: &Context, filter: DeleteAclsFilter) -> Result<Vec<Acl>, (ErrorCode, String)> {
     let plain = |code: ErrorCode| (code, code.description().to_owned());
+    if !context.broker.access.is_active() {
+        return Err(plain(ErrorCode::SecurityDisabled));
+    }
     if !context.allows_cluster(Operation::Alter) {
         return Err(plain(ErrorCode::ClusterAuthorizationFailed));
     }
@@ -52,7 +55,7 @@ async fn delete(context: &Context, filter: DeleteAclsFilter) -> Result<Vec<Acl>,
         return Err(plain(ErrorCode::InvalidRequest));
     }
     let access = &context.broker.access;
-    let picked = access.list(|acl| filter.matches(acl));
+    let picked = filter.pick(access);
     let removed = access.remove(&picked).await;
     removed.map_err(|error| (ErrorCode::UnknownServerError, crate::error_text(&error)))?;
     Ok(picked)

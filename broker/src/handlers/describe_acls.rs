@@ -17,6 +17,9 @@ pub(crate) async fn handle(context: Context, request: DescribeAclsRequest, _: i1
         error_message: Some(code.description().to_owned()),
         ..Default::default()
     };
+    if !context.broker.access.is_active() {
+        return failed(ErrorCode::SecurityDisabled);
+    }
     if !context.allows_cluster(Operation::Describe) {
         return failed(ErrorCode::ClusterAuthorizationFailed);
     }
@@ -32,13 +35,12 @@ pub(crate) async fn handle(context: Context, request: DescribeAclsRequest, _: i1
     if !filter.is_valid() {
         return failed(ErrorCode::InvalidRequest);
     }
-    let mut acls = context.broker.access.list(|acl| filter.matches(acl));
-    acls.sort_unstable();
     let mut resources: Vec<DescribeAclsResource> = Vec::new();
-    for acl in acls {
+    for acl in filter.pick(&context.broker.access) {
         let resource_type = acl.kind.code();
         let pattern_type = acl.pattern.code();
-        let same = resources.iter_mut().find(|resource| {
+        // They come in order, those of one resource one after the other.
+        let same = resources.last_mut().filter(|resource| {
             resource.resource_type == resource_type
                 && resource.pattern_type == pattern_type
                 && resource.resource_name == acl.name

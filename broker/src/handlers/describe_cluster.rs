@@ -11,7 +11,9 @@ pub(crate) async fn handle(
     request: DescribeClusterRequest,
     _: i16,
 ) -> DescribeClusterResponse {
+    let wanted = request.include_cluster_authorized_operations;
     DescribeClusterResponse {
+        cluster_authorized_operations: if wanted { context.cluster_operations() } else { i32::MIN },
         endpoint_type: request.endpoint_type,
         cluster_id: context.broker.cluster_id.clone(),
         controller_id: NODE_ID,

@@ -8,7 +8,11 @@ use kafka_wire::{
     },
 };
 
-use crate::{access::Operation, broker::Context, groups::group::Group};
+use crate::{
+    access::{Operation, ResourceKind},
+    broker::Context,
+    groups::group::Group,
+};
 
 /// From this version on an unknown group is an error.
 const NOT_FOUND_SINCE: i16 = 6;
@@ -18,7 +22,13 @@ pub(crate) async fn handle(
     request: DescribeGroupsRequest,
     version: i16,
 ) -> DescribeGroupsResponse {
-    let groups = request.groups.into_iter().map(|id| describe(&context, id, version));
+    let groups = request.groups.into_iter().map(|id| {
+        let mut group = describe(&context, id, version);
+        if request.include_authorized_operations && group.error_code == ErrorCode::None.code() {
+            group.authorized_operations = context.operations(ResourceKind::Group, &group.group_id);
+        }
+        group
+    });
     DescribeGroupsResponse { groups: groups.collect(), ..Default::default() }
 }
 

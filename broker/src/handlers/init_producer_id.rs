@@ -5,7 +5,10 @@ use kafka_wire::{
     messages::{InitProducerIdRequest, InitProducerIdResponse},
 };
 
-use crate::broker::Context;
+use crate::{
+    access::{Operation, ResourceKind},
+    broker::Context,
+};
 
 pub(crate) async fn handle(
     context: Context,
@@ -19,6 +22,11 @@ pub(crate) async fn handle(
     };
     if request.transactional_id.is_some() {
         return failed(ErrorCode::InvalidRequest);
+    }
+    let may_produce = context.allows_cluster(Operation::IdempotentWrite)
+        || context.allows_somewhere(Operation::Write, ResourceKind::Topic);
+    if !may_produce {
+        return failed(ErrorCode::ClusterAuthorizationFailed);
     }
     match context.broker.producer_ids.next().await {
         Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },

@@ -13,7 +13,7 @@ use kafka_wire::{
 };
 
 use crate::{
-    access::Operation,
+    access::{Operation, ResourceKind},
     broker::{Context, NODE_ID},
     partition::Refusal,
     topics::{NewTopic, Topic, check_name},
@@ -31,10 +31,19 @@ pub(crate) async fn handle(context: Context, request: MetadataRequest, version: 
         }
         _ => {
             let visible = context.broker.topics.all().into_iter();
-            let visible = visible.filter(|topic| context.allows_topic(Operation::Describe, &topic.name));
+            let visible = visible.filter(|topic| context.may_see(ResourceKind::Topic, &topic.name));
             visible.map(|topic| describe(&context, &topic)).collect()
         }
     };
+    let mut topics: Vec<MetadataResponseTopic> = topics;
+    if request.include_topic_authorized_operations {
+        for topic in topics.iter_mut().filter(|topic| topic.error_code == ErrorCode::None.code()) {
+            let name = topic.name.as_deref().unwrap_or_default();
+            topic.topic_authorized_operations = context.operations(ResourceKind::Topic, name);
+        }
+    }
+    let wanted = request.include_cluster_authorized_operations;
+    let cluster_authorized_operations = if wanted { context.cluster_operations() } else { i32::MIN };
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
             node_id: NODE_ID,
@@ -45,6 +54,7 @@ pub(crate) async fn handle(context: Context, request: MetadataRequest, version: 
         cluster_id: Some(context.broker.cluster_id.clone()),
         controller_id: NODE_ID,
         topics,
+        cluster_authorized_operations,
         ..Default::default()
     }
 }

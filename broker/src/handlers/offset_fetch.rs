@@ -11,7 +11,11 @@ use kafka_wire::{
     },
 };
 
-use crate::{access::Operation, broker::Context, groups::offsets::Committed};
+use crate::{
+    access::{Operation, ResourceKind},
+    broker::Context,
+    groups::offsets::Committed,
+};
 
 /// From this version on several groups may be asked for.
 const SEVERAL_SINCE: i16 = 8;
@@ -69,7 +73,7 @@ fn find(context: &Context, group: &str, wanted: Wanted) -> Result<Vec<(String, V
     let Some(wanted) = wanted else {
         let mut topics: Vec<(String, Vec<Found>)> = Vec::new();
         for ((topic, partition), committed) in offsets.of_group(group) {
-            if !context.allows_topic(Operation::Describe, &topic) {
+            if !context.may_see(ResourceKind::Topic, &topic) {
                 continue;
             }
             let found = Found { partition, committed: Some(committed), code: ErrorCode::None };

@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, path::Path};
 
 use kafka_admin::{
     Admin, Security, Settings,
-    acls::{Acl, Operation, Pattern, ResourceKind},
+    acls::{Acl, AclFilter, Operation, Pattern, ResourceKind},
     topics::NewTopic,
+};
+use kafka_wire::{
+    ErrorCode,
+    messages::{CreateAclsRequest, create_acls::AclCreation},
 };
 use runtime::tls::{Credentials, Material};
 use testkit::certificates::{Pem, TestAuthority};
@@ -117,4 +121,60 @@ fn certificates_are_read_again() {
     after.server(&["127.0.0.1"]).write_to(&server).unwrap();
     wait_for("the new certificate", || as_account(&broker, &new, &list, "").0.then_some(()));
     assert!(!as_account(&broker, &old, &list, "").0);
+}
+
+/// Goal: the listener without TLS has Kafka's authorizer when the settings ask for it: rules deny and allow by name
+/// and address, what no rule is about is as the settings say, and without an authorizer there are no rules to ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plain_listener_has_an_authorizer_if_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("settings");
+    let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n";
+    std::fs::write(&settings, format!("{authorizer}allow.everyone.if.no.acl.found=true\n")).unwrap();
+    let start = || {
+        let mut command = command(folder.path());
+        command.args(["--listen", "127.0.0.1:0", "--auto-create-topics", "--config"]).arg(&settings);
+        Broker::run(command, folder.path())
+    };
+    let broker = start();
+    let admin =
+        |broker: &Broker| Admin::new(Settings::new(vec![broker.kafka.to_string()], Security::Plain, "test"));
+    let produce = |broker: &Broker| kcat(broker.kafka, &["-P", "-t", "orders"], "one\n").status.success();
+    assert!(produce(&broker), "no rule is about the topic");
+    admin(&broker).create_acls(&[rule("orders", "User:somebody", Operation::Write)]).await.unwrap();
+    assert!(!produce(&broker), "there is a rule, for somebody else");
+    let rules = [rule("orders", "User:ANONYMOUS", Operation::Write)];
+    admin(&broker).create_acls(&rules).await.unwrap();
+    assert!(produce(&broker));
+    let deny = AclCreation {
+        resource_type: 2,
+        resource_name: "orders".to_owned(),
+        resource_pattern_type: 3,
+        principal: "User:*".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        operation: 4,
+        permission_type: 2,
+    };
+    let create = |host: &str| CreateAclsRequest {
+        creations: vec![AclCreation { host: host.to_owned(), ..deny.clone() }],
+    };
+    let answer = broker.connect().call(&create("localhost"), 2);
+    assert_eq!(answer.results[0].error_code, ErrorCode::InvalidRequest.code(), "{answer:?}");
+    assert_eq!(broker.connect().call(&create("10.1.2.3"), 2).results[0].error_code, 0);
+    assert!(produce(&broker), "another address is denied");
+    assert_eq!(broker.connect().call(&create("127.0.0.1"), 2).results[0].error_code, 0);
+    assert!(!produce(&broker));
+    broker.stop();
+    std::fs::write(&settings, format!("{authorizer}super.users=User:root;User:ANONYMOUS\n")).unwrap();
+    let broker = start();
+    assert!(produce(&broker), "no rule holds for a super user");
+    assert_eq!(admin(&broker).describe_acls(&AclFilter::default()).await.unwrap().len(), 2);
+    broker.stop();
+    std::fs::write(&settings, "authorizer.class.name=\n").unwrap();
+    let broker = start();
+    let error = admin(&broker).describe_acls(&AclFilter::default()).await.unwrap_err();
+    assert!(error.to_string().contains("list access rules"), "{error}");
+    let answer = broker.connect().call(&create("*"), 2);
+    assert_eq!(answer.results[0].error_code, ErrorCode::SecurityDisabled.code());
+    broker.stop();
 }
