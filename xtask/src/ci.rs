@@ -101,6 +101,7 @@ fn scenarios() -> Result<Vec<Step>> {
             &["test", "--locked", "--package", "tests", "--", "--test-threads=2"],
         ),
         own("conformance: kcat", &["conformance", "kcat"]),
+        own("the broker is killed and started again", &["crash", "--rounds", "30"]),
         Step::optional("scenarios on a real cluster", own_command(&xtask, &["e2e"])),
         own("the cluster leaves nothing behind", &["cluster", "down"]),
     ])

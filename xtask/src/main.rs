@@ -6,6 +6,7 @@ mod cache;
 mod ci;
 mod cluster;
 mod conformance;
+mod crash;
 mod deny;
 mod e2e;
 mod generate;
@@ -37,6 +38,8 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Other people's clients and test suites against our programs.
     Conformance(conformance::ConformanceArgs),
+    /// Kills the broker under load, again and again, and checks what it promised.
+    Crash(crash::CrashArgs),
     /// Proves the promises on a real cluster.
     E2e(e2e::E2eArgs),
     /// The container images, as OCI archives, without a container engine.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => done(generate::run(&root, &args)),
         Command::Cluster(args) => cluster::run(args),
         Command::Conformance(args) => done(conformance::run(&root, &args)),
+        Command::Crash(args) => done(crash::run(&root, &args)),
         Command::E2e(args) => e2e::run(&args),
         Command::Images(args) => done(images::run(&args)),
     };

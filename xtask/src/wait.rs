@@ -1,7 +1,7 @@
 //! Waiting with a deadline. The one place in xtask that reads the clock and sleeps; it decides
 //! nothing about what is waited for.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
@@ -22,6 +22,13 @@ impl Stopwatch {
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// Wall-clock time in milliseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the one place in xtask that reads the clock")]
+pub(crate) fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Looks until `look` finds something, fails, or `limit` has passed; `what` completes the
@@ -45,7 +52,7 @@ pub(crate) fn until<T>(
 
 /// Blocks this thread; xtask has no runtime whose threads could starve.
 #[expect(clippy::disallowed_methods, reason = "xtask is a plain program without a runtime")]
-fn rest(pause: Duration) {
+pub(crate) fn rest(pause: Duration) {
     std::thread::sleep(pause);
 }
 
