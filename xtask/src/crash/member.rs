@@ -226,9 +226,11 @@ pub(crate) fn commit(
             committed_metadata: Some("x".repeat(500)),
             ..Default::default()
         };
-        request
-            .topics
-            .push(OffsetCommitRequestTopic { name: track.topic.to_owned(), partitions: vec![partition] });
+        request.topics.push(OffsetCommitRequestTopic {
+            name: track.topic.to_owned(),
+            partitions: vec![partition],
+            ..Default::default()
+        });
         let mut committed = lock(&world.committed);
         let committed = committed.entry((group, *at)).or_default();
         committed.sent = committed.sent.max(*offset);
