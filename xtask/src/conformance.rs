@@ -1,22 +1,26 @@
 //! `cargo xtask conformance`: other people's clients and test suites against the Embedded engine. Ends with
-//! one JSON object a suite: `{"suite","passed","failed","skipped","failures":[…]}`.
+//! one JSON object a suite: `{"suite","passed","failed","skipped","failures":[…],"flaky":[…]}`.
 //!
 //! The suites themselves are in the modules below; none of them is changed to make us look better, and what a
 //! suite needs beside the broker (versions, settings) is pinned there.
 
 pub(crate) mod broker;
+mod java_tools;
 mod kafka_python;
 mod kcat;
+mod librdkafka;
+mod outcome;
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use serde_json::json;
 
-use crate::cache::CacheArgs;
+use crate::cache::{Cache, CacheArgs};
 
 use broker::EmbeddedBroker;
+pub(crate) use librdkafka::LibrdkafkaArgs;
+use outcome::Outcome;
 
 /// Which suite to run.
 #[derive(Args)]
@@ -27,47 +31,35 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, value_name = "FILE")]
     broker: Option<std::path::PathBuf>,
     #[command(flatten)]
+    librdkafka: LibrdkafkaArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Suite {
     /// kcat, an old client, as a person uses it.
     Kcat,
     /// The integration tests of kafka-python.
     KafkaPython,
+    /// librdkafka's own suite.
+    Librdkafka,
     /// One after the other.
     All,
 }
 
-/// How a suite came out.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    passed: usize,
-    skipped: usize,
-    /// Name and reason of each.
-    failures: Vec<String>,
-}
+/// The suites that there are.
+const SUITES: [Suite; 3] = [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka];
 
-impl Outcome {
-    /// Counts one test.
-    fn count(&mut self, name: &str, outcome: Result<()>) {
-        match outcome {
-            Ok(()) => {
-                println!("passed  {name}");
-                self.passed += 1;
-            }
-            Err(error) => {
-                println!("failed  {name}: {error:#}");
-                self.failures.push(format!("{name}: {error:#}"));
-            }
+impl Suite {
+    /// The name on the command line, in the JSON and in the findings.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Kcat => "kcat",
+            Self::KafkaPython => "kafka-python",
+            Self::Librdkafka => "librdkafka",
+            Self::All => "all",
         }
-    }
-
-    fn line(&self, suite: &str) -> String {
-        let failed = self.failures.len();
-        json!({"suite": suite, "passed": self.passed, "failed": failed, "skipped": self.skipped, "failures": self.failures})
-            .to_string()
     }
 }
 
@@ -75,21 +67,15 @@ impl Outcome {
 pub(crate) fn run(root: &Path, args: &ConformanceArgs) -> Result<()> {
     let cache = args.cache.open()?;
     let program = match &args.broker {
-        Some(program) => program.clone(),
-        None => broker::build(root, &["--package", "broker"])?,
+        Some(program) => std::path::absolute(program)?,
+        None => broker::build(root, &["--package", "broker", "--release"])?,
     };
     let mut lines = Vec::new();
     let mut failed = 0;
-    for (suite, name) in [(Suite::Kcat, "kcat"), (Suite::KafkaPython, "kafka-python")] {
-        if args.suite != suite && args.suite != Suite::All {
-            continue;
-        }
-        let outcome = match suite {
-            Suite::KafkaPython => kafka_python::run(&program, &cache)?,
-            Suite::Kcat | Suite::All => kcat::run(&program)?,
-        };
-        failed += outcome.failures.len();
-        lines.push(outcome.line(name));
+    for suite in SUITES.into_iter().filter(|suite| args.suite == *suite || args.suite == Suite::All) {
+        let outcome = run_one(suite, root, &program, (&cache, args))?;
+        failed += outcome.number("failed");
+        lines.push(outcome.line(suite.name()));
     }
     for line in lines {
         println!("{line}");
@@ -100,18 +86,28 @@ pub(crate) fn run(root: &Path, args: &ConformanceArgs) -> Result<()> {
     Ok(())
 }
 
+fn run_one(
+    suite: Suite,
+    root: &Path,
+    program: &Path,
+    (cache, args): (&Cache, &ConformanceArgs),
+) -> Result<Outcome> {
+    match suite {
+        Suite::KafkaPython => kafka_python::run(program, cache),
+        Suite::Librdkafka => librdkafka::run(root, program, cache, &args.librdkafka),
+        Suite::Kcat | Suite::All => kcat::run(program),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Goal: the last line is one JSON object with the agreed keys, and a failure is counted by its text.
+    /// Goal: a suite has one name everywhere.
     #[test]
-    fn an_outcome_is_one_line() {
-        let mut outcome = Outcome::default();
-        outcome.count("one", Ok(()));
-        outcome.count("two", Err(anyhow::anyhow!("the \"reason\"")));
-        let line: serde_json::Value = serde_json::from_str(&outcome.line("kcat")).unwrap();
-        let wanted = json!({"suite": "kcat", "passed": 1, "failed": 1, "skipped": 0, "failures": ["two: the \"reason\""]});
-        assert_eq!(line, wanted);
+    fn names_are_those_of_the_command_line() {
+        for suite in SUITES {
+            assert_eq!(suite.to_possible_value().unwrap().get_name(), suite.name());
+        }
     }
 }

@@ -58,6 +58,19 @@ impl EmbeddedBroker {
         Ok(broker)
     }
 
+    /// Starts it with lines `key=value` of settings.
+    pub(crate) fn with_settings(program: &Path, folder: PathBuf, settings: &[&str]) -> Result<Self> {
+        // Beside the broker's folder, which is made anew.
+        let file = folder.with_extension("properties");
+        if let Some(parent) = file.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("cannot make the folder {}", parent.display()))?;
+        }
+        std::fs::write(&file, settings.join("\n"))
+            .with_context(|| format!("cannot write the broker's settings {}", file.display()))?;
+        Self::start(program, folder, &["--config", &file.display().to_string()])
+    }
+
     fn look(&mut self, ready: &Path) -> Result<Option<String>> {
         if let Some(status) = self.child.try_wait()? {
             let log = std::fs::read_to_string(self.folder.join("broker.log")).unwrap_or_default();

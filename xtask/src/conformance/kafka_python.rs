@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{EmbeddedBroker, Outcome};
+use super::EmbeddedBroker;
+use super::outcome::{Outcome, Verdict};
 use crate::cache::{Cache, key};
 use crate::tools;
 
@@ -51,7 +52,7 @@ pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
     let status = pytest.status().context("cannot start pytest")?;
     let text = fs::read_to_string(&report).with_context(|| format!("pytest left no report, {status}"))?;
     let outcome = of_report(&text)?;
-    broker.end(!outcome.failures.is_empty())?;
+    broker.end(outcome.number("failed") > 0)?;
     Ok(outcome)
 }
 
@@ -106,7 +107,7 @@ fn of_report(text: &str) -> Result<Outcome> {
         let case = format!(" {}", case.split("</testcase>").next().unwrap_or(case));
         let name = format!("{}::{}", attribute(&case, "classname"), attribute(&case, "name"));
         if case.contains("<skipped") {
-            outcome.skipped += 1;
+            outcome.record(&name, Verdict::Skipped(attribute(&format!(" {}", case), "message").to_owned()));
         } else if let Some(failure) = ["<failure ", "<error "].iter().find_map(|tag| case.split_once(*tag)) {
             let message: String =
                 attribute(&format!(" {}", failure.1), "message").chars().take(200).collect();
@@ -115,8 +116,7 @@ fn of_report(text: &str) -> Result<Outcome> {
             outcome.count(&name, Ok(()));
         }
     }
-    let tests = outcome.passed + outcome.skipped + outcome.failures.len();
-    ensure!(tests > 0, "pytest ran no test");
+    ensure!(!outcome.tests.is_empty(), "pytest ran no test");
     Ok(outcome)
 }
 
@@ -135,8 +135,14 @@ mod tests {
     fn reports_are_read() {
         let report = r#"<testsuite><testcase classname="a" name="one" time="1" /><testcase classname="a" name="two"><skipped message="no" /></testcase><testcase classname="a" name="three"><failure message="boom">text</failure></testcase><testcase classname="a" name="four"><error message="bang">text</error></testcase></testsuite>"#;
         let outcome = of_report(report).unwrap();
-        assert_eq!((outcome.passed, outcome.skipped), (1, 1));
-        assert_eq!(outcome.failures, ["a::three: boom", "a::four: bang"]);
+        let verdicts: Vec<_> = outcome.tests.into_iter().collect();
+        let wanted = [
+            ("a::four", Verdict::Failed("bang".into())),
+            ("a::one", Verdict::Passed),
+            ("a::three", Verdict::Failed("boom".into())),
+            ("a::two", Verdict::Skipped("no".into())),
+        ];
+        assert_eq!(verdicts, wanted.map(|(name, verdict)| (name.to_owned(), verdict)));
         assert!(of_report("<testsuite></testsuite>").is_err());
     }
 }
