@@ -53,6 +53,16 @@ impl Report {
         self.figures.insert(name.into(), value.into());
     }
 
+    /// A value measured several times: the median, with the least and the most beside it.
+    pub(crate) fn spread(&mut self, name: impl Into<String>, values: Vec<f64>) {
+        let name = name.into();
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.figure(format!("{name}_least"), least);
+        self.figure(format!("{name}_most"), most);
+        self.figure(name, broker::median(values));
+    }
+
     /// Ours divided by the peer's, where more is better.
     pub(crate) fn at_least(&mut self, name: impl Into<String>, value: f64, goal: f64) {
         self.ratios.insert(name.into(), json!({"value": value, "goal": goal, "ok": value >= goal}));

@@ -7,6 +7,8 @@ use anyhow::{Result, bail};
 
 /// How long to rest between two looks at a condition.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same where the wait itself is measured.
+const SHORT_PAUSE: Duration = Duration::from_millis(1);
 
 /// Measures how long a step took.
 pub(crate) struct Stopwatch(Instant);
@@ -33,7 +35,17 @@ pub(crate) fn unix_ms() -> i64 {
 
 /// Looks until `look` finds something, fails, or `limit` has passed; `what` completes the
 /// sentence "gave up waiting for …".
-pub(crate) fn until<T>(
+pub(crate) fn until<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    look_again_after(PAUSE, what, limit, look)
+}
+
+/// As [`until`], but looks every millisecond: for things whose time is measured.
+pub(crate) fn closely<T>(what: &str, limit: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    look_again_after(SHORT_PAUSE, what, limit, look)
+}
+
+fn look_again_after<T>(
+    pause: Duration,
     what: &str,
     limit: Duration,
     mut look: impl FnMut() -> Result<Option<T>>,
@@ -46,7 +58,7 @@ pub(crate) fn until<T>(
         if clock.elapsed() > limit {
             bail!("gave up waiting for {what} after {} s", limit.as_secs());
         }
-        rest(PAUSE);
+        rest(pause);
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use cargo_metadata::MetadataCommand;
 
+use super::PARTITIONS;
 use crate::cache::{Cache, key};
 use crate::tools;
 
@@ -20,6 +21,8 @@ pub(super) struct Load {
     pub(super) messages: u32,
     /// `None`: all, by librdkafka's random choice.
     pub(super) partition: Option<u32>,
+    /// How the client compresses.
+    pub(super) codec: Option<&'static str>,
 }
 
 /// The built program.
@@ -55,16 +58,17 @@ impl Client {
     fn run(&self, address: &str, load: &Load, more: &[&str]) -> Result<String> {
         let messages = load.messages.to_string();
         let mut command = tools::command("timeout", [LOAD_SECONDS]);
-        command.arg(&self.program).args(["-b", address, "-t", &load.topic, "-c", &messages, "-q"]).args(more);
-        if let Some(partition) = load.partition {
-            command.args(["-p", &partition.to_string()]);
-        }
+        command.arg(&self.program).args(["-b", address, "-c", &messages, "-q"]).args(more);
         tools::output(&mut command)
     }
 
     fn produce_with(&self, address: &str, load: &Load, more: &[&str]) -> Result<String> {
         let bytes = load.bytes.to_string();
-        let arguments = [["-P", "-s", &bytes, "-a", "-1"].as_slice(), more].concat();
+        let partition = load.partition.map(|partition| partition.to_string());
+        let mut arguments = vec!["-P", "-t", &load.topic, "-s", &bytes, "-a", "-1"];
+        arguments.extend(partition.iter().flat_map(|partition| ["-p", partition]));
+        arguments.extend(load.codec.iter().flat_map(|codec| ["-z", codec]));
+        arguments.extend(more);
         let printed = self.run(address, load, &arguments)?;
         ensure!(
             printed.contains(&format!(" {} delivered", load.messages)),
@@ -79,16 +83,38 @@ impl Client {
         rate(&self.produce_with(address, load, &["-X", "linger.ms=5"])?)
     }
 
+    fn consume_with(&self, address: &str, load: &Load, more: &[&str]) -> Result<f64> {
+        // The default of this setting is a pause of up to a second when the client's queue is full.
+        let arguments = [more, &["-X", "fetch.queue.backoff.ms=1"]].concat();
+        let printed = self.run(address, load, &arguments)?;
+        ensure!(
+            printed.contains(&format!("% {} messages ", load.messages)),
+            "not every message was read: {}",
+            tools::tail(&printed, 3)
+        );
+        rate(&printed)
+    }
+
     /// Reads as many messages from the start; messages a second.
     pub(super) fn consume(&self, address: &str, load: &Load) -> Result<f64> {
-        // The default of this setting is a pause of up to a second when the client's queue is full.
-        let arguments = ["-C", "-o", "beginning", "-X", "fetch.queue.backoff.ms=1"];
-        rate(&self.run(address, load, &arguments)?)
+        let partitions: Vec<String> = match load.partition {
+            Some(partition) => vec![partition.to_string()],
+            None => (0..PARTITIONS).map(|partition| partition.to_string()).collect(),
+        };
+        let mut arguments = vec!["-C", "-t", &load.topic, "-o", "beginning"];
+        arguments.extend(partitions.iter().flat_map(|partition| ["-p", partition]));
+        self.consume_with(address, load, &arguments)
+    }
+
+    /// The same as the only member of a new group; the time counts from the first message.
+    pub(super) fn consume_in_group(&self, address: &str, load: &Load, group: &str) -> Result<f64> {
+        let earliest = "auto.offset.reset=earliest";
+        self.consume_with(address, load, &["-G", group, "-t", &load.topic, "-X", earliest])
     }
 
     /// Waits for the first acknowledgement of a broker that is about to start.
     pub(super) fn first_message(&self, address: &str) -> Result<()> {
-        let load = Load { topic: "first".into(), bytes: 1, messages: 1, partition: Some(0) };
+        let load = Load { topic: "first".into(), bytes: 1, messages: 1, partition: Some(0), codec: None };
         let quickly =
             ["-X", "reconnect.backoff.ms=5", "-X", "reconnect.backoff.max.ms=20", "-X", "linger.ms=0"];
         let soon = ["-X", "retry.backoff.ms=5", "-X", "retry.backoff.max.ms=20"];

@@ -9,13 +9,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::PARTITIONS;
+use super::wire::Wire;
 use crate::tools;
-use crate::wait::Stopwatch;
+use crate::wait::{self, Stopwatch};
 
 /// Ticks of the kernel's CPU counters in a second: the same on every Linux that we run on.
 pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 /// A cost of fewer ticks is mostly rounding.
 const TICKS_MIN: f64 = 20.0;
+/// How long a broker may take to start.
+const START_LIMIT: Duration = Duration::from_secs(120);
 const KIBIBYTES_PER_MEBIBYTE: f64 = 1024.0;
 
 /// A running broker.
@@ -44,7 +47,7 @@ impl Broker {
         Ok(Self { child, started, log, address, text: address.to_string() })
     }
 
-    /// Starts the Embedded engine.
+    /// Starts the Embedded engine, on a folder that may hold what an earlier one left.
     pub(super) fn embedded(program: &Path, folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder).context("cannot make the broker's folder")?;
         let address = free_address()?;
@@ -53,6 +56,26 @@ impl Broker {
         command.args(["--admin-listen", "127.0.0.1:0", "--auto-create-topics"]);
         command.args(["--default-partitions", &PARTITIONS.to_string()]);
         Self::spawn(command, &folder, address)
+    }
+
+    /// Time from the start of the process until a message was acknowledged, of a client that tries every
+    /// millisecond. The topic is made when it is not there.
+    pub(super) fn first_acknowledgement(&self, topic: &str) -> Result<Duration> {
+        let connected = || Ok(Wire::connect(self.address).ok());
+        let acknowledged =
+            wait::closely("the broker to listen", START_LIMIT, connected).and_then(|mut wire| {
+                if wire.led(&[topic.to_owned()])? == 0 {
+                    wire.create(&[topic.to_owned()], 1)?;
+                }
+                let sent = || Ok(wire.produce(topic)?.then_some(()));
+                wait::closely("the first acknowledgement", START_LIMIT, sent)
+            });
+        acknowledged.with_context(|| self.last_words())?;
+        Ok(self.age())
+    }
+
+    pub(super) fn socket(&self) -> SocketAddr {
+        self.address
     }
 
     pub(super) fn address(&self) -> &str {

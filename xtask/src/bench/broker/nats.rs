@@ -1,0 +1,61 @@
+//! nats-server from its Go module: the measure for a small broker's start. Its client protocol is another, so
+//! nothing else is compared.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::process::free_address;
+use crate::cache::{Cache, key, remove_folder};
+use crate::tools;
+use crate::wait::{self, Stopwatch};
+
+/// The release that is measured.
+pub(super) const VERSION: &str = "2.15.2";
+const MODULE: &str = "github.com/nats-io/nats-server/v2";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Builds it once; gives the program.
+pub(super) fn install(cache: &Cache) -> Result<PathBuf> {
+    let key = key([("module", MODULE.as_bytes()), ("version", VERSION.as_bytes())]);
+    let folder = cache.folder("nats-server", &key, |folder| {
+        println!("building nats-server {VERSION}");
+        let module = format!("{MODULE}@v{VERSION}");
+        let mut install = tools::command("go", ["install", "-trimpath", &module]);
+        install.env("GOBIN", folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+        tools::output(&mut install).context("cannot build nats-server; Go 1.26 is needed").map(drop)
+    })?;
+    Ok(folder.join("nats-server"))
+}
+
+/// Seconds from the start of the process, with JetStream on a new folder, to its first answer.
+pub(super) fn start(program: &Path, folder: &Path) -> Result<f64> {
+    remove_folder(folder)?;
+    std::fs::create_dir_all(folder).context("cannot make the folder of nats-server")?;
+    let address = free_address()?;
+    let mut command = Command::new(program);
+    command.args(["--addr", "127.0.0.1", "--port", &address.port().to_string(), "--jetstream"]);
+    command.arg("--store_dir").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let clock = Stopwatch::start();
+    let mut child = command.spawn().context("cannot start nats-server")?;
+    let answered = wait::closely("nats-server to listen", PATIENCE, || Ok(TcpStream::connect(address).ok()))
+        .and_then(first_answer)
+        .map(|()| clock.elapsed().as_secs_f64());
+    // It is ours and no longer needed, whatever it said.
+    drop(child.kill());
+    child.wait().context("cannot wait for the end of nats-server")?;
+    answered
+}
+
+fn first_answer(mut stream: TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n").context("cannot ping nats-server")?;
+    let mut lines = BufReader::new(stream).lines();
+    let pong = lines.by_ref().take(3).any(|line| line.is_ok_and(|line| line == "PONG"));
+    ensure!(pong, "nats-server did not answer a ping");
+    Ok(())
+}
