@@ -8,7 +8,6 @@
 mod chance;
 mod clerk;
 mod history;
-mod link;
 mod member;
 mod process;
 mod producer;
@@ -27,9 +26,9 @@ use serde_json::json;
 
 use crate::cache::{CacheArgs, remove_folder};
 use crate::conformance::broker;
+use crate::link::{Broken, Link};
 use crate::wait::{self, Stopwatch};
 use chance::Chance;
-use link::{Broken, Link};
 use process::Home;
 use world::{World, lock};
 

@@ -11,6 +11,7 @@ mod deny;
 mod e2e;
 mod generate;
 mod images;
+mod link;
 mod steps;
 mod tidy;
 mod tools;

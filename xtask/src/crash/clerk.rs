@@ -14,10 +14,10 @@ use kafka_wire::records::{BatchBuilder, Record};
 use uuid::Uuid;
 
 use super::chance::Chance;
-use super::link::{Broken, Link};
 use super::member;
 use super::reader;
 use super::world::{World, count};
+use crate::link::{Broken, Link};
 use crate::wait;
 
 /// The group without members.

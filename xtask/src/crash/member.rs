@@ -10,9 +10,9 @@ use kafka_wire::messages::sync_group::SyncGroupRequestAssignment;
 use kafka_wire::messages::{HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest, SyncGroupRequest};
 
 use super::chance::Chance;
-use super::link::{Broken, Link};
 use super::reader;
 use super::world::{World, count, lock};
+use crate::link::{Broken, Link};
 
 /// The group.
 pub(crate) const GROUP: &str = "readers";

@@ -9,9 +9,9 @@ use kafka_wire::records::{BatchBuilder, Codec, Record};
 
 use super::chance::Chance;
 use super::history::{Acknowledged, Message};
-use super::link::{Broken, Link};
 use super::text;
 use super::world::{World, count, lock};
+use crate::link::{Broken, Link};
 use crate::wait;
 
 const PRODUCE_VERSION: i16 = 9;

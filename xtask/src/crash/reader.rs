@@ -7,9 +7,9 @@ use kafka_wire::messages::{DeleteRecordsRequest, OffsetFetchRequest, offset_fetc
 use kafka_wire::records::{Batches, Records};
 
 use super::history::Message;
-use super::link::{Broken, Link};
 use super::text;
 use super::world::{Track, World, lock};
+use crate::link::{Broken, Link};
 
 const FETCH_VERSION: i16 = 11;
 const FETCH_BYTES: i32 = 1024 * 1024;

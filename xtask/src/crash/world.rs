@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::history::Line;
-use super::link::{Broken, Link};
+use crate::link::{Broken, Link};
 
 /// A partition that producers write to.
 pub(crate) struct Track {

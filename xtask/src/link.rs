@@ -1,5 +1,5 @@
-//! One connection to the broker that is killed: requests out, answers in, in order. Never connects again by
-//! itself, because what a lost connection means is for the caller to say.
+//! One connection to a Kafka broker: requests out, answers in, in order. Never connects again by itself,
+//! because what a lost connection means is for the caller to say.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,18 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Why a connection is of no more use.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     /// It ended, as it does when the broker is killed.
-    Gone(io::Error),
+    #[error("the connection to the broker ended")]
+    Gone(#[from] io::Error),
     /// The broker said something that is never right.
+    #[error("the broker answered wrongly: {0}")]
     Wrong(String),
-}
-
-impl From<io::Error> for Broken {
-    fn from(error: io::Error) -> Self {
-        Self::Gone(error)
-    }
 }
 
 /// The connection.
@@ -46,7 +42,7 @@ impl Link {
     /// Sends a request; the answer is asked for with what is returned.
     pub(crate) fn send<R: Request>(&mut self, request: &R, version: i16) -> Result<i32, Broken> {
         self.next = self.next.wrapping_add(1);
-        let encoded = frame::request(request, version, self.next, Some("crash"))
+        let encoded = frame::request(request, version, self.next, Some("xtask"))
             .map_err(|error| Broken::Wrong(format!("a request of ours cannot be written: {error}")))?;
         for chunk in encoded.into_chunks() {
             self.stream.write_all(&chunk)?;
