@@ -45,6 +45,7 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from(ApiKey::DeleteRecords, 0, 2),
     from(ApiKey::InitProducerId, 0, 5),
     from(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    from(ApiKey::WriteTxnMarkers, 1, 1),
     from(ApiKey::DescribeAcls, 1, 3),
     from(ApiKey::CreateAcls, 1, 3),
     from(ApiKey::DeleteAcls, 1, 3),
@@ -54,6 +55,7 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from(ApiKey::DeleteGroups, 0, 2),
     from(ApiKey::IncrementalAlterConfigs, 0, 1),
     from(ApiKey::DescribeCluster, 0, 2),
+    from(ApiKey::DescribeProducers, 0, 0),
 ];
 
 /// The answer to a request, when it is there; `None` when the client wants none.
@@ -152,6 +154,7 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         ApiKey::DeleteRecords => call.serve(to::delete_records::handle),
         ApiKey::InitProducerId => call.serve(to::init_producer_id::handle),
         ApiKey::OffsetForLeaderEpoch => call.serve(to::offset_for_leader_epoch::handle),
+        ApiKey::WriteTxnMarkers => call.serve(to::write_txn_markers::handle),
         ApiKey::DescribeAcls => call.serve(to::describe_acls::handle),
         ApiKey::CreateAcls => call.serve(to::create_acls::handle),
         ApiKey::DeleteAcls => call.serve(to::delete_acls::handle),
@@ -161,6 +164,7 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         ApiKey::DeleteGroups => call.serve(to::delete_groups::handle),
         ApiKey::IncrementalAlterConfigs => call.serve(to::incremental_alter_configs::handle),
         ApiKey::DescribeCluster => call.serve(to::describe_cluster::handle),
+        ApiKey::DescribeProducers => call.serve(to::describe_producers::handle),
         other => Err(Unanswerable::Unsupported { api_key: other.code(), version: call.version }),
     }
 }

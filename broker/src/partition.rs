@@ -24,6 +24,7 @@ pub(crate) mod append;
 pub(crate) mod producers;
 pub(crate) mod read;
 pub(crate) mod retention;
+pub(crate) mod transactions;
 
 use producers::Producers;
 
@@ -134,15 +135,15 @@ impl Partition {
             return Err(Refusal::new(ErrorCode::KafkaStorageError, reason.clone()));
         }
         if state.log.is_none() {
-            let mut headers = Vec::new();
+            let mut seen = Vec::new();
             let opened = Log::open(
                 self.ground.storage.clone(),
                 &self.folder,
                 state.config.segments,
                 clock::unix_ms(),
-                &mut |header, _| {
+                &mut |header, bytes| {
                     if header.producer_id >= 0 {
-                        headers.push(*header);
+                        seen.push((*header, producers::read_marker(header, bytes)));
                     }
                 },
             );
@@ -156,7 +157,7 @@ impl Partition {
                 tracing::error!(topic = %self.topic, partition = self.index, reason, "read-only for damage");
                 self.ground.metrics.read_only_partitions.inc();
             }
-            state.producers = producers::restore(&self.ground.storage, &self.folder, &mut log, &headers);
+            state.producers = producers::restore(&self.ground.storage, &self.folder, &mut log, &seen);
             self.metrics.log_size.add(i64::try_from(log.size()).unwrap_or(0));
             state.log = Some(log);
         }

@@ -6,7 +6,7 @@ use kafka_wire::{
     ErrorCode,
     messages::{
         FetchRequest, FetchResponse,
-        fetch::{FetchPartition, FetchTopic, FetchableTopicResponse, PartitionData},
+        fetch::{AbortedTransaction, FetchPartition, FetchTopic, FetchableTopicResponse, PartitionData},
     },
 };
 use runtime::clock;
@@ -14,7 +14,11 @@ use runtime::clock;
 use crate::{
     access::Operation,
     broker::Context,
-    partition::{Partition, Refusal, read::Bounds},
+    partition::{
+        Partition, Refusal,
+        read::{Bounds, Isolation},
+        transactions::Aborted,
+    },
     topics::Topic,
 };
 
@@ -22,7 +26,6 @@ use crate::{
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 /// From this version on topics have ids instead of names.
 const TOPIC_IDS_SINCE: i16 = 13;
-const READ_COMMITTED: i8 = 1;
 /// No fetch waits longer.
 const WAIT_MS_MAX: i32 = 300_000;
 
@@ -39,7 +42,7 @@ pub(crate) async fn handle(context: Context, request: FetchRequest, version: i16
     let deadline = clock::now() + Duration::from_millis(u64::from(wait_ms.unsigned_abs()));
     let min_bytes = size(request.min_bytes);
     let max_bytes = size(request.max_bytes).min(BYTES_MAX);
-    let committed = request.isolation_level == READ_COMMITTED;
+    let isolation = Isolation::from_level(request.isolation_level);
     let topics: Vec<(FetchTopic, Vec<Target>)> =
         request.topics.into_iter().map(|topic| resolve(&context, topic, version)).collect();
     let waiter = &context.caller.waiter;
@@ -51,7 +54,7 @@ pub(crate) async fn handle(context: Context, request: FetchRequest, version: i16
                 partition.wait(waiter);
             }
         }
-        let read = read_all(&topics, max_bytes, committed);
+        let read = read_all(&topics, max_bytes, isolation);
         let enough = read.bytes >= min_bytes || read.failed || topics.is_empty();
         if enough || clock::now() >= deadline || context.broker.shutdown.has_begun() {
             return FetchResponse { responses: read.responses, ..Default::default() };
@@ -109,14 +112,16 @@ struct Read {
     failed: bool,
 }
 
-fn read_all(topics: &[(FetchTopic, Vec<Target>)], max_bytes: usize, committed: bool) -> Read {
+fn read_all(topics: &[(FetchTopic, Vec<Target>)], max_bytes: usize, isolation: Isolation) -> Read {
     let mut read = Read::default();
     for (topic, targets) in topics {
         let mut partitions = Vec::with_capacity(targets.len());
         for target in targets {
             let left = max_bytes.saturating_sub(read.bytes);
-            let mut data = read_one(target, left, read.bytes == 0);
-            data.aborted_transactions = committed.then(Vec::new);
+            let mut data = read_one(target, left, read.bytes == 0, isolation);
+            if isolation == Isolation::Uncommitted {
+                data.aborted_transactions = None;
+            }
             read.bytes += data.records.as_ref().map_or(0, bytes::Bytes::len);
             read.failed |= data.error_code != ErrorCode::None.code();
             partitions.push(data);
@@ -131,22 +136,25 @@ fn read_all(topics: &[(FetchTopic, Vec<Target>)], max_bytes: usize, committed: b
 }
 
 /// Reads a partition. Only the first one that has something may go over the limit, with its first batch.
-fn read_one(target: &Target, left: usize, first: bool) -> PartitionData {
+fn read_one(target: &Target, left: usize, first: bool, isolation: Isolation) -> PartitionData {
     let index = target.request.partition;
     let partition = match &target.partition {
         Ok(partition) => partition,
-        Err(code) => return failed(index, *code, Bounds { start: -1, high_watermark: -1 }),
+        Err(code) => return failed(index, *code, Bounds { start: -1, high_watermark: -1, last_stable: -1 }),
     };
     let max_bytes = size(target.request.partition_max_bytes).min(left);
     if max_bytes == 0 && !first {
         return data(index, partition.bounds(), bytes::Bytes::new());
     }
-    match partition.fetch(target.request.fetch_offset, max_bytes) {
+    match partition.fetch(target.request.fetch_offset, max_bytes, isolation) {
         // A large first batch came all the same: it has to wait for a response of its own.
         Ok(fetched) if !first && fetched.bytes.len() > left => {
             data(index, fetched.bounds, bytes::Bytes::new())
         }
-        Ok(fetched) => data(index, fetched.bounds, fetched.bytes),
+        Ok(fetched) => PartitionData {
+            aborted_transactions: Some(fetched.aborted.iter().map(aborted).collect()),
+            ..data(index, fetched.bounds, fetched.bytes)
+        },
         Err((Refusal { code: ErrorCode::UnknownTopicOrPartition, .. }, bounds)) => {
             failed(index, target.unknown, bounds)
         }
@@ -158,11 +166,15 @@ fn data(index: i32, bounds: Bounds, records: bytes::Bytes) -> PartitionData {
     PartitionData {
         partition_index: index,
         high_watermark: bounds.high_watermark,
-        last_stable_offset: bounds.high_watermark,
+        last_stable_offset: bounds.last_stable,
         log_start_offset: bounds.start,
         records: Some(records),
         ..Default::default()
     }
+}
+
+fn aborted(transaction: &Aborted) -> AbortedTransaction {
+    AbortedTransaction { producer_id: transaction.producer_id, first_offset: transaction.first_offset }
 }
 
 fn failed(index: i32, code: ErrorCode, bounds: Bounds) -> PartitionData {

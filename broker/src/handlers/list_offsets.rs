@@ -9,7 +9,11 @@ use kafka_wire::{
 };
 
 use super::fetch::check_epoch;
-use crate::{access::Operation, broker::Context, partition::read::Timed};
+use crate::{
+    access::Operation,
+    broker::Context,
+    partition::read::{Isolation, Timed},
+};
 
 /// The first version that knows leader epochs.
 const EPOCH_SINCE: i16 = 4;
@@ -19,9 +23,11 @@ pub(crate) async fn handle(
     request: ListOffsetsRequest,
     version: i16,
 ) -> ListOffsetsResponse {
+    let isolation = Isolation::from_level(request.isolation_level);
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter();
-        let partitions = partitions.map(|wanted| answer(&context, &topic.name, wanted, version)).collect();
+        let find = |wanted: &ListOffsetsPartition| find(&context, &topic.name, wanted, isolation);
+        let partitions = partitions.map(|wanted| answer(&context, find(wanted), wanted, version)).collect();
         ListOffsetsTopicResponse { name: topic.name, partitions }
     });
     ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
@@ -29,12 +35,12 @@ pub(crate) async fn handle(
 
 fn answer(
     context: &Context,
-    topic: &str,
+    found: Result<Timed, ErrorCode>,
     wanted: &ListOffsetsPartition,
     version: i16,
 ) -> ListOffsetsPartitionResponse {
     let partition_index = wanted.partition_index;
-    match find(context, topic, wanted) {
+    match found {
         Ok(timed) => ListOffsetsPartitionResponse {
             partition_index,
             timestamp: timed.timestamp_ms,
@@ -48,7 +54,12 @@ fn answer(
     }
 }
 
-fn find(context: &Context, topic: &str, wanted: &ListOffsetsPartition) -> Result<Timed, ErrorCode> {
+fn find(
+    context: &Context,
+    topic: &str,
+    wanted: &ListOffsetsPartition,
+    isolation: Isolation,
+) -> Result<Timed, ErrorCode> {
     if !context.allows_topic(Operation::Describe, topic) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
@@ -56,5 +67,5 @@ fn find(context: &Context, topic: &str, wanted: &ListOffsetsPartition) -> Result
     let topic = context.broker.topics.by_name(topic);
     let partition = topic.and_then(|topic| topic.partition(wanted.partition_index));
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    partition.offset_at(wanted.timestamp).map_err(|refusal| refusal.code)
+    partition.offset_at(wanted.timestamp, isolation).map_err(|refusal| refusal.code)
 }

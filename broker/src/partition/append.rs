@@ -1,10 +1,13 @@
-//! Taking a producer's batch: checked, placed and written as the bytes it came in. Not durable yet.
+//! Taking a producer's batch: checked, placed and written as the bytes it came in. And the markers that end
+//! transactions. Nothing is durable yet.
+
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use kafka_wire::{
     ErrorCode,
     records::{
-        BatchError,
+        BatchError, Marker,
         batch::{Rules, stamp},
     },
 };
@@ -25,8 +28,17 @@ pub(crate) struct Taken {
 }
 
 impl Partition {
-    /// Takes one batch that came with this version of Produce.
+    /// Takes one batch that came with this version of Produce, outside of a transaction.
     pub(crate) fn append(&self, records: Bytes, version: i16) -> Result<Taken, Refusal> {
+        if BatchHeader::parse(&records).is_ok_and(|header| header.is_transactional()) {
+            let text = "a transactional batch came outside of a transaction";
+            return Err(Refusal::new(ErrorCode::InvalidTxnState, text));
+        }
+        self.append_checked(records, version)
+    }
+
+    /// Takes one batch whose transaction, if it belongs to one, is known to be open with this partition in it.
+    pub(crate) fn append_checked(&self, records: Bytes, version: i16) -> Result<Taken, Refusal> {
         let now_ms = clock::unix_ms();
         let mut state = self.lock();
         let header = check(&records, version, &state.config, now_ms)?;
@@ -50,12 +62,44 @@ impl Partition {
         let appended = log.append(&mut bytes, self.ground.leader_epoch);
         let appended = appended.map_err(|error| self.refused(error))?;
         let placed = BatchHeader { base_offset: appended.base_offset, ..header };
-        producers.took(&placed, now_ms);
+        producers.took(&placed, None, now_ms);
         self.metrics.log_size.add(size);
         self.metrics.produced_bytes.inc_by(size.unsigned_abs());
         self.metrics.produced_messages.inc_by(u64::from(header.record_count.unsigned_abs()));
         let time_ms = if config.log_append_time { now_ms } else { -1 };
         Ok(taken(log, appended.base_offset, appended.last_offset + 1, time_ms))
+    }
+
+    /// Ends the transaction of a producer here. The epoch may be newer than that of its batches.
+    pub(crate) fn append_marker(&self, producer: (i64, i16), marker: Marker) -> Result<Taken, Refusal> {
+        let now_ms = clock::unix_ms();
+        let batch = marker.batch(producer, now_ms);
+        let batch = batch.map_err(|error| Refusal::new(ErrorCode::UnknownServerError, error.to_string()))?;
+        let mut state = self.lock();
+        self.open(&mut state)?;
+        let State { log, producers, .. } = &mut *state;
+        let log = log.as_mut().expect("it was just opened");
+        producers.check_marker(producer, marker.coordinator_epoch)?;
+        if log.wants_roll(batch.len(), now_ms) {
+            self.roll(log, producers, now_ms)?;
+        }
+        let mut bytes = BytesMut::from(&batch[..]);
+        let appended = log.append(&mut bytes, self.ground.leader_epoch);
+        let appended = appended.map_err(|error| self.refused(error))?;
+        let header = BatchHeader::parse(&bytes).map_err(|error| Refusal::from(error.error_code()))?;
+        producers.took(&header, Some(marker), now_ms);
+        self.metrics.log_size.add(i64::try_from(bytes.len()).unwrap_or(0));
+        Ok(taken(log, appended.base_offset, appended.last_offset + 1, -1))
+    }
+
+    /// Ends the transaction of a producer here, durably.
+    pub(crate) async fn mark(self: &Arc<Self>, producer: (i64, i16), marker: Marker) -> Result<(), Refusal> {
+        let taken = self.append_marker(producer, marker)?;
+        self.submit().await;
+        if self.is_durable(taken.next_offset) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorCode::KafkaStorageError, "the marker could not be synced to disk"))
     }
 
     /// Whether all records below `offset` are synced. Not so after a sync that failed.
@@ -106,16 +150,15 @@ fn check(records: &[u8], version: i16, config: &TopicConfig, now_ms: i64) -> Res
     }
     let rules = Rules { produce_version: version, size_max: config.max_message_bytes };
     let header = match BatchHeader::validate(records, rules) {
-        Err(BatchError::NoProducer) => return Err(transactional()),
+        Err(error @ BatchError::NoProducer) => {
+            return Err(Refusal::new(ErrorCode::InvalidTxnState, error.to_string()));
+        }
         Err(error @ BatchError::TooLarge { .. }) => {
             let text = format!("{error} by max.message.bytes of the topic");
             return Err(Refusal::new(error.error_code(), text));
         }
         outcome => outcome.map_err(|error| Refusal::new(error.error_code(), error.to_string()))?,
     };
-    if header.is_transactional() {
-        return Err(transactional());
-    }
     if header.has_producer() && header.producer_epoch < 0 {
         let text = "a batch with a producer id needs an epoch and a sequence number";
         return Err(Refusal::new(ErrorCode::InvalidRecord, text));
@@ -129,11 +172,6 @@ fn check(records: &[u8], version: i16, config: &TopicConfig, now_ms: i64) -> Res
 /// Gives all records the broker's time; this is under the checksum.
 fn stamped(batch: &mut [u8], now_ms: i64) -> Result<(), Refusal> {
     if stamp(batch, now_ms) { Ok(()) } else { Err(ErrorCode::CorruptMessage.into()) }
-}
-
-fn transactional() -> Refusal {
-    let text = "transactions are not supported by the Embedded engine yet";
-    Refusal::new(ErrorCode::InvalidTxnState, text)
 }
 
 fn check_times(header: &BatchHeader, config: &TopicConfig, now_ms: i64) -> Result<(), Refusal> {

@@ -8,7 +8,8 @@ use std::{
     io,
 };
 
-use kafka_wire::ErrorCode;
+use bytes::Bytes;
+use kafka_wire::{ErrorCode, records::Marker};
 use record_log::{
     Log,
     batch::{self, BatchHeader},
@@ -17,6 +18,7 @@ use record_log::{
 use runtime::clock;
 use serde::{Deserialize, Serialize};
 
+use super::transactions::Transactions;
 use crate::disk::DiskStorage;
 
 /// Batches remembered for each producer: what may be in flight at a time.
@@ -41,6 +43,42 @@ struct Producer {
     epoch: i16,
     batches: VecDeque<Batch>,
     last_ms: i64,
+    /// Where its open transaction began.
+    first_offset: Option<i64>,
+    /// Epoch of the coordinator that ended its last transaction, -1 before.
+    coordinator_epoch: i32,
+}
+
+impl Producer {
+    fn new(epoch: i16) -> Self {
+        Self { epoch, batches: VecDeque::new(), last_ms: 0, first_offset: None, coordinator_epoch: -1 }
+    }
+
+    /// The batch that this one repeats.
+    fn repeated(&self, header: &BatchHeader) -> Option<&Batch> {
+        let (first, last) = (header.base_sequence, header.last_sequence());
+        self.batches.iter().find(|batch| batch.first_sequence == first && batch.last_sequence == last)
+    }
+
+    /// A newer epoch counts its sequence from 0.
+    fn use_epoch(&mut self, epoch: i16) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.batches.clear();
+        }
+    }
+}
+
+/// What is known of a producer, for those who ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) producer_id: i64,
+    pub(crate) epoch: i16,
+    pub(crate) last_sequence: i32,
+    pub(crate) last_ms: i64,
+    pub(crate) coordinator_epoch: i32,
+    /// Where its open transaction began.
+    pub(crate) first_offset: Option<i64>,
 }
 
 /// What to do with a batch.
@@ -56,6 +94,7 @@ pub(crate) enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
+    pub(crate) transactions: Transactions,
 }
 
 /// Sequence numbers go round after `i32::MAX`.
@@ -71,44 +110,61 @@ impl Producers {
         if header.producer_epoch < producer.epoch {
             return Err(ErrorCode::InvalidProducerEpoch);
         }
-        if header.producer_epoch > producer.epoch {
-            let starts = header.base_sequence == 0;
-            return if starts { Ok(Verdict::Next) } else { Err(ErrorCode::OutOfOrderSequenceNumber) };
-        }
-        let last = header.last_sequence();
-        let repeat = producer
-            .batches
-            .iter()
-            .find(|batch| batch.first_sequence == header.base_sequence && batch.last_sequence == last);
-        if let Some(batch) = repeat {
+        let next = if header.producer_epoch > producer.epoch {
+            0
+        } else if let Some(batch) = producer.repeated(header) {
             return Ok(Verdict::Repeat(batch.base_offset, batch.last_offset));
-        }
-        let next = producer.batches.back().map_or(0, |batch| advance(batch.last_sequence, 1));
-        if header.base_sequence == next {
-            Ok(Verdict::Next)
         } else {
-            Err(ErrorCode::OutOfOrderSequenceNumber)
+            producer.batches.back().map_or(0, |batch| advance(batch.last_sequence, 1))
+        };
+        if header.base_sequence != next {
+            return Err(ErrorCode::OutOfOrderSequenceNumber);
         }
+        if producer.first_offset.is_some() && !header.is_transactional() {
+            return Err(ErrorCode::InvalidTxnState);
+        }
+        Ok(Verdict::Next)
+    }
+
+    /// Whether the transaction of a producer may be ended by a marker of this epoch, from this coordinator.
+    pub(crate) fn check_marker(&self, producer: (i64, i16), coordinator_epoch: i32) -> Result<(), ErrorCode> {
+        let Some(known) = self.by_id.get(&producer.0) else { return Ok(()) };
+        if producer.1 < known.epoch {
+            return Err(ErrorCode::InvalidProducerEpoch);
+        }
+        if coordinator_epoch < known.coordinator_epoch {
+            return Err(ErrorCode::TransactionCoordinatorFenced);
+        }
+        Ok(())
     }
 
     /// Takes note of a batch that was appended; its header has its offset. The times in it are the client's.
-    pub(crate) fn took(&mut self, header: &BatchHeader, now_ms: i64) {
+    /// `marker` is what a control batch says; it has no sequence.
+    pub(crate) fn took(&mut self, header: &BatchHeader, marker: Option<Marker>, now_ms: i64) {
         if header.producer_id < 0 {
             return;
         }
-        if self.by_id.len() >= PRODUCERS_MAX && !self.by_id.contains_key(&header.producer_id) {
-            let quietest = self.by_id.iter().min_by_key(|(_, producer)| producer.last_ms).map(|(id, _)| *id);
-            quietest.and_then(|id| self.by_id.remove(&id));
-        }
-        let fresh = || Producer { epoch: header.producer_epoch, batches: VecDeque::new(), last_ms: 0 };
+        self.make_room(header.producer_id);
+        let fresh = || Producer::new(header.producer_epoch);
         let producer = self.by_id.entry(header.producer_id).or_insert_with(fresh);
-        if producer.epoch != header.producer_epoch {
-            *producer = fresh();
+        producer.use_epoch(header.producer_epoch);
+        producer.last_ms = producer.last_ms.max(now_ms);
+        if header.is_control() {
+            if let Some(marker) = marker {
+                producer.coordinator_epoch = marker.coordinator_epoch;
+                if let Some(first_offset) = producer.first_offset.take() {
+                    self.transactions.ended(first_offset, header.base_offset, marker.committed);
+                }
+            }
+            return;
+        }
+        if header.is_transactional() && producer.first_offset.is_none() {
+            producer.first_offset = Some(header.base_offset);
+            self.transactions.began(header.base_offset, header.producer_id);
         }
         if producer.batches.len() == BATCHES {
             producer.batches.pop_front();
         }
-        producer.last_ms = producer.last_ms.max(now_ms);
         producer.batches.push_back(Batch {
             first_sequence: header.base_sequence,
             last_sequence: header.last_sequence(),
@@ -117,9 +173,41 @@ impl Producers {
         });
     }
 
-    /// Forgets producers that were quiet since `before_ms`.
+    /// One more producer than the limit: the one that was quiet longest goes, unless it has an open transaction.
+    fn make_room(&mut self, producer_id: i64) {
+        if self.by_id.len() < PRODUCERS_MAX || self.by_id.contains_key(&producer_id) {
+            return;
+        }
+        let idle = self.by_id.iter().filter(|(_, producer)| producer.first_offset.is_none());
+        let quietest = idle.min_by_key(|(_, producer)| producer.last_ms).map(|(id, _)| *id);
+        quietest.and_then(|id| self.by_id.remove(&id));
+    }
+
+    /// All producers.
+    pub(crate) fn known(&self) -> impl Iterator<Item = Known> {
+        self.by_id.iter().map(|(producer_id, producer)| Known {
+            producer_id: *producer_id,
+            epoch: producer.epoch,
+            last_sequence: producer.batches.back().map_or(-1, |batch| batch.last_sequence),
+            last_ms: producer.last_ms,
+            coordinator_epoch: producer.coordinator_epoch,
+            first_offset: producer.first_offset,
+        })
+    }
+
+    /// Forgets producers that were quiet since `before_ms` and have no open transaction.
     pub(crate) fn expire(&mut self, before_ms: i64) {
-        self.by_id.retain(|_, producer| producer.last_ms >= before_ms);
+        self.by_id.retain(|_, producer| producer.last_ms >= before_ms || producer.first_offset.is_some());
+    }
+
+    /// After it was read from a file: the open transactions are those of the producers.
+    fn reopen(mut self) -> Self {
+        for (producer_id, producer) in &self.by_id {
+            if let Some(first_offset) = producer.first_offset {
+                self.transactions.began(first_offset, *producer_id);
+            }
+        }
+        self
     }
 }
 
@@ -157,15 +245,15 @@ fn load(storage: &DiskStorage, folder: &str, offset: i64) -> Option<Producers> {
     let mut bytes = vec![0; usize::try_from(file.length().ok()?).ok()?];
     let read = file.read_at(0, &mut bytes).ok()?;
     let whole = bytes.get(..read).filter(|bytes| batch::is_intact(bytes))?;
-    serde_json::from_slice(whole.get(batch::HEADER_BYTES..)?).ok()
+    serde_json::from_slice(whole.get(batch::HEADER_BYTES..)?).ok().map(Producers::reopen)
 }
 
-/// What the producers of a log that was just opened have sent; `headers` are those of its last segment.
+/// What the producers of a log that was just opened have sent; `seen` are the batches of its last segment.
 pub(crate) fn restore(
     storage: &DiskStorage,
     folder: &str,
     log: &mut Log<DiskStorage>,
-    headers: &[BatchHeader],
+    seen: &[(BatchHeader, Option<Marker>)],
 ) -> Producers {
     let active = log.active_base_offset();
     let names = storage.list(folder).unwrap_or_default();
@@ -174,11 +262,17 @@ pub(crate) fn restore(
     known.sort_unstable();
     let found = known.iter().rev().find_map(|offset| Some((*offset, load(storage, folder, *offset)?)));
     let (from, mut producers) = found.unwrap_or_else(|| (log.start_offset(), Producers::default()));
-    catch_up(log, from, active, &mut producers);
-    for header in headers {
-        producers.took(header, clock::unix_ms());
+    catch_up(log, from.max(log.start_offset()), active, &mut producers);
+    for (header, marker) in seen {
+        producers.took(header, *marker, clock::unix_ms());
     }
+    producers.transactions.forget_before(log.start_offset());
     producers
+}
+
+/// What a control batch says.
+pub(crate) fn read_marker(header: &BatchHeader, batch: &[u8]) -> Option<Marker> {
+    if header.is_control() { Marker::read(&Bytes::copy_from_slice(batch)) } else { None }
 }
 
 /// Reads the batches from one offset up to another. Damage ends it: less is known then, and a repeat that
@@ -189,10 +283,11 @@ fn catch_up(log: &mut Log<DiskStorage>, mut from: i64, to: i64, producers: &mut 
         let Ok(slice) = location.read(CATCH_UP_BYTES) else { return };
         let mut rest = &slice.bytes[..];
         while let Some(header) = batch::header(rest) {
+            let (whole, behind) = rest.split_at_checked(header.size).unwrap_or((rest, &[]));
             if header.base_offset < to {
-                producers.took(&header, clock::unix_ms());
+                producers.took(&header, read_marker(&header, whole), clock::unix_ms());
             }
-            rest = rest.get(header.size..).unwrap_or_default();
+            rest = behind;
         }
         from = slice.next_offset;
     }

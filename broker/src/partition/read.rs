@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use kafka_wire::{ErrorCode, records::Records};
-use record_log::{Log, ReadError, batch};
+use record_log::{Log, ReadError, Slice, batch};
 
-use super::{Partition, Refusal};
-use crate::disk::DiskStorage;
+use super::{Partition, Refusal, State, producers::Known, transactions::Aborted};
 
 /// Bytes of one batch after decompression, to look for a time in it.
 const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -16,6 +15,34 @@ pub(crate) struct Bounds {
     pub(crate) start: i64,
     /// All below is durable.
     pub(crate) high_watermark: i64,
+    /// All below is decided as well: it belongs to no open transaction.
+    pub(crate) last_stable: i64,
+}
+
+/// Which records a reader wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Isolation {
+    /// All that are durable.
+    Uncommitted,
+    /// Those of no transaction or a committed one; the reader skips the aborted ones that it is told of.
+    Committed,
+}
+
+impl Isolation {
+    /// What the protocol calls `isolation_level`.
+    pub(crate) fn from_level(level: i8) -> Self {
+        if level == 1 { Self::Committed } else { Self::Uncommitted }
+    }
+}
+
+impl Bounds {
+    /// Where a reader's records end.
+    pub(crate) fn end(self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::Uncommitted => self.high_watermark,
+            Isolation::Committed => self.last_stable,
+        }
+    }
 }
 
 /// What a fetch of one partition gives.
@@ -23,6 +50,8 @@ pub(crate) struct Bounds {
 pub(crate) struct Fetched {
     pub(crate) bytes: Bytes,
     pub(crate) bounds: Bounds,
+    /// The aborted transactions with records in `bytes`, for readers of committed records.
+    pub(crate) aborted: Vec<Aborted>,
 }
 
 /// An offset that belongs to a time; both -1 when there is none.
@@ -40,24 +69,34 @@ impl Timed {
     }
 }
 
-fn bounds(log: Option<&Log<DiskStorage>>) -> Bounds {
-    log.map_or_else(Bounds::default, |log| Bounds {
-        start: log.start_offset(),
-        high_watermark: log.synced_offset(),
-    })
+fn bounds(state: &mut State) -> Bounds {
+    let Some(log) = &state.log else { return Bounds::default() };
+    let (start, high_watermark) = (log.start_offset(), log.synced_offset());
+    let last_stable = state.producers.transactions.last_stable(start, high_watermark);
+    Bounds { start, high_watermark, last_stable }
 }
 
 impl Partition {
     /// Where the partition begins and ends.
     pub(crate) fn bounds(&self) -> Bounds {
-        bounds(self.lock().log.as_ref())
+        bounds(&mut self.lock())
+    }
+
+    /// The producers that it knows.
+    pub(crate) fn producers(&self) -> Vec<Known> {
+        self.lock().producers.known().collect()
     }
 
     /// Reads from `offset` on, the first batch whatever its size. Nothing yet is no error.
-    pub(crate) fn fetch(&self, offset: i64, max_bytes: usize) -> Result<Fetched, (Refusal, Bounds)> {
+    pub(crate) fn fetch(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched, (Refusal, Bounds)> {
         let (location, bounds) = {
             let mut state = self.lock();
-            let bounds = bounds(state.log.as_ref());
+            let bounds = bounds(&mut state);
             if state.gone {
                 return Err((ErrorCode::UnknownTopicOrPartition.into(), bounds));
             }
@@ -71,13 +110,21 @@ impl Partition {
             };
             (located.map_err(|error| (self.unreadable(&error), bounds))?, bounds)
         };
-        let Some(location) = location else { return Ok(Fetched { bytes: Bytes::new(), bounds }) };
+        let end = bounds.end(isolation);
+        let Some(location) = location.filter(|_| offset < end) else {
+            return Ok(Fetched { bounds, ..Default::default() });
+        };
         match location.read(max_bytes) {
             Ok(slice) => {
-                let messages = u64::try_from(slice.next_offset.saturating_sub(offset)).unwrap_or(0);
+                let (bytes, next_offset) = before(slice, end);
+                let aborted = match isolation {
+                    Isolation::Uncommitted => Vec::new(),
+                    Isolation::Committed => self.aborted_between(offset, next_offset),
+                };
+                let messages = u64::try_from(next_offset.saturating_sub(offset)).unwrap_or(0);
                 self.metrics.fetched_messages.inc_by(messages);
-                self.metrics.fetched_bytes.inc_by(u64::try_from(slice.bytes.len()).unwrap_or(0));
-                Ok(Fetched { bytes: slice.bytes, bounds })
+                self.metrics.fetched_bytes.inc_by(u64::try_from(bytes.len()).unwrap_or(0));
+                Ok(Fetched { bytes, bounds, aborted })
             }
             Err(error) => {
                 if let (ReadError::Damaged { .. }, Some(log)) = (&error, &mut self.lock().log) {
@@ -86,6 +133,18 @@ impl Partition {
                 Err((self.unreadable(&error), bounds))
             }
         }
+    }
+
+    /// The aborted transactions with records from `from` up to `to`, which is at most the last stable offset.
+    pub(crate) fn aborted_between(&self, from: i64, to: i64) -> Vec<Aborted> {
+        self.lock().producers.transactions.aborted_between(from, to)
+    }
+
+    /// All below is durable and belongs to no open transaction. Nothing above may be compacted, and below it the
+    /// records that [`aborted_between`](Self::aborted_between) names do not count.
+    #[allow(dead_code, reason = "for compaction")]
+    pub(crate) fn last_stable_offset(&self) -> i64 {
+        self.bounds().last_stable
     }
 
     fn unreadable(&self, error: &ReadError) -> Refusal {
@@ -104,23 +163,25 @@ impl Partition {
     }
 
     /// The offset that a ListOffsets timestamp stands for.
-    pub(crate) fn offset_at(&self, timestamp: i64) -> Result<Timed, Refusal> {
+    pub(crate) fn offset_at(&self, timestamp: i64, isolation: Isolation) -> Result<Timed, Refusal> {
         const LATEST: i64 = -1;
         const EARLIEST: i64 = -2;
         const MAX_TIMESTAMP: i64 = -3;
         const EARLIEST_LOCAL: i64 = -4;
         const LATEST_TIERED: i64 = -5;
         let bounds = self.bounds();
+        // A reader is not sent to a record that it cannot see yet.
+        let visible = |timed: Timed| if timed.offset < bounds.end(isolation) { timed } else { Timed::NONE };
         match timestamp {
-            LATEST => Ok(Timed::at(bounds.high_watermark)),
+            LATEST => Ok(Timed::at(bounds.end(isolation))),
             EARLIEST | EARLIEST_LOCAL => Ok(Timed::at(bounds.start)),
             // Nothing is ever moved to another tier.
             LATEST_TIERED => Ok(Timed::NONE),
             MAX_TIMESTAMP => {
                 let newest = self.lock().log.as_ref().and_then(Log::max_timestamp);
-                newest.map_or(Ok(Timed::NONE), |(timestamp_ms, _)| self.first_at(timestamp_ms))
+                newest.map_or(Ok(Timed::NONE), |(timestamp_ms, _)| self.first_at(timestamp_ms)).map(visible)
             }
-            time_ms if time_ms >= 0 => self.first_at(time_ms),
+            time_ms if time_ms >= 0 => self.first_at(time_ms).map(visible),
             _ => Err(ErrorCode::UnsupportedVersion.into()),
         }
     }
@@ -135,6 +196,21 @@ impl Partition {
         let Some(slice) = found.map_err(|error| self.unreadable(&error))? else { return Ok(Timed::NONE) };
         Ok(first_record_at(&slice.bytes, time_ms).unwrap_or(Timed::NONE))
     }
+}
+
+/// The batches below `end`, which is where a batch begins, and the offset behind them.
+fn before(slice: Slice, end: i64) -> (Bytes, i64) {
+    if slice.next_offset <= end {
+        return (slice.bytes, slice.next_offset);
+    }
+    let mut kept = 0;
+    while let Some(header) = slice.bytes.get(kept..).and_then(batch::header) {
+        if header.base_offset >= end {
+            break;
+        }
+        kept += header.size;
+    }
+    (slice.bytes.slice(..kept.min(slice.bytes.len())), end)
 }
 
 /// The first record of a batch at or after a time. When its records cannot be unpacked, it is the batch's first:

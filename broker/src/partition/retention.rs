@@ -23,6 +23,7 @@ impl Partition {
         };
         let expired = log.expire(config.retention, now_ms).map_err(|error| self.refused(error));
         self.shrunk(log, before);
+        producers.transactions.forget_before(log.start_offset());
         match outcome.and(expired) {
             Ok(0) => {}
             Ok(segments) => {
@@ -47,7 +48,9 @@ impl Partition {
         let before = log.size();
         let start = log.delete_before(offset).map_err(|error| self.refused(error));
         self.shrunk(log, before);
-        start
+        let start = start?;
+        state.producers.transactions.forget_before(start);
+        Ok(start)
     }
 
     fn shrunk(&self, log: &Log<crate::disk::DiskStorage>, before: u64) {

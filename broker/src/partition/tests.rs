@@ -10,13 +10,15 @@ use kafka_wire::{
 use prometheus::Registry;
 use uuid::Uuid;
 
-use super::{Ground, Partition};
+use super::{Ground, Partition, read::Isolation};
 use crate::{
     commit::{CommitThread, Committer, Durable as _},
     disk::DiskStorage,
     metrics::Metrics,
     topic_config::TopicConfig,
 };
+
+mod transactions;
 
 fn config(pairs: &[(&str, &str)]) -> Arc<TopicConfig> {
     let set: BTreeMap<String, String> =
@@ -73,13 +75,13 @@ async fn submitted_batches_become_durable() {
     let folder = tempfile::tempdir().unwrap();
     let (partition, _commit, _) = open(folder.path(), &[]);
     let taken = partition.append(batch(BatchBuilder::default()), 9).unwrap();
-    assert!(partition.fetch(0, 1_000).unwrap().bytes.is_empty());
+    assert!(partition.fetch(0, 1_000, Isolation::Uncommitted).unwrap().bytes.is_empty());
     partition.submit().await;
     assert!(partition.is_durable(taken.next_offset));
-    let fetched = partition.fetch(0, 1_000).unwrap();
+    let fetched = partition.fetch(0, 1_000, Isolation::Uncommitted).unwrap();
     assert_eq!(fetched.bytes[12..16], 3_i32.to_be_bytes());
     assert_eq!(fetched.bounds.high_watermark, 2);
-    let (refusal, _) = partition.fetch(3, 1_000).unwrap_err();
+    let (refusal, _) = partition.fetch(3, 1_000, Isolation::Uncommitted).unwrap_err();
     assert_eq!(refusal.code, ErrorCode::OffsetOutOfRange);
 }
 
@@ -121,9 +123,9 @@ async fn log_append_time_is_the_brokers() {
     let taken = partition.append(old, 9).unwrap();
     assert!(taken.log_append_time_ms > 1_600_000_000_000);
     partition.submit().await;
-    let bytes = partition.fetch(0, 1_000).unwrap().bytes;
+    let bytes = partition.fetch(0, 1_000, Isolation::Uncommitted).unwrap().bytes;
     assert!(record_log::batch::is_intact(&bytes));
-    let found = partition.offset_at(1_000).unwrap();
+    let found = partition.offset_at(1_000, Isolation::Uncommitted).unwrap();
     assert_eq!((found.offset, found.timestamp_ms), (0, taken.log_append_time_ms));
 }
 

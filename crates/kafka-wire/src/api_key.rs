@@ -98,6 +98,8 @@ apis! {
     AddOffsetsToTxn = 25, messages::AddOffsetsToTxnRequest;
     /// Commits or aborts a transaction.
     EndTxn = 26, messages::EndTxnRequest;
+    /// Ends transactions in partitions.
+    WriteTxnMarkers = 27, messages::WriteTxnMarkersRequest;
     /// Commits offsets within a transaction.
     TxnOffsetCommit = 28, messages::TxnOffsetCommitRequest;
     /// Lists access rules.
@@ -130,6 +132,10 @@ apis! {
     DescribeCluster = 60, messages::DescribeClusterRequest;
     /// Lists the producers of partitions.
     DescribeProducers = 61, messages::DescribeProducersRequest;
+    /// Tells how transactions stand.
+    DescribeTransactions = 65, messages::DescribeTransactionsRequest;
+    /// Lists the transactions that a node looks after.
+    ListTransactions = 66, messages::ListTransactionsRequest;
     /// Keeps a member in a consumer group and tells it what it gets.
     ConsumerGroupHeartbeat = 68, messages::ConsumerGroupHeartbeatRequest;
     /// Describes consumer groups.

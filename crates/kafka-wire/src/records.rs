@@ -6,11 +6,13 @@
 pub mod batch;
 pub mod builder;
 pub mod compression;
+pub mod control;
 pub mod record;
 
 pub use batch::{BatchError, BatchHeader, Batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CompressionError};
+pub use control::Marker;
 pub use record::{Record, RecordError, RecordHeader, Records};
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ fn the_last_five_batches_are_remembered() {
     for number in 0..7 {
         let header = header(0, number * 10, 10, i64::from(number) * 100);
         assert_eq!(producers.check(&header), Ok(Verdict::Next));
-        producers.took(&header, 0);
+        producers.took(&header, None, 0);
     }
     for number in 2..7 {
         let again = header(0, number * 10, 10, 0);
@@ -39,7 +39,7 @@ fn the_last_five_batches_are_remembered() {
 fn epochs_fence() {
     let mut producers = Producers::default();
     assert_eq!(producers.check(&header(3, 50, 1, 0)), Ok(Verdict::Next));
-    producers.took(&header(3, 50, 1, 0), 0);
+    producers.took(&header(3, 50, 1, 0), None, 0);
     assert_eq!(producers.check(&header(2, 51, 1, 0)), Err(ErrorCode::InvalidProducerEpoch));
     assert_eq!(producers.check(&header(4, 51, 1, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
     assert_eq!(producers.check(&header(4, 0, 1, 0)), Ok(Verdict::Next));
@@ -49,10 +49,10 @@ fn epochs_fence() {
 #[test]
 fn sequences_wrap() {
     let mut producers = Producers::default();
-    producers.took(&header(0, i32::MAX - 1, 2, 0), 0);
+    producers.took(&header(0, i32::MAX - 1, 2, 0), None, 0);
     assert_eq!(producers.check(&header(0, 0, 5, 0)), Ok(Verdict::Next));
-    producers.took(&header(0, 0, 5, 2), 0);
-    producers.took(&header(0, 5, 1, 7), 0);
+    producers.took(&header(0, 0, 5, 2), None, 0);
+    producers.took(&header(0, 5, 1, 7), None, 0);
     let across = header(0, i32::MAX - 1, 2, 0);
     assert_eq!(producers.check(&across), Ok(Verdict::Repeat(0, 1)));
 }

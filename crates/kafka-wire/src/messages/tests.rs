@@ -85,7 +85,9 @@ macro_rules! for_every_message {
             MetadataResponse OffsetCommitRequest OffsetCommitResponse OffsetDeleteRequest
             OffsetDeleteResponse OffsetFetchRequest OffsetFetchResponse OffsetForLeaderEpochRequest
             OffsetForLeaderEpochResponse ProduceRequest ProduceResponse SyncGroupRequest SyncGroupResponse
-            TxnOffsetCommitRequest TxnOffsetCommitResponse
+            TxnOffsetCommitRequest TxnOffsetCommitResponse DescribeTransactionsRequest
+            DescribeTransactionsResponse ListTransactionsRequest ListTransactionsResponse
+            WriteTxnMarkersRequest WriteTxnMarkersResponse
         }
     };
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::batch::{self, BatchError, BatchHeader, Batches, HEADER_BYTES, Rules};
 use super::compression::{Codec, CompressionError, compress_xerial};
-use super::{BatchBuilder, Record, RecordError, RecordHeader, Records};
+use super::{BatchBuilder, Marker, Record, RecordError, RecordHeader, Records};
 use crate::ErrorCode;
 use crate::schema::sample::used;
 
@@ -235,4 +235,20 @@ fn lying_counts_end_in_an_error() {
     let read: Vec<_> = Records::open(&many, LIMIT).expect("opens").collect();
     assert_eq!(read.len(), 2);
     assert!(matches!(read[1], Err(RecordError::Record { index: 1, .. })));
+}
+
+/// Goal: a marker is read back as it was written, by its producer's id, and other batches hold none.
+#[test]
+fn markers_are_read_back() {
+    for marker in
+        [Marker { committed: true, coordinator_epoch: 7 }, Marker { committed: false, coordinator_epoch: 0 }]
+    {
+        let batch = marker.batch((5, 3), 1_000).expect("builds");
+        let header = BatchHeader::parse(&batch).expect("legal");
+        assert!(header.is_control() && header.is_transactional());
+        assert_eq!((header.producer_id, header.producer_epoch, header.base_sequence), (5, 3, -1));
+        assert_eq!(Marker::read(&batch), Some(marker));
+        assert_eq!(Marker::read(&forged(&batch, 22, &[0x10])), None, "no control batch");
+    }
+    assert_eq!(Marker::read(&built(BatchBuilder::default())), None);
 }
