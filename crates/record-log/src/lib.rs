@@ -5,6 +5,9 @@
 //! be synced. That position is what tells a torn write (cut off at the next open) from damage (the log
 //! becomes read-only and its bytes are kept).
 //!
+//! Logs that are written to a little, and many at a time, share one sync: `journal` has their batches until
+//! their own files are synced.
+//!
 //! Nothing here knows about sockets, tasks or the clock: time is a parameter, files are a trait.
 #![warn(missing_docs)]
 
@@ -12,9 +15,11 @@ pub mod batch;
 mod error;
 mod header;
 mod index;
+pub mod journal;
 mod log;
 mod read;
 mod recovery;
+mod redo;
 mod retention;
 mod scan;
 mod segment;
@@ -25,6 +30,7 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use log::{Appended, Log, Settings};
 pub use read::{Location, Slice, TimeSearch};
 pub use recovery::Recovery;
+pub use redo::Redone;
 pub use retention::Retention;
 pub use sync::SyncTicket;
 

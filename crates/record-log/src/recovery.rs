@@ -10,7 +10,7 @@ use crate::{
     error::OpenError,
     header::{Header, PAGE_LENGTH},
     log::{Log, Settings, seal},
-    retention,
+    redo, retention,
     scan::to_u64,
     segment::{self, Segment},
     storage::{File, Storage},
@@ -54,7 +54,9 @@ impl<S: Storage> Log<S> {
         let mut bases: Vec<i64> = names.iter().filter_map(|name| segment::parse_name(name)).collect();
         bases.sort_unstable();
         let stored_start = retention::load_start(&storage, folder).map_err(failed("reading the start"))?;
-        let mut opening = Opening { storage: &storage, folder, now_ms, recovery: Recovery::default() };
+        let lost = redo::load_lost(&storage, folder, &names).map_err(failed("reading what is lost"))?;
+        let recovery = Recovery { truncated_bytes: 0, read_only: lost };
+        let mut opening = Opening { storage: &storage, folder, now_ms, recovery };
         let mut segments = Vec::with_capacity(bases.len().max(1));
         if let Some((last, sealed)) = bases.split_last() {
             for (at, base) in sealed.iter().enumerate() {
@@ -174,8 +176,7 @@ impl<S: Storage> Opening<'_, S> {
 
 /// What a rebuild found counts as synced.
 fn trusted<F>(mut segment: Segment<F>) -> Segment<F> {
-    segment.synced_position = segment.position;
-    segment.synced_offset = segment.end_offset;
+    segment.stored();
     segment
 }
 

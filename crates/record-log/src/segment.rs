@@ -20,15 +20,18 @@ pub(crate) struct Segment<F> {
     pub(crate) file: Arc<F>,
     /// What the file's header page says.
     pub(crate) header: Header,
-    /// The last sequence number given to a header, written or about to be.
-    pub(crate) sequence: u64,
+    /// A header is being written: no other may be before that is done, or a crash could leave neither slot.
+    pub(crate) noting: bool,
     /// Where the next batch goes.
     pub(crate) position: u64,
     /// The offset that the next record gets.
     pub(crate) end_offset: i64,
-    /// Synced up to here, as this process knows; the header page is one sync behind.
+    /// Durable up to here, in this file or in the journal: what can be read and is acknowledged.
     pub(crate) synced_position: u64,
     pub(crate) synced_offset: i64,
+    /// Synced up to here in this file, as this process knows; the header page is one sync behind.
+    pub(crate) stored_position: u64,
+    pub(crate) stored_offset: i64,
     pub(crate) max_timestamp: i64,
     pub(crate) max_timestamp_offset: i64,
     /// The file's length.
@@ -50,6 +53,16 @@ pub(crate) fn index_name(base_offset: i64) -> String {
 pub(crate) fn parse_name(name: &str) -> Option<i64> {
     let digits = name.strip_suffix(".log")?;
     (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+impl<F> Segment<F> {
+    /// Takes note that all batches are synced in this file.
+    pub(crate) fn stored(&mut self) {
+        self.synced_position = self.position;
+        self.synced_offset = self.end_offset;
+        self.stored_position = self.position;
+        self.stored_offset = self.end_offset;
+    }
 }
 
 impl<F: File> Segment<F> {
@@ -75,11 +88,13 @@ impl<F: File> Segment<F> {
             base_offset: header.base_offset,
             file: Arc::new(file),
             header,
-            sequence: header.sequence,
+            noting: false,
             position: header.synced_position,
             end_offset: header.synced_offset,
             synced_position: header.synced_position,
             synced_offset: header.synced_offset,
+            stored_position: header.synced_position,
+            stored_offset: header.synced_offset,
             max_timestamp: header.max_timestamp,
             max_timestamp_offset: header.max_timestamp_offset,
             allocated: length,
@@ -130,15 +145,14 @@ impl<F: File> Segment<F> {
         Ok(())
     }
 
-    /// The header to write next: what is known to be synced now.
-    pub(crate) fn next_header(&mut self) -> Header {
-        self.sequence += 1;
+    /// The header to write next: what is known to be synced in this file now.
+    pub(crate) fn next_header(&self) -> Header {
         Header {
-            sequence: self.sequence,
+            sequence: self.header.sequence + 1,
             sealed: false,
             base_offset: self.base_offset,
-            synced_position: self.synced_position,
-            synced_offset: self.synced_offset,
+            synced_position: self.stored_position,
+            synced_offset: self.stored_offset,
             max_timestamp: self.max_timestamp,
             max_timestamp_offset: self.max_timestamp_offset,
             stamped_ms: self.header.stamped_ms,
@@ -160,9 +174,8 @@ impl<F: File> Segment<F> {
             self.allocated = self.position;
         }
         self.file.sync()?;
-        self.synced_position = self.position;
-        self.synced_offset = self.end_offset;
-        if self.header.synced_position < self.synced_position {
+        self.stored();
+        if self.header.synced_position < self.stored_position {
             let header = self.next_header();
             self.write_header(header)?;
         }

@@ -1,5 +1,8 @@
 //! Making appended batches durable, in three steps so that the slow one needs no lock on the log:
 //! begin (under the lock), run (without), finish (under the lock).
+//!
+//! Durable is what is synced in the log's own file, or in the journal (`journal.rs`) until it is in its own
+//! file. The header page only ever speaks of the log's own file.
 
 use std::{io, sync::Arc};
 
@@ -13,13 +16,15 @@ use crate::{
 pub struct SyncTicket<F> {
     file: Arc<F>,
     segment: i64,
+    from: u64,
     position: u64,
+    from_offset: i64,
     offset: i64,
     header: Option<Header>,
 }
 
 impl<F: File> SyncTicket<F> {
-    /// Syncs.
+    /// Syncs the log's own file.
     ///
     /// # Errors
     /// Whatever the storage says. Then the log must be told with [`Log::fail`], and never synced again.
@@ -34,6 +39,28 @@ impl<F: File> SyncTicket<F> {
     #[must_use]
     pub fn offset(&self) -> i64 {
         self.offset
+    }
+
+    /// The offset of the first record that was not durable before.
+    #[must_use]
+    pub fn from_offset(&self) -> i64 {
+        self.from_offset
+    }
+
+    /// Bytes of batches that were not durable before.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.position.saturating_sub(self.from)
+    }
+
+    /// Reads the batches that were not durable before, as they were written.
+    ///
+    /// # Errors
+    /// Whatever the storage says; `UnexpectedEof` when it does not have them any more.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.bytes()).map_err(io::Error::other)?];
+        let read = self.file.read_at(self.from, &mut bytes)?;
+        if read < bytes.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
     }
 }
 
@@ -50,29 +77,64 @@ impl<S: Storage> Log<S> {
         (segment.position > segment.synced_position).then(|| ticket(segment))
     }
 
-    /// A sync that only writes down what is durable already; `None` when that is written down.
+    /// A sync of what the log's own file does not have for sure yet, though the journal may.
+    pub fn begin_store(&mut self) -> Option<SyncTicket<S::File>> {
+        if self.read_only_reason().is_some() {
+            return None;
+        }
+        let segment = self.active_mut();
+        (segment.position > segment.stored_position).then(|| ticket(segment))
+    }
+
+    /// A sync that only writes down what the log's own file has already; `None` when that is written down.
     /// Worth doing when a log has become quiet.
     pub fn begin_note(&mut self) -> Option<SyncTicket<S::File>> {
         if self.read_only_reason().is_some() {
             return None;
         }
         let segment = self.active_mut();
-        (segment.header.synced_position < segment.synced_position).then(|| ticket(segment))
+        let behind = segment.header.synced_position < segment.stored_position;
+        (behind && !segment.noting).then(|| ticket(segment))
     }
 
     /// Takes note of a ticket that ran without an error.
     pub fn finish_sync(&mut self, ticket: &SyncTicket<S::File>) {
         let segment = self.active_mut();
-        if segment.base_offset != ticket.segment || segment.synced_position > ticket.position {
+        if segment.base_offset != ticket.segment {
             return;
         }
-        segment.synced_position = ticket.position;
-        segment.synced_offset = ticket.offset;
-        if let Some(header) = ticket.header
-            && header.sequence > segment.header.sequence
-        {
+        if ticket.position > segment.synced_position {
+            segment.synced_position = ticket.position;
+            segment.synced_offset = ticket.offset;
+        }
+        if ticket.position > segment.stored_position {
+            segment.stored_position = ticket.position;
+            segment.stored_offset = ticket.offset;
+        }
+        if let Some(header) = ticket.header {
+            segment.noting = false;
             segment.header = header;
         }
+    }
+
+    /// Takes note that the journal has what the ticket is about.
+    pub fn finish_journaled(&mut self, ticket: &SyncTicket<S::File>) {
+        let segment = self.active_mut();
+        if segment.base_offset != ticket.segment {
+            return;
+        }
+        // The log's own file was not touched, so neither was its header page.
+        segment.noting &= ticket.header.is_none();
+        if ticket.position > segment.synced_position {
+            segment.synced_position = ticket.position;
+            segment.synced_offset = ticket.offset;
+        }
+    }
+
+    /// All records below this offset are in the log's own files, and these say so.
+    #[must_use]
+    pub fn noted_offset(&self) -> i64 {
+        self.active().header.synced_offset
     }
 
     /// Syncs all and writes down that it did; gives reserved space back. For a clean end.
@@ -92,12 +154,15 @@ impl<S: Storage> Log<S> {
 }
 
 fn ticket<F: File>(segment: &mut crate::segment::Segment<F>) -> SyncTicket<F> {
-    let behind = segment.header.synced_position < segment.synced_position;
+    let notes = segment.header.synced_position < segment.stored_position && !segment.noting;
+    segment.noting |= notes;
     SyncTicket {
         file: Arc::clone(&segment.file),
         segment: segment.base_offset,
+        from: segment.synced_position,
         position: segment.position,
+        from_offset: segment.synced_offset,
         offset: segment.end_offset,
-        header: behind.then(|| segment.next_header()),
+        header: notes.then(|| segment.next_header()),
     }
 }
