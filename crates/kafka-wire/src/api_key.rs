@@ -80,6 +80,8 @@ apis! {
     DescribeGroups = 15, messages::DescribeGroupsRequest;
     /// Lists the groups of a node.
     ListGroups = 16, messages::ListGroupsRequest;
+    /// Chooses how to authenticate.
+    SaslHandshake = 17, messages::SaslHandshakeRequest;
     /// Asks which APIs and versions a node serves.
     ApiVersions = 18, messages::ApiVersionsRequest;
     /// Creates topics.
@@ -114,6 +116,8 @@ apis! {
     AlterConfigs = 33, messages::AlterConfigsRequest;
     /// Tells the sizes of partitions on disk.
     DescribeLogDirs = 35, messages::DescribeLogDirsRequest;
+    /// Carries the bytes of an authentication.
+    SaslAuthenticate = 36, messages::SaslAuthenticateRequest;
     /// Adds partitions to topics.
     CreatePartitions = 37, messages::CreatePartitionsRequest;
     /// Deletes empty groups.
@@ -128,6 +132,14 @@ apis! {
     ListPartitionReassignments = 46, messages::ListPartitionReassignmentsRequest;
     /// Deletes a group's offsets of topics.
     OffsetDelete = 47, messages::OffsetDeleteRequest;
+    /// Lists quotas.
+    DescribeClientQuotas = 48, messages::DescribeClientQuotasRequest;
+    /// Sets and removes quotas.
+    AlterClientQuotas = 49, messages::AlterClientQuotasRequest;
+    /// Lists users with SCRAM credentials.
+    DescribeUserScramCredentials = 50, messages::DescribeUserScramCredentialsRequest;
+    /// Sets and removes SCRAM credentials of users.
+    AlterUserScramCredentials = 51, messages::AlterUserScramCredentialsRequest;
     /// Names the nodes and the controller.
     DescribeCluster = 60, messages::DescribeClusterRequest;
     /// Lists the producers of partitions.

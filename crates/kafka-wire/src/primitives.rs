@@ -8,10 +8,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
 mod field;
+mod float;
 #[cfg(test)]
 mod tests;
 
 pub use field::{Field, Scope};
+pub use float::Float64;
 
 /// Memory, in bytes, that the arrays of one decoded message may take: twice what a Metadata answer
 /// about 200 000 partitions needs, and far below what a 100 MiB frame of one-byte elements asks for.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Place;
-use crate::primitives::Scope;
+use crate::primitives::{Float64, Scope};
 
 /// A small generator, so that a seed repeats a message.
 pub(crate) struct Source(u64);
@@ -56,6 +56,13 @@ macro_rules! integers {
 }
 
 integers!(i8, i16, u16, i32, u32, i64);
+
+impl Sample for Float64 {
+    fn sample(source: &mut Source, _scope: Scope) -> Self {
+        // Finite, so that the oracle's comparison by value holds.
+        Self::from(f64::from(i32::from_le_bytes([source.next().to_le_bytes()[0], 1, 2, 3])) / 7.0)
+    }
+}
 
 impl Sample for bool {
     fn sample(source: &mut Source, _scope: Scope) -> Self {
