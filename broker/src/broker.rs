@@ -15,6 +15,7 @@ use crate::{
     space::Space,
     store::{Store, StoreError},
     topics::Topics,
+    transactions::coordinator::Transactions,
 };
 
 /// The only node's id.
@@ -35,6 +36,7 @@ pub(crate) struct Broker {
     pub(crate) topics: Topics,
     pub(crate) groups: Coordinator,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) transactions: Transactions,
     pub(crate) access: Access,
     pub(crate) space: Space,
     pub(crate) metrics: Metrics,

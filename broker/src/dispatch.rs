@@ -45,7 +45,11 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from(ApiKey::DeleteRecords, 0, 2),
     from(ApiKey::InitProducerId, 0, 5),
     from(ApiKey::OffsetForLeaderEpoch, 2, 4),
+    from(ApiKey::AddPartitionsToTxn, 0, 5),
+    from(ApiKey::AddOffsetsToTxn, 0, 4),
+    from(ApiKey::EndTxn, 0, 5),
     from(ApiKey::WriteTxnMarkers, 1, 1),
+    from(ApiKey::TxnOffsetCommit, 0, 5),
     from(ApiKey::DescribeAcls, 1, 3),
     from(ApiKey::CreateAcls, 1, 3),
     from(ApiKey::DeleteAcls, 1, 3),
@@ -56,6 +60,8 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from(ApiKey::IncrementalAlterConfigs, 0, 1),
     from(ApiKey::DescribeCluster, 0, 2),
     from(ApiKey::DescribeProducers, 0, 0),
+    from(ApiKey::DescribeTransactions, 0, 0),
+    from(ApiKey::ListTransactions, 0, 2),
 ];
 
 /// The answer to a request, when it is there; `None` when the client wants none.
@@ -154,6 +160,10 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         ApiKey::DeleteRecords => call.serve(to::delete_records::handle),
         ApiKey::InitProducerId => call.serve(to::init_producer_id::handle),
         ApiKey::OffsetForLeaderEpoch => call.serve(to::offset_for_leader_epoch::handle),
+        ApiKey::AddPartitionsToTxn => call.serve(to::add_partitions_to_txn::handle),
+        ApiKey::AddOffsetsToTxn => call.serve(to::add_offsets_to_txn::handle),
+        ApiKey::EndTxn => call.serve(to::end_txn::handle),
+        ApiKey::TxnOffsetCommit => call.serve(to::txn_offset_commit::handle),
         ApiKey::WriteTxnMarkers => call.serve(to::write_txn_markers::handle),
         ApiKey::DescribeAcls => call.serve(to::describe_acls::handle),
         ApiKey::CreateAcls => call.serve(to::create_acls::handle),
@@ -165,6 +175,8 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         ApiKey::IncrementalAlterConfigs => call.serve(to::incremental_alter_configs::handle),
         ApiKey::DescribeCluster => call.serve(to::describe_cluster::handle),
         ApiKey::DescribeProducers => call.serve(to::describe_producers::handle),
+        ApiKey::DescribeTransactions => call.serve(to::describe_transactions::handle),
+        ApiKey::ListTransactions => call.serve(to::list_transactions::handle),
         other => Err(Unanswerable::Unsupported { api_key: other.code(), version: call.version }),
     }
 }

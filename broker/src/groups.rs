@@ -3,3 +3,4 @@
 pub(crate) mod coordinator;
 pub(crate) mod group;
 pub(crate) mod offsets;
+pub(crate) mod pending;

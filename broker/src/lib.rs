@@ -10,6 +10,7 @@ mod commit;
 mod connection;
 mod disk;
 mod dispatch;
+mod features;
 mod groups;
 mod handlers;
 mod listen;
@@ -23,6 +24,7 @@ mod space;
 mod store;
 mod topic_config;
 mod topics;
+mod transactions;
 
 /// An error with all that caused it, in one line.
 fn error_text(error: &dyn std::error::Error) -> String {

@@ -20,6 +20,11 @@ pub(crate) struct Metrics {
     pub(crate) read_only_partitions: IntGauge,
     pub(crate) groups: IntGauge,
     pub(crate) group_members: IntGauge,
+    pub(crate) transactional_ids: IntGauge,
+    pub(crate) open_transactions: IntGauge,
+    pub(crate) committed_transactions: IntCounter,
+    pub(crate) aborted_transactions: IntCounter,
+    pub(crate) timed_out_transactions: IntCounter,
     pub(crate) disk_capacity: IntGauge,
     pub(crate) disk_used: IntGauge,
     pub(crate) disk_low: IntGauge,
@@ -90,6 +95,20 @@ impl Metrics {
             )?,
             groups: make.gauge("pinnace_broker_groups", "Consumer groups.")?,
             group_members: make.gauge("pinnace_broker_group_members", "Members of all consumer groups.")?,
+            transactional_ids: make
+                .gauge("pinnace_broker_transactional_ids", "Transactional ids that are known.")?,
+            open_transactions: make
+                .gauge("pinnace_broker_open_transactions", "Transactions that have begun and not ended.")?,
+            committed_transactions: make.counter(
+                "pinnace_broker_committed_transactions_total",
+                "Transactions that were committed.",
+            )?,
+            aborted_transactions: make
+                .counter("pinnace_broker_aborted_transactions_total", "Transactions that were aborted.")?,
+            timed_out_transactions: make.counter(
+                "pinnace_broker_timed_out_transactions_total",
+                "Transactions that were aborted for being open too long.",
+            )?,
             disk_capacity: make
                 .gauge("pinnace_broker_disk_capacity_bytes", "Size of the data folder's file system.")?,
             disk_used: make

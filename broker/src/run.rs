@@ -34,6 +34,7 @@ use crate::{
     space::Space,
     store::{Store, StoreError},
     topics::Topics,
+    transactions::{coordinator::Transactions, recover::recover},
 };
 
 const SPACE_CHECK: Duration = Duration::from_secs(1);
@@ -140,6 +141,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     let opened = open(&args, settings, &metrics, &commit.committer(), &tasks).await;
     let (broker, store) = opened
         .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })?;
+    recover(&broker).await;
     let addresses = serve(&args, &broker, &tasks, listeners)?;
     readiness.done("logs");
     announce(&args, &addresses, admin)?;
@@ -249,6 +251,7 @@ pub(crate) async fn open(
         topics,
         groups: Coordinator::open(&store, limits, tasks.clone(), metrics.clone())?,
         producer_ids: ProducerIds::open(&store)?,
+        transactions: Transactions::open(&store, settings.transactions, tasks.clone(), metrics.clone())?,
         access: Access::open(&store, policy(args, &settings), metrics.clone())?,
         space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
         metrics: metrics.clone(),
@@ -288,6 +291,8 @@ fn serve(
     }
     let this = Arc::clone(broker);
     drop(tasks.spawn_until_shutdown("groups", async move { this.groups.run().await }));
+    let this = Arc::clone(broker);
+    drop(tasks.spawn_until_shutdown("transactions", async move { this.transactions.run(&this).await }));
     let this = Arc::clone(broker);
     drop(tasks.spawn_until_shutdown("space", async move {
         loop {

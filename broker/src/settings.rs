@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::topic_config::{self, TopicConfig};
+use crate::{
+    topic_config::{self, TopicConfig},
+    transactions,
+};
 
 /// The only authorizer that there is, under Kafka's name for it.
 const STANDARD_AUTHORIZER: &str = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
@@ -39,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) allow_if_no_rule: bool,
     /// `User:NAME` of those who may do everything.
     pub(crate) super_users: Vec<String>,
+    /// Bounds of transactions.
+    pub(crate) transactions: transactions::coordinator::Limits,
     /// How often retention looks.
     pub(crate) retention_check: Duration,
 }
@@ -61,6 +66,13 @@ impl Default for Settings {
             authorizer: false,
             allow_if_no_rule: false,
             super_users: Vec::new(),
+            transactions: transactions::coordinator::Limits {
+                timeout_ms_max: 900_000,
+                expiration_ms: 7 * 24 * 3_600_000,
+                ids_max: 100_000,
+                size_max: 10_000,
+                check: Duration::from_secs(1),
+            },
             retention_check: Duration::from_secs(300),
         }
     }
@@ -108,6 +120,18 @@ impl Settings {
             }
             "max.partitions" => self.partitions_max = size(whole(1, 1_000_000)?),
             "disk.free.bytes.min" => self.free_bytes_min = whole(0, u64::MAX)?,
+            "transaction.max.timeout.ms" => {
+                self.transactions.timeout_ms_max = small(whole(1, u64::from(i32::MAX.unsigned_abs()))?);
+            }
+            "transactional.id.expiration.ms" => {
+                self.transactions.expiration_ms =
+                    i64::from(small(whole(1, u64::from(i32::MAX.unsigned_abs()))?));
+            }
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms" => {
+                self.transactions.check = Duration::from_millis(whole(10, day_ms)?);
+            }
+            "max.transactional.ids" => self.transactions.ids_max = size(whole(1, 1_000_000)?),
+            "max.transaction.partitions" => self.transactions.size_max = size(whole(1, 1_000_000)?),
             "log.retention.check.interval.ms" => {
                 self.retention_check = Duration::from_millis(whole(100, day_ms)?);
             }

@@ -34,7 +34,7 @@ fn key(group: &str, (topic, partition): &Place) -> String {
     format!("{}{topic}\0{partition}", group_prefix(group))
 }
 
-fn parse_place(text: &str) -> Option<Place> {
+pub(crate) fn parse_place(text: &str) -> Option<Place> {
     let (topic, partition) = text.split_once('\0')?;
     Some((topic.to_owned(), partition.parse().ok()?))
 }
@@ -44,17 +44,18 @@ impl Offsets {
         Self { store: Arc::clone(store) }
     }
 
+    /// The changes that a commit comes to.
+    pub(crate) fn changes(group: &str, offsets: &[(Place, Committed)]) -> Result<Vec<Change>, StoreError> {
+        offsets.iter().map(|(place, committed)| json_change(key(group, place), committed)).collect()
+    }
+
     /// Commits; durable when it ends well.
     pub(crate) async fn commit(
         &self,
         group: &str,
         offsets: Vec<(Place, Committed)>,
     ) -> Result<(), StoreError> {
-        let changes: Result<Vec<Change>, StoreError> = offsets
-            .into_iter()
-            .map(|(place, committed)| json_change(key(group, &place), &committed))
-            .collect();
-        self.store.write(changes?)?.await
+        self.store.write(Self::changes(group, &offsets)?)?.await
     }
 
     /// What a group committed for a partition.

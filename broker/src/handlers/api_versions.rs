@@ -5,10 +5,18 @@ use kafka_wire::{
     messages::{ApiVersionsRequest, ApiVersionsResponse, api_versions::ApiVersion},
 };
 
-use crate::{broker::Context, dispatch::SUPPORTED};
+use crate::{broker::Context, dispatch::SUPPORTED, features};
 
-pub(crate) async fn handle(_: Context, _: ApiVersionsRequest, _: i16) -> ApiVersionsResponse {
-    table(ErrorCode::None)
+/// From this version on features that could be at level 0 are shown.
+const ZERO_SINCE: i16 = 4;
+
+pub(crate) async fn handle(_: Context, _: ApiVersionsRequest, version: i16) -> ApiVersionsResponse {
+    ApiVersionsResponse {
+        supported_features: features::supported(version >= ZERO_SINCE),
+        finalized_features_epoch: features::EPOCH,
+        finalized_features: features::finalized(),
+        ..table(ErrorCode::None)
+    }
 }
 
 /// The table, with an error for clients that asked in a version that is not in it.

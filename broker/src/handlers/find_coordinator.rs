@@ -1,4 +1,4 @@
-//! FindCoordinator: it is always this node. Transactions have none yet.
+//! FindCoordinator: it is always this node.
 
 use kafka_wire::{
     ErrorCode,
@@ -6,11 +6,12 @@ use kafka_wire::{
 };
 
 use crate::{
-    access::Operation,
+    access::{Operation, ResourceKind},
     broker::{Context, NODE_ID},
 };
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 /// From this version on several keys may be asked for.
 const BATCHED_SINCE: i16 = 4;
 
@@ -44,12 +45,18 @@ fn find(context: &Context, key: &str, kind: i8) -> Coordinator {
         error_message: Some(text.to_owned()),
         ..Default::default()
     };
-    if kind != GROUP {
-        let text = "the Embedded engine has no coordinator of this kind: transactions are not supported yet";
-        return refused(ErrorCode::InvalidRequest, text);
-    }
-    if !context.allows_group(Operation::Describe, key) {
-        return refused(ErrorCode::GroupAuthorizationFailed, "the group is not yours to use");
+    match kind {
+        GROUP if context.allows_group(Operation::Describe, key) => {}
+        GROUP => return refused(ErrorCode::GroupAuthorizationFailed, "the group is not yours to use"),
+        TRANSACTION if context.allows(Operation::Describe, ResourceKind::TransactionalId, key) => {}
+        TRANSACTION => {
+            let text = "the transactional id is not yours to use";
+            return refused(ErrorCode::TransactionalIdAuthorizationFailed, text);
+        }
+        _ => {
+            let text = "the Embedded engine has coordinators of groups and transactions only";
+            return refused(ErrorCode::InvalidRequest, text);
+        }
     }
     Coordinator {
         key: key.to_owned(),

@@ -1,4 +1,6 @@
-//! InitProducerId: an id for an idempotent producer. Transactional ids are refused until transactions are there.
+//! InitProducerId: an id and epoch for a producer. With a transactional id, whoever had it before is fenced.
+
+use std::sync::Arc;
 
 use kafka_wire::{
     ErrorCode,
@@ -8,31 +10,66 @@ use kafka_wire::{
 use crate::{
     access::{Operation, ResourceKind},
     broker::Context,
+    transactions::transaction::Producer,
 };
+
+/// Older clients know `ProducerFenced` as another error.
+const FENCED_SINCE: i16 = 4;
 
 pub(crate) async fn handle(
     context: Context,
     request: InitProducerIdRequest,
-    _: i16,
+    version: i16,
 ) -> InitProducerIdResponse {
-    let failed = |code: ErrorCode| InitProducerIdResponse {
-        error_code: code.code(),
-        producer_epoch: -1,
-        ..Default::default()
+    let outcome = match request.transactional_id.as_deref() {
+        Some(id) => transactional(&context, id, &request).await,
+        None => idempotent(&context).await,
     };
-    if request.transactional_id.is_some() {
-        return failed(ErrorCode::InvalidRequest);
+    match outcome {
+        Ok(producer) => InitProducerIdResponse {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            ..Default::default()
+        },
+        Err(code) => {
+            let code = if code == ErrorCode::ProducerFenced && version < FENCED_SINCE {
+                ErrorCode::InvalidProducerEpoch
+            } else {
+                code
+            };
+            InitProducerIdResponse { error_code: code.code(), producer_epoch: -1, ..Default::default() }
+        }
     }
+}
+
+async fn transactional(
+    context: &Context,
+    id: &str,
+    request: &InitProducerIdRequest,
+) -> Result<Producer, ErrorCode> {
+    if !context.allows(Operation::Write, ResourceKind::TransactionalId, id) {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
+    let expected = match (request.producer_id, request.producer_epoch) {
+        (-1, -1) => None,
+        (id, epoch) if id >= 0 && epoch >= 0 => Some(Producer { id, epoch }),
+        _ => return Err(ErrorCode::InvalidRequest),
+    };
+    let broker: &Arc<_> = &context.broker;
+    broker.transactions.start(broker, id, request.transaction_timeout_ms, expected).await
+}
+
+async fn idempotent(context: &Context) -> Result<Producer, ErrorCode> {
     let may_produce = context.allows_cluster(Operation::IdempotentWrite)
         || context.allows_somewhere(Operation::Write, ResourceKind::Topic);
     if !may_produce {
-        return failed(ErrorCode::ClusterAuthorizationFailed);
+        return Err(ErrorCode::ClusterAuthorizationFailed);
     }
     match context.broker.producer_ids.next().await {
-        Ok(producer_id) => InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() },
+        Ok(id) => Ok(Producer { id, epoch: 0 }),
         Err(error) => {
             tracing::error!(error = crate::error_text(&error), "cannot reserve producer ids");
-            failed(ErrorCode::CoordinatorNotAvailable)
+            Err(ErrorCode::CoordinatorNotAvailable)
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Bytes of metadata with one offset.
-const METADATA_MAX: usize = 4096;
+pub(crate) const METADATA_MAX: usize = 4096;
 
 pub(crate) async fn handle(context: Context, request: OffsetCommitRequest, _: i16) -> OffsetCommitResponse {
     let refused = check(&context, &request).err();

@@ -1,5 +1,7 @@
 //! OffsetFetch: how far groups have come.
 
+use std::collections::BTreeSet;
+
 use kafka_wire::{
     ErrorCode,
     messages::{
@@ -14,7 +16,7 @@ use kafka_wire::{
 use crate::{
     access::{Operation, ResourceKind},
     broker::Context,
-    groups::offsets::Committed,
+    groups::offsets::{Committed, Place},
 };
 
 /// From this version on several groups may be asked for.
@@ -35,18 +37,19 @@ pub(crate) async fn handle(
     request: OffsetFetchRequest,
     version: i16,
 ) -> OffsetFetchResponse {
+    let stable = request.require_stable;
     if version >= SEVERAL_SINCE {
         let groups = request.groups.into_iter().map(|group| {
             let topics = group.topics;
             let wanted =
                 topics.map(|topics| topics.into_iter().map(|it| (it.name, it.partition_indexes)).collect());
-            answer_group(&context, group.group_id, wanted)
+            answer_group(&context, group.group_id, wanted, stable)
         });
         return OffsetFetchResponse { groups: groups.collect(), ..Default::default() };
     }
     let wanted =
         request.topics.map(|topics| topics.into_iter().map(|it| (it.name, it.partition_indexes)).collect());
-    match find(&context, &request.group_id, wanted) {
+    match find(&context, &request.group_id, wanted, stable) {
         Ok(topics) => {
             OffsetFetchResponse { topics: topics.into_iter().map(old_topic).collect(), ..Default::default() }
         }
@@ -54,8 +57,13 @@ pub(crate) async fn handle(
     }
 }
 
-fn answer_group(context: &Context, group_id: String, wanted: Wanted) -> OffsetFetchResponseGroup {
-    match find(context, &group_id, wanted) {
+fn answer_group(
+    context: &Context,
+    group_id: String,
+    wanted: Wanted,
+    stable: bool,
+) -> OffsetFetchResponseGroup {
+    match find(context, &group_id, wanted, stable) {
         Ok(topics) => OffsetFetchResponseGroup {
             group_id,
             topics: topics.into_iter().map(new_topic).collect(),
@@ -65,18 +73,35 @@ fn answer_group(context: &Context, group_id: String, wanted: Wanted) -> OffsetFe
     }
 }
 
-fn find(context: &Context, group: &str, wanted: Wanted) -> Result<Vec<(String, Vec<Found>)>, ErrorCode> {
+/// Looks up offsets. Who wants stable ones is told to wait for those that an open transaction may change.
+fn find(
+    context: &Context,
+    group: &str,
+    wanted: Wanted,
+    stable: bool,
+) -> Result<Vec<(String, Vec<Found>)>, ErrorCode> {
     if !context.allows_group(Operation::Describe, group) {
         return Err(ErrorCode::GroupAuthorizationFailed);
     }
     let offsets = &context.broker.groups.offsets;
+    let pending = &context.broker.transactions.pending;
+    let look_up = |topic: &str, partition: i32| {
+        let place = (topic.to_owned(), partition);
+        if stable && pending.is_pending(group, &place) {
+            return Found { partition, committed: None, code: ErrorCode::UnstableOffsetCommit };
+        }
+        Found { partition, committed: offsets.get(group, &place), code: ErrorCode::None }
+    };
     let Some(wanted) = wanted else {
         let mut topics: Vec<(String, Vec<Found>)> = Vec::new();
-        for ((topic, partition), committed) in offsets.of_group(group) {
+        let committed = offsets.of_group(group).into_iter().map(|(place, _)| place);
+        let open = if stable { pending.places(group) } else { Vec::new() };
+        let places: BTreeSet<Place> = committed.chain(open).collect();
+        for (topic, partition) in places {
             if !context.may_see(ResourceKind::Topic, &topic) {
                 continue;
             }
-            let found = Found { partition, committed: Some(committed), code: ErrorCode::None };
+            let found = look_up(&topic, partition);
             match topics.last_mut() {
                 Some((last, all)) if *last == topic => all.push(found),
                 _ => topics.push((topic, vec![found])),
@@ -90,8 +115,7 @@ fn find(context: &Context, group: &str, wanted: Wanted) -> Result<Vec<(String, V
             if !allowed {
                 return Found { partition, committed: None, code: ErrorCode::TopicAuthorizationFailed };
             }
-            let committed = offsets.get(group, &(topic.clone(), partition));
-            Found { partition, committed, code: ErrorCode::None }
+            look_up(&topic, partition)
         };
         let found = partitions.into_iter().map(find_one).collect();
         (topic, found)

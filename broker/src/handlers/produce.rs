@@ -2,19 +2,22 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use kafka_wire::{
     ErrorCode,
     messages::{
         ProduceRequest, ProduceResponse,
         produce::{PartitionProduceData, PartitionProduceResponse, TopicProduceData, TopicProduceResponse},
     },
+    records::BatchHeader,
 };
 
 use crate::{
-    access::Operation,
+    access::{Operation, ResourceKind},
     broker::Context,
     partition::{Partition, Refusal, append::Taken},
     topics::Topic,
+    transactions::transaction::Producer,
 };
 
 const ALL: i16 = -1;
@@ -25,6 +28,15 @@ struct Part {
     outcome: Result<(Arc<Partition>, Taken), Refusal>,
 }
 
+/// What all parts of a request share.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    context: &'a Context,
+    version: i16,
+    acks: i16,
+    transaction: Option<&'a str>,
+}
+
 /// Takes all batches now; what is returned ends when they are on disk.
 pub(crate) fn begin(
     context: &Context,
@@ -33,12 +45,14 @@ pub(crate) fn begin(
 ) -> impl Future<Output = ProduceResponse> + Send + use<> {
     let acks = request.acks;
     let refused = check(context, &request);
+    let transaction = request.transactional_id.as_deref();
+    let call = Call { context, version, acks, transaction };
     let topics: Vec<(String, Vec<Part>)> = request
         .topic_data
         .into_iter()
         .map(|topic| match &refused {
             Some(refusal) => refuse_topic(topic, refusal),
-            None => take_topic(context, topic, acks, version),
+            None => take_topic(call, topic),
         })
         .collect();
     let synced = submit(&topics);
@@ -63,9 +77,8 @@ fn check(context: &Context, request: &ProduceRequest) -> Option<Refusal> {
     if !(-1..=1).contains(&request.acks) {
         return Some(ErrorCode::InvalidRequiredAcks.into());
     }
-    if request.transactional_id.is_some() {
-        let text = "transactions are not supported by the Embedded engine yet";
-        return Some(Refusal::new(ErrorCode::InvalidTxnState, text));
+    if is_transactional(request) && !may_use_transaction(context, request) {
+        return Some(ErrorCode::TransactionalIdAuthorizationFailed.into());
     }
     if context.broker.space.is_low() {
         let text = "the disk of the broker is nearly full: it takes records again when there is room";
@@ -74,37 +87,68 @@ fn check(context: &Context, request: &ProduceRequest) -> Option<Refusal> {
     None
 }
 
+/// Whether any batch belongs to a transaction.
+fn is_transactional(request: &ProduceRequest) -> bool {
+    let all = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    all.filter_map(|data| data.records.as_ref()).any(|records| batch_producer(records).is_some())
+}
+
+/// The producer of a batch that belongs to a transaction.
+fn batch_producer(records: &Bytes) -> Option<Producer> {
+    let header = BatchHeader::parse(records).ok().filter(BatchHeader::is_transactional)?;
+    Some(Producer { id: header.producer_id, epoch: header.producer_epoch })
+}
+
+fn may_use_transaction(context: &Context, request: &ProduceRequest) -> bool {
+    let allows = |id: &String| context.allows(Operation::Write, ResourceKind::TransactionalId, id);
+    request.transactional_id.as_ref().is_some_and(allows)
+}
+
 fn refuse_topic(topic: TopicProduceData, refusal: &Refusal) -> (String, Vec<Part>) {
     let refuse = |data: PartitionProduceData| Part { index: data.index, outcome: Err(refusal.clone()) };
     (topic.name, topic.partition_data.into_iter().map(refuse).collect())
 }
 
-fn take_topic(context: &Context, data: TopicProduceData, acks: i16, version: i16) -> (String, Vec<Part>) {
-    if !context.allows_topic(Operation::Write, &data.name) {
+fn take_topic(call: Call<'_>, data: TopicProduceData) -> (String, Vec<Part>) {
+    if !call.context.allows_topic(Operation::Write, &data.name) {
         return refuse_topic(data, &ErrorCode::TopicAuthorizationFailed.into());
     }
-    let Some(topic) = context.broker.topics.by_name(&data.name) else {
+    let Some(topic) = call.context.broker.topics.by_name(&data.name) else {
         return refuse_topic(data, &ErrorCode::UnknownTopicOrPartition.into());
     };
     let replicas_wanted = topic.config().min_insync_replicas;
-    if acks == ALL && replicas_wanted > 1 {
+    if call.acks == ALL && replicas_wanted > 1 {
         let text = format!("min.insync.replicas is {replicas_wanted} and there is one replica: set it to 1");
         return refuse_topic(data, &Refusal::new(ErrorCode::NotEnoughReplicas, text));
     }
-    let parts = data.partition_data.into_iter().map(|data| take(&topic, data, version));
+    let parts = data.partition_data.into_iter().map(|data| take(&topic, data, call));
     (data.name, parts.collect())
 }
 
-fn take(topic: &Topic, data: PartitionProduceData, version: i16) -> Part {
+fn take(topic: &Topic, data: PartitionProduceData, call: Call<'_>) -> Part {
     let take = || {
         let partition = topic.partition(data.index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let records = data.records.filter(|records| !records.is_empty());
         let records =
             records.ok_or_else(|| Refusal::new(ErrorCode::InvalidRecord, "there are no records"))?;
-        let taken = partition.append(records, version)?;
+        let taken = append(&partition, call, records)?;
         Ok((partition, taken))
     };
     Part { index: data.index, outcome: take() }
+}
+
+/// Appends a batch; one of a transaction only while that is open.
+fn append(partition: &Partition, call: Call<'_>, records: Bytes) -> Result<Taken, Refusal> {
+    match (batch_producer(&records), call.transaction) {
+        (Some(producer), Some(id)) => {
+            let place = (partition.topic.to_string(), partition.index);
+            let transactions = &call.context.broker.transactions;
+            transactions.append((id, producer), place, call.version, || {
+                partition.append_checked(records, call.version)
+            })
+        }
+        _ => partition.append(records, call.version),
+    }
 }
 
 /// Has all logs synced that were written to.

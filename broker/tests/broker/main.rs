@@ -13,3 +13,4 @@ mod hostile;
 mod restart;
 mod support;
 mod topics;
+mod transactions;

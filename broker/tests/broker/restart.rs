@@ -31,7 +31,8 @@ impl Broker {
     }
 }
 
-fn create(wire: &mut Wire, name: &str) {
+/// A topic with two partitions.
+pub(crate) fn create(wire: &mut Wire, name: &str) {
     let topic = CreatableTopic {
         name: name.to_owned(),
         num_partitions: 2,

@@ -34,13 +34,13 @@ pub(crate) fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T
             return found;
         }
         assert!(clock::now() < deadline, "waited in vain for {what}");
-        pause();
+        pause_for(Duration::from_millis(20));
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test thread that waits for another process")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
+pub(crate) fn pause_for(duration: Duration) {
+    std::thread::sleep(duration);
 }
 
 /// The command for a broker on free ports, with its data in `folder`.
