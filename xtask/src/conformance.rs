@@ -10,6 +10,7 @@ mod kafka_python;
 mod kcat;
 mod librdkafka;
 mod outcome;
+mod rust_rdkafka;
 
 use std::path::Path;
 
@@ -44,12 +45,14 @@ enum Suite {
     KafkaPython,
     /// librdkafka's own suite.
     Librdkafka,
+    /// The tests of the crate rdkafka.
+    RustRdkafka,
     /// One after the other.
     All,
 }
 
 /// The suites that there are.
-const SUITES: [Suite; 3] = [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka];
+const SUITES: [Suite; 4] = [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka, Suite::RustRdkafka];
 
 impl Suite {
     /// The name on the command line, in the JSON and in the findings.
@@ -58,6 +61,7 @@ impl Suite {
             Self::Kcat => "kcat",
             Self::KafkaPython => "kafka-python",
             Self::Librdkafka => "librdkafka",
+            Self::RustRdkafka => "rust-rdkafka",
             Self::All => "all",
         }
     }
@@ -95,6 +99,7 @@ fn run_one(
     match suite {
         Suite::KafkaPython => kafka_python::run(program, cache),
         Suite::Librdkafka => librdkafka::run(root, program, cache, &args.librdkafka),
+        Suite::RustRdkafka => rust_rdkafka::run(root, program, cache),
         Suite::Kcat | Suite::All => kcat::run(program),
     }
 }
