@@ -5,6 +5,7 @@
 //! suite needs beside the broker (versions, settings) is pinned there.
 
 pub(crate) mod broker;
+mod java;
 mod java_tools;
 mod kafka_python;
 mod kcat;
@@ -34,6 +35,8 @@ pub(crate) struct ConformanceArgs {
     #[command(flatten)]
     librdkafka: LibrdkafkaArgs,
     #[command(flatten)]
+    java: java::JavaArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -47,12 +50,15 @@ enum Suite {
     Librdkafka,
     /// The tests of the crate rdkafka.
     RustRdkafka,
+    /// Kafka's own Java programs, and Streams.
+    Java,
     /// One after the other.
     All,
 }
 
 /// The suites that there are.
-const SUITES: [Suite; 4] = [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka, Suite::RustRdkafka];
+const SUITES: [Suite; 5] =
+    [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka, Suite::RustRdkafka, Suite::Java];
 
 impl Suite {
     /// The name on the command line, in the JSON and in the findings.
@@ -62,6 +68,7 @@ impl Suite {
             Self::KafkaPython => "kafka-python",
             Self::Librdkafka => "librdkafka",
             Self::RustRdkafka => "rust-rdkafka",
+            Self::Java => "java",
             Self::All => "all",
         }
     }
@@ -100,6 +107,7 @@ fn run_one(
         Suite::KafkaPython => kafka_python::run(program, cache),
         Suite::Librdkafka => librdkafka::run(root, program, cache, &args.librdkafka),
         Suite::RustRdkafka => rust_rdkafka::run(root, program, cache),
+        Suite::Java => java::run(program, cache, &args.java),
         Suite::Kcat | Suite::All => kcat::run(program),
     }
 }
