@@ -121,13 +121,18 @@ impl Context {
     }
 }
 
+/// A random id.
+pub(crate) fn new_id() -> Uuid {
+    uuid::Builder::from_random_bytes(runtime::random::bytes16()).into_uuid()
+}
+
 /// The cluster's id, made at the first start, and this run's leader epoch.
 pub(crate) async fn identify(store: &Arc<Store>) -> Result<(String, i32), StoreError> {
     let read = |key: &str| store.get(key);
     let damaged = |key: &str| StoreError::Damaged(format!("{key} cannot be read"));
     let cluster_id = match read(CLUSTER_KEY) {
         Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| damaged(CLUSTER_KEY))?,
-        None => Uuid::new_v4().simple().to_string(),
+        None => new_id().simple().to_string(),
     };
     let epoch: i32 = match read(EPOCH_KEY) {
         Some(bytes) => serde_json::from_slice(&bytes).map_err(|_| damaged(EPOCH_KEY))?,

@@ -4,7 +4,7 @@
 //! never tried again: its log stops taking writes, and everybody who waited for it is told.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     future::Future,
     io,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -30,8 +30,24 @@ pub(crate) trait Durable: Send + Sync {
     fn finish_sync(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<()>);
 }
 
-/// By address: the same log is synced once a round.
-type Dirty = HashMap<usize, Arc<dyn Durable>>;
+/// Logs in the order in which they came; the same log is there once.
+#[derive(Default)]
+struct Dirty {
+    addresses: HashSet<usize>,
+    logs: Vec<Arc<dyn Durable>>,
+}
+
+impl Dirty {
+    fn add(&mut self, log: &Arc<dyn Durable>) {
+        if self.addresses.insert(Arc::as_ptr(log).cast::<()>().addr()) {
+            self.logs.push(Arc::clone(log));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.logs.is_empty()
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -40,6 +56,17 @@ struct State {
     /// The next round.
     round: u64,
     stopping: bool,
+}
+
+impl State {
+    fn take(&mut self) -> Option<(u64, Dirty)> {
+        if self.dirty.is_empty() {
+            return None;
+        }
+        let round = self.round;
+        self.round += 1;
+        Some((round, std::mem::take(&mut self.dirty)))
+    }
 }
 
 struct Shared {
@@ -68,19 +95,32 @@ impl Committer {
     /// # Errors
     /// The system refuses a thread.
     pub(crate) fn start(metrics: Metrics) -> io::Result<CommitThread> {
-        let (ended, _) = watch::channel(0);
-        let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), ended, metrics });
-        let committer = Self { shared: Arc::clone(&shared) };
+        let committer = Self::driven(metrics);
+        let shared = Arc::clone(&committer.shared);
         let thread = runtime::tasks::spawn_thread("commit", move || shared.run())?;
         Ok(CommitThread { committer, thread })
+    }
+
+    /// One without a thread, whose rounds somebody else has run.
+    pub(crate) fn driven(metrics: Metrics) -> Self {
+        let (ended, _) = watch::channel(0);
+        Self { shared: Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), ended, metrics }) }
+    }
+
+    /// Runs what is a round now, for a simulation; without anything dirty nothing happens.
+    #[cfg(test)]
+    pub(crate) fn drive(&self) {
+        let round = self.shared.lock().take();
+        if let Some((round, dirty)) = round {
+            self.shared.turn(round, &dirty);
+        }
     }
 
     /// Has `log` synced; what is returned ends when that was done or failed. The log itself knows which.
     pub(crate) fn submit(&self, log: &Arc<dyn Durable>) -> impl Future<Output = ()> + Send + use<> {
         let round = {
             let mut state = self.shared.lock();
-            let address = Arc::as_ptr(log).cast::<()>().addr();
-            state.dirty.entry(address).or_insert_with(|| Arc::clone(log));
+            state.dirty.add(log);
             state.round
         };
         self.shared.wake.notify_one();
@@ -113,30 +153,32 @@ impl Shared {
     }
 
     fn run(&self) {
-        let mut to_note = Dirty::new();
+        let mut to_note = Dirty::default();
         while let Some((round, dirty)) = self.next_round(!to_note.is_empty()) {
             if dirty.is_empty() {
-                for log in to_note.drain().map(|(_, log)| log) {
+                for log in std::mem::take(&mut to_note).logs {
                     self.sync(&*log, log.begin_note());
                 }
                 continue;
             }
-            for log in dirty.values() {
-                self.sync(&**log, log.begin_sync());
-            }
-            self.ended.send_replace(round + 1);
-            to_note.extend(dirty);
+            self.turn(round, &dirty);
+            dirty.logs.iter().for_each(|log| to_note.add(log));
         }
+    }
+
+    fn turn(&self, round: u64, dirty: &Dirty) {
+        for log in &dirty.logs {
+            self.sync(&**log, log.begin_sync());
+        }
+        self.ended.send_replace(round + 1);
     }
 
     /// Waits for something to do; nothing dirty means that it is quiet; `None` is the end.
     fn next_round(&self, may_note: bool) -> Option<(u64, Dirty)> {
         let mut state = self.lock();
         loop {
-            if !state.dirty.is_empty() {
-                let round = state.round;
-                state.round += 1;
-                return Some((round, std::mem::take(&mut state.dirty)));
+            if let Some(round) = state.take() {
+                return Some(round);
             }
             if state.stopping {
                 return None;
@@ -146,7 +188,7 @@ impl Shared {
                     self.wake.wait_timeout(state, QUIET).unwrap_or_else(PoisonError::into_inner);
                 state = woken;
                 if wait.timed_out() && state.dirty.is_empty() {
-                    return Some((state.round, Dirty::new()));
+                    return Some((state.round, Dirty::default()));
                 }
             } else {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);

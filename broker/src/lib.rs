@@ -20,6 +20,8 @@ mod producer_ids;
 pub mod reference;
 pub mod run;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod space;
 mod store;
 mod topic_config;

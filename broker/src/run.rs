@@ -10,6 +10,7 @@ use std::{
 };
 
 use prometheus::Registry;
+use record_log::storage::Storage as _;
 use runtime::{
     health::{AdminError, Readiness, serve_admin},
     ready_file,
@@ -25,11 +26,7 @@ use crate::{
     broker::{Broker, identify},
     commit::Committer,
     disk::DiskStorage,
-    groups::{
-        consumer_group,
-        coordinator::{Coordinator, Limits},
-        group,
-    },
+    groups::{coordinator::Coordinator, group::Limits},
     listen::{self, Door, Listener, Security},
     metrics::Metrics,
     partition::Ground,
@@ -43,6 +40,7 @@ use crate::{
 
 const SPACE_CHECK: Duration = Duration::from_secs(1);
 const CREDENTIALS_CHECK: Duration = Duration::from_secs(10);
+const OFFSETS_CHECK: Duration = Duration::from_secs(600);
 const LOCK_NAME: &str = "lock";
 
 /// The broker could not start or go on.
@@ -141,7 +139,13 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     };
     let commit = Committer::start(metrics.clone()).map_err(RunError::Thread)?;
     let tasks = Tasks::new(shutdown.clone());
-    let opened = open(&args, settings, &metrics, &commit.committer(), &tasks).await;
+    let ground = Foundation {
+        storage: DiskStorage::new(&args.data),
+        committer: commit.committer(),
+        metrics,
+        tasks: tasks.clone(),
+    };
+    let opened = open(&args, settings, ground).await;
     let (broker, store) = opened
         .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })?;
     recover(&broker).await;
@@ -226,52 +230,48 @@ fn lock(folder: &Path) -> Result<File, RunError> {
     }
 }
 
+/// What a broker is built on.
+pub(crate) struct Foundation {
+    pub(crate) storage: DiskStorage,
+    pub(crate) committer: Committer,
+    pub(crate) metrics: Metrics,
+    pub(crate) tasks: Tasks,
+}
+
+/// Opens all that is stored. Starts no task.
 pub(crate) async fn open(
     args: &Args,
     settings: Settings,
-    metrics: &Metrics,
-    committer: &Committer,
-    tasks: &Tasks,
+    Foundation { storage, committer, metrics, tasks }: Foundation,
 ) -> Result<(Arc<Broker>, Arc<Store>), StoreError> {
-    let storage = DiskStorage::new(&args.data);
     let store = Store::open(storage.clone(), committer.clone())?;
-    if store.is_empty() && args.data.join("topics").exists() {
+    if store.is_empty() && storage.list("topics").is_ok_and(|topics| !topics.is_empty()) {
         let reason = "there are topics in the folder, and the folder meta that knows them is empty";
         return Err(StoreError::Damaged(reason.to_owned()));
     }
     let (cluster_id, leader_epoch) = identify(&store).await?;
-    let ground = Ground { storage, committer: committer.clone(), metrics: metrics.clone(), leader_epoch };
+    let ground = Ground { storage, committer, metrics: metrics.clone(), leader_epoch };
+    let limits = Limits {
+        initial_delay_ms: settings.initial_rebalance_delay_ms,
+        session_timeout_ms_min: settings.session_timeout_ms_min,
+        session_timeout_ms_max: settings.session_timeout_ms_max,
+        size_max: settings.group_size_max,
+    };
     let topics = Topics::open(&store, ground, &settings.topic_defaults, settings.partitions_max)?;
     let broker = Broker {
         cluster_id,
         leader_epoch,
         topics,
-        groups: Coordinator::open(&store, limits(&settings), tasks.clone(), metrics.clone())?,
+        groups: Coordinator::open(&store, limits, tasks.clone(), metrics.clone())?,
         producer_ids: ProducerIds::open(&store)?,
         transactions: Transactions::open(&store, settings.transactions, tasks.clone(), metrics.clone())?,
         access: Access::open(&store, policy(args, &settings), metrics.clone())?,
         space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
-        metrics: metrics.clone(),
+        metrics,
         shutdown: tasks.shutdown().clone(),
         settings,
     };
     Ok((Arc::new(broker), store))
-}
-
-fn limits(settings: &Settings) -> Limits {
-    Limits {
-        classic: group::Limits {
-            initial_delay_ms: settings.initial_rebalance_delay_ms,
-            session_timeout_ms_min: settings.session_timeout_ms_min,
-            session_timeout_ms_max: settings.session_timeout_ms_max,
-            size_max: settings.group_size_max,
-        },
-        consumer: consumer_group::Limits {
-            session_timeout_ms: settings.consumer_session_timeout_ms,
-            heartbeat_interval_ms: settings.consumer_heartbeat_interval_ms,
-            size_max: settings.consumer_group_size_max,
-        },
-    }
 }
 
 fn policy(args: &Args, settings: &Settings) -> Policy {
@@ -317,7 +317,7 @@ fn serve(
     let this = Arc::clone(broker);
     drop(tasks.spawn_until_shutdown("offsets", async move {
         loop {
-            sleep(this.settings.offsets_check).await;
+            sleep(OFFSETS_CHECK).await;
             this.groups.expire(this.settings.offsets_retention_ms).await;
         }
     }));

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::{
-    groups::consumer_group::TopicsView,
+    broker::new_id,
     partition::{Ground, Partition, Refusal, topic_folder},
     store::{Change, Store, StoreError, json_change},
     topic_config::TopicConfig,
@@ -69,8 +69,6 @@ struct Known {
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     by_id: HashMap<Uuid, Arc<Topic>>,
     partitions: usize,
-    /// Another number after each change.
-    version: u64,
 }
 
 /// A topic to be made.
@@ -85,8 +83,6 @@ pub(crate) struct Topics {
     known: RwLock<Known>,
     /// One change at a time.
     changing: Mutex<()>,
-    /// The last view that somebody asked for.
-    view: std::sync::Mutex<Arc<TopicsView>>,
     store: Arc<Store>,
     ground: Ground,
     defaults: BTreeMap<String, String>,
@@ -104,7 +100,6 @@ impl Topics {
         let topics = Self {
             known: RwLock::default(),
             changing: Mutex::default(),
-            view: std::sync::Mutex::default(),
             store: Arc::clone(store),
             ground,
             defaults: defaults.clone(),
@@ -162,12 +157,11 @@ impl Topics {
         known.partitions += topic.partitions().len();
         known.by_id.insert(topic.id, Arc::clone(&topic));
         known.by_name.insert(Arc::clone(&topic.name), Arc::clone(&topic));
-        self.count(&mut known);
+        self.count(&known);
         topic
     }
 
-    fn count(&self, known: &mut Known) {
-        known.version += 1;
+    fn count(&self, known: &Known) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.ground.metrics.topics.set(gauge(known.by_name.len()));
         self.ground.metrics.partitions.set(gauge(known.partitions));
@@ -179,21 +173,6 @@ impl Topics {
 
     pub(crate) fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
         self.read().by_id.get(&id).cloned()
-    }
-
-    /// All names with ids and numbers of partitions, as they are now.
-    pub(crate) fn view(&self) -> Arc<TopicsView> {
-        let known = self.read();
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        if view.version != known.version {
-            let facts =
-                |topic: &Topic| (topic.id, i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX));
-            let by_name =
-                known.by_name.iter().map(|(name, topic)| (Arc::clone(name), facts(topic))).collect();
-            let names = known.by_id.iter().map(|(id, topic)| (*id, Arc::clone(&topic.name))).collect();
-            *view = Arc::new(TopicsView { version: known.version, by_name, names });
-        }
-        Arc::clone(&view)
     }
 
     /// All, by name.
@@ -230,7 +209,7 @@ impl Topics {
     pub(crate) async fn create(&self, new: NewTopic) -> Result<Arc<Topic>, Refusal> {
         let _one = self.changing.lock().await;
         let config = Arc::new(self.check(&new)?);
-        let id = Uuid::new_v4();
+        let id = new_id();
         let stored = Stored { id: id.to_string(), partitions: new.partitions, config: new.config };
         self.store.put(format!("{PREFIX}{}", new.name), &stored).await.map_err(unstored)?;
         let name = Arc::from(new.name);
@@ -262,7 +241,7 @@ impl Topics {
         topic.change(|state| state.partitions = partitions.into());
         let mut known = self.write();
         known.partitions += added;
-        self.count(&mut known);
+        self.count(&known);
         Ok(())
     }
 
@@ -308,7 +287,7 @@ impl Topics {
             known.by_name.remove(&topic.name);
             known.by_id.remove(&topic.id);
             known.partitions = known.partitions.saturating_sub(topic.partitions().len());
-            self.count(&mut known);
+            self.count(&known);
         }
         for partition in &*topic.partitions() {
             partition.go();

@@ -5,9 +5,7 @@
 //! A kill keeps what the process wrote in the page cache: this tests the process, not the disk. What a disk may do
 //! is `cargo xtask simulate`. The seed gives the choices and moments; the threads meet as they like.
 
-mod chance;
 mod clerk;
-mod history;
 mod member;
 mod process;
 mod producer;
@@ -28,8 +26,8 @@ use crate::cache::{CacheArgs, remove_folder};
 use crate::conformance::broker;
 use crate::link::{Broken, Link};
 use crate::wait::{self, Stopwatch};
-use chance::Chance;
 use process::Home;
+use testkit::chance::Chance;
 use world::{World, lock};
 
 /// How often to kill.

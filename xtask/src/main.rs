@@ -12,6 +12,7 @@ mod e2e;
 mod generate;
 mod images;
 mod link;
+mod simulate;
 mod steps;
 mod tidy;
 mod tools;
@@ -43,6 +44,8 @@ enum Command {
     Crash(crash::CrashArgs),
     /// Proves the promises on a real cluster.
     E2e(e2e::E2eArgs),
+    /// Runs the broker on a simulated disk and clock, over many seeds.
+    Simulate(simulate::SimulateArgs),
     /// The container images, as OCI archives, without a container engine.
     Images(images::ImagesArgs),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Conformance(args) => done(conformance::run(&root, &args)),
         Command::Crash(args) => done(crash::run(&root, &args)),
         Command::E2e(args) => e2e::run(&args),
+        Command::Simulate(args) => done(simulate::run(&root, &args)),
         Command::Images(args) => done(images::run(&args)),
     };
     outcome.unwrap_or_else(|error| {

@@ -13,6 +13,7 @@ use crate::{
     args::Args,
     broker::{Broker, Caller, Context},
     commit::Committer,
+    disk::DiskStorage,
     metrics::Metrics,
     run,
     settings::Settings,
@@ -368,7 +369,9 @@ async fn here() -> Here {
     let tasks = Tasks::new(Shutdown::new());
     let text = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
     let settings = Settings { auto_create_topics: true, ..Settings::default().read(text).unwrap() };
-    let (broker, _) = run::open(&args, settings, &metrics, &commit.committer(), &tasks).await.unwrap();
+    let storage = DiskStorage::new(&data);
+    let ground = run::Foundation { storage, committer: commit.committer(), metrics, tasks };
+    let (broker, _) = run::open(&args, settings, ground).await.unwrap();
     let new = NewTopic { name: text_of(NAME), partitions: 1, config: BTreeMap::new() };
     broker.topics.create(new).await.unwrap();
     Here { broker, _commit: commit, _folder: folder }

@@ -5,11 +5,11 @@ use kafka_wire::{
     ErrorCode,
     messages::{JoinGroupRequest, JoinGroupResponse, join_group::JoinGroupResponseMember},
 };
-use uuid::Uuid;
 
 use crate::{
     access::Operation,
     broker::Context,
+    broker::new_id,
     groups::group::{Join, Joined},
 };
 
@@ -64,7 +64,7 @@ pub(crate) fn check_group(context: &Context, group: &str) -> Result<(), ErrorCod
 
 fn to_join(context: &Context, request: JoinGroupRequest, version: i16) -> Join {
     let base = request.group_instance_id.as_deref().unwrap_or(&context.client_id);
-    let fresh_id = format!("{base}-{}", Uuid::new_v4());
+    let fresh_id = format!("{base}-{}", new_id());
     // Bytes of their own: a slice would keep the whole request in memory.
     let protocols = request.protocols.into_iter().map(|it| (it.name, Bytes::copy_from_slice(&it.metadata)));
     Join {

@@ -7,7 +7,6 @@
 
 mod access;
 mod clients;
-mod consumer_groups;
 mod durability;
 mod folder;
 mod hostile;

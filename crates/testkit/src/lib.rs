@@ -1,5 +1,7 @@
-//! Fakes and builders for tests; only ever a dev-dependency.
+//! Fakes, builders and judges for tests; only ever a dev-dependency, and one of xtask.
 #![warn(missing_docs)]
 
 pub mod certificates;
+pub mod chance;
+pub mod history;
 pub mod reference;

@@ -13,12 +13,12 @@ use kafka_wire::messages::{
 use kafka_wire::records::{BatchBuilder, Record};
 use uuid::Uuid;
 
-use super::chance::Chance;
 use super::member;
 use super::reader;
 use super::world::{World, count};
 use crate::link::{Broken, Link};
 use crate::wait;
+use testkit::chance::Chance;
 
 /// The group without members.
 const GROUP: &str = "clerk";

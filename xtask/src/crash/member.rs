@@ -9,10 +9,10 @@ use kafka_wire::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCo
 use kafka_wire::messages::sync_group::SyncGroupRequestAssignment;
 use kafka_wire::messages::{HeartbeatRequest, JoinGroupRequest, OffsetCommitRequest, SyncGroupRequest};
 
-use super::chance::Chance;
 use super::reader;
 use super::world::{World, count, lock};
 use crate::link::{Broken, Link};
+use testkit::chance::Chance;
 
 /// The group.
 pub(crate) const GROUP: &str = "readers";

@@ -7,12 +7,12 @@ use kafka_wire::messages::produce::{PartitionProduceData, TopicProduceData};
 use kafka_wire::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse};
 use kafka_wire::records::{BatchBuilder, Codec, Record};
 
-use super::chance::Chance;
-use super::history::{Acknowledged, Message};
 use super::text;
 use super::world::{World, count, lock};
 use crate::link::{Broken, Link};
 use crate::wait;
+use testkit::chance::Chance;
+use testkit::history::{Acknowledged, Message};
 
 const PRODUCE_VERSION: i16 = 9;
 const INIT_VERSION: i16 = 4;

@@ -6,10 +6,10 @@ use kafka_wire::messages::fetch::{FetchPartition, FetchTopic, PartitionData};
 use kafka_wire::messages::{DeleteRecordsRequest, OffsetFetchRequest, offset_fetch::OffsetFetchRequestTopic};
 use kafka_wire::records::{Batches, Records};
 
-use super::history::Message;
 use super::text;
 use super::world::{Track, World, lock};
 use crate::link::{Broken, Link};
+use testkit::history::Message;
 
 const FETCH_VERSION: i16 = 11;
 const FETCH_BYTES: i32 = 1024 * 1024;

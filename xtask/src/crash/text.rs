@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use kafka_wire::records::Record;
 
-use super::chance::Chance;
-use super::history::Message;
+use testkit::chance::Chance;
+use testkit::history::Message;
 
 /// Bytes of most fillings, and of a few.
 const FILLING: u64 = 240;

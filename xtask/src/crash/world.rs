@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::history::Line;
 use crate::link::{Broken, Link};
+use testkit::history::Line;
 
 /// A partition that producers write to.
 pub(crate) struct Track {

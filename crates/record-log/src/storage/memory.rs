@@ -111,6 +111,33 @@ impl MemoryStorage {
         state.fault_at = None;
     }
 
+    /// Whether a [`Fault::Crash`] has come.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        lock(&self.state).crashed
+    }
+
+    /// Removes a folder with all that is in it.
+    ///
+    /// # Errors
+    /// The storage has crashed; some of the names may be gone then.
+    pub fn remove_folder(&self, folder: &str) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        let prefix = format!("{folder}/");
+        let gone: Vec<String> =
+            state.names.keys().filter(|path| path.starts_with(&prefix)).cloned().collect();
+        for path in gone {
+            state.change(false)?;
+            state.name(Naming::Unset(path));
+        }
+        // As on a real disk: the parent is synced, the folder and what was in it are gone with it.
+        state.change(false)?;
+        let kept = |naming: &Naming| !naming.folder().starts_with(folder);
+        state.pending_names.retain(kept);
+        state.durable_names.retain(|path, _| !path.starts_with(&prefix));
+        Ok(())
+    }
+
     /// What a disk may hold after a stop of the machine now. This storage stays as it is.
     #[must_use]
     pub fn after_crash(&self, chance: &mut Chance) -> Self {
@@ -269,7 +296,11 @@ impl Storage for MemoryStorage {
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let state = lock(&self.state);
         let prefix = format!("{folder}/");
-        Ok(state.names.keys().filter_map(|path| path.strip_prefix(&prefix)).map(str::to_owned).collect())
+        let inside = state.names.keys().filter_map(|path| path.strip_prefix(&prefix));
+        let mut names: Vec<String> =
+            inside.filter_map(|path| path.split('/').next()).map(str::to_owned).collect();
+        names.dedup();
+        Ok(names)
     }
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
@@ -340,8 +371,13 @@ impl File for MemoryFile {
         let crashed = state.crashed;
         let content = &mut state.files[self.file];
         if outcome.is_ok() {
-            content.durable = content.current.clone();
-            content.pending.clear();
+            // What an earlier sync gave up on is not written by this one either.
+            for pending in std::mem::take(&mut content.pending) {
+                match pending {
+                    Pending::Length(length) => content.durable.resize(length, 0),
+                    Pending::Write(at, written) => put(&mut content.durable, at, &written),
+                }
+            }
         } else if !crashed {
             // Like a page cache: the bytes read as written and are no longer going to the disk.
             content.pending.clear();

@@ -5,24 +5,29 @@ use std::collections::{HashMap, VecDeque};
 
 /// A message: which writer's, and its number in this partition from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
-    pub(crate) writer: u32,
-    pub(crate) number: u32,
+pub struct Message {
+    /// Who sent it.
+    pub writer: u32,
+    /// Which of that writer's in this partition.
+    pub number: u32,
 }
 
 /// Messages that a broker said it has.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Acknowledged {
-    pub(crate) first: Message,
-    pub(crate) count: u32,
-    pub(crate) offset: i64,
+pub struct Acknowledged {
+    /// The first of them.
+    pub first: Message,
+    /// How many of the same writer, in order.
+    pub count: u32,
+    /// Where the first one is.
+    pub offset: i64,
     /// Which life of the broker said so.
-    pub(crate) life: u64,
+    pub life: u64,
 }
 
 /// The history of one partition.
 #[derive(Default)]
-pub(crate) struct Line {
+pub struct Line {
     /// How many messages each writer has sent.
     sent: HashMap<u32, u32>,
     /// What the log has to say next of each writer.
@@ -34,36 +39,43 @@ pub(crate) struct Line {
     start: i64,
     /// Messages went unread, so that nobody knows what comes next of whom.
     blind: bool,
-    /// Messages compared, and those that retention took before.
-    pub(crate) proven: u64,
-    pub(crate) expired: u64,
+    /// Acknowledged messages that were found where they should be.
+    pub proven: u64,
+    /// Acknowledged messages that retention took before they were read.
+    pub expired: u64,
 }
 
 impl Line {
     /// Numbers messages that are about to be sent.
-    pub(crate) fn send(&mut self, writer: u32, count: u32) -> u32 {
+    pub fn send(&mut self, writer: u32, count: u32) -> u32 {
         let sent = self.sent.entry(writer).or_default();
         let first = *sent;
         *sent += count;
         first
     }
 
-    pub(crate) fn acknowledge(&mut self, acknowledged: Acknowledged) {
+    /// Takes note that the broker has messages.
+    pub fn acknowledge(&mut self, acknowledged: Acknowledged) {
         self.acknowledged.push(acknowledged);
     }
 
     /// The first offset that is remembered.
-    pub(crate) const fn start(&self) -> i64 {
+    #[must_use]
+    pub const fn start(&self) -> i64 {
         self.start
     }
 
     /// The offset up to which the log was read.
-    pub(crate) fn frontier(&self) -> i64 {
+    #[must_use]
+    pub fn frontier(&self) -> i64 {
         self.start.saturating_add(i64::try_from(self.seen.len()).unwrap_or(i64::MAX))
     }
 
     /// Takes the next message of the log, or compares one that was read before.
-    pub(crate) fn read(&mut self, offset: i64, message: Message) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn read(&mut self, offset: i64, message: Message) -> Result<(), String> {
         if offset < self.start {
             return Ok(());
         }
@@ -89,7 +101,10 @@ impl Line {
     }
 
     /// What was once readable stays as it is.
-    pub(crate) fn read_again(&self, offset: i64, message: Message) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn read_again(&self, offset: i64, message: Message) -> Result<(), String> {
         let known = usize::try_from(offset - self.start).ok().and_then(|at| self.seen.get(at));
         match known {
             Some(known) if *known != message => {
@@ -100,7 +115,10 @@ impl Line {
     }
 
     /// The log begins here now. It must have been told to let go of what was before.
-    pub(crate) fn starts_at(&mut self, start: i64) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn starts_at(&mut self, start: i64) -> Result<(), String> {
         if start < self.start {
             return Err(format!("the log begins at {start}, it began at {} before", self.start));
         }
@@ -124,7 +142,10 @@ impl Line {
     }
 
     /// Compares what was acknowledged with what was read; all that a life before `life` acknowledged must be there.
-    pub(crate) fn settle(&mut self, life: u64) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn settle(&mut self, life: u64) -> Result<(), String> {
         let frontier = self.frontier();
         for acknowledged in std::mem::take(&mut self.acknowledged) {
             let Acknowledged { first, count, offset, .. } = acknowledged;
