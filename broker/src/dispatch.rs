@@ -30,8 +30,8 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from(ApiKey::Fetch, 4, 16),
     from(ApiKey::ListOffsets, 1, 10),
     from(ApiKey::Metadata, 0, 13),
-    from(ApiKey::OffsetCommit, 2, 9),
-    from(ApiKey::OffsetFetch, 1, 9),
+    from(ApiKey::OffsetCommit, 2, 10),
+    from(ApiKey::OffsetFetch, 1, 10),
     from(ApiKey::FindCoordinator, 0, 6),
     from(ApiKey::JoinGroup, 0, 9),
     from(ApiKey::Heartbeat, 0, 4),
@@ -58,10 +58,13 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from(ApiKey::CreatePartitions, 0, 3),
     from(ApiKey::DeleteGroups, 0, 2),
     from(ApiKey::IncrementalAlterConfigs, 0, 1),
+    from(ApiKey::OffsetDelete, 0, 0),
     from(ApiKey::DescribeCluster, 0, 2),
     from(ApiKey::DescribeProducers, 0, 0),
     from(ApiKey::DescribeTransactions, 0, 0),
     from(ApiKey::ListTransactions, 0, 2),
+    from(ApiKey::ConsumerGroupHeartbeat, 0, 1),
+    from(ApiKey::ConsumerGroupDescribe, 0, 1),
 ];
 
 /// The answer to a request, when it is there; `None` when the client wants none.
@@ -173,10 +176,13 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         ApiKey::CreatePartitions => call.serve(to::create_partitions::handle),
         ApiKey::DeleteGroups => call.serve(to::delete_groups::handle),
         ApiKey::IncrementalAlterConfigs => call.serve(to::incremental_alter_configs::handle),
+        ApiKey::OffsetDelete => call.serve(to::offset_delete::handle),
         ApiKey::DescribeCluster => call.serve(to::describe_cluster::handle),
         ApiKey::DescribeProducers => call.serve(to::describe_producers::handle),
         ApiKey::DescribeTransactions => call.serve(to::describe_transactions::handle),
         ApiKey::ListTransactions => call.serve(to::list_transactions::handle),
+        ApiKey::ConsumerGroupHeartbeat => call.serve(to::consumer_group_heartbeat::handle),
+        ApiKey::ConsumerGroupDescribe => call.serve(to::consumer_group_describe::handle),
         other => Err(Unanswerable::Unsupported { api_key: other.code(), version: call.version }),
     }
 }

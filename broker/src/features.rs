@@ -14,6 +14,8 @@ struct Feature {
 const FEATURES: &[Feature] = &[
     // Transactions by the rules of KIP-890.
     Feature { name: "transaction.version", min: 0, max: 2, level: 2 },
+    // The new consumer-group protocol (KIP-848).
+    Feature { name: "group.version", min: 0, max: 1, level: 1 },
 ];
 
 /// The levels never change while the process runs.

@@ -24,6 +24,11 @@ pub fn kafka_apis() -> String {
          - There is one node, id 0. `min.insync.replicas` above 1 refuses `acks=all` with error 19.\n\
          - Transactions, compaction and quotas are not built yet: transactional ids and transactional batches are \
          refused, `cleanup.policy=compact` too.\n\
+         - Consumer groups speak the classic protocol or the new one (KIP-848, assignors `uniform` and `range`); an \
+         empty group may change from one to the other, but members of both in one group are refused: there is no \
+         online migration (`group.consumer.migration.policy=disabled`).\n\
+         - There is no topic `__consumer_offsets`; offsets and groups are in the broker's own table, and a restart is \
+         no rebalance.\n\
          - Fetch sessions are not kept: the session id is always 0.\n\
          - ACLs know the principal `User:NAMESPACE/*` for all service accounts of a namespace, by certificate. The \
          listener without TLS has an authorizer only with `authorizer.class.name`.\n\

@@ -26,7 +26,11 @@ use crate::{
     broker::{Broker, identify},
     commit::Committer,
     disk::DiskStorage,
-    groups::{coordinator::Coordinator, group::Limits},
+    groups::{
+        consumer_group,
+        coordinator::{Coordinator, Limits},
+        group,
+    },
     listen::{self, Door, Listener, Security},
     metrics::Metrics,
     partition::Ground,
@@ -40,7 +44,6 @@ use crate::{
 
 const SPACE_CHECK: Duration = Duration::from_secs(1);
 const CREDENTIALS_CHECK: Duration = Duration::from_secs(10);
-const OFFSETS_CHECK: Duration = Duration::from_secs(600);
 const LOCK_NAME: &str = "lock";
 
 /// The broker could not start or go on.
@@ -251,18 +254,12 @@ pub(crate) async fn open(
     }
     let (cluster_id, leader_epoch) = identify(&store).await?;
     let ground = Ground { storage, committer, metrics: metrics.clone(), leader_epoch };
-    let limits = Limits {
-        initial_delay_ms: settings.initial_rebalance_delay_ms,
-        session_timeout_ms_min: settings.session_timeout_ms_min,
-        session_timeout_ms_max: settings.session_timeout_ms_max,
-        size_max: settings.group_size_max,
-    };
     let topics = Topics::open(&store, ground, &settings.topic_defaults, settings.partitions_max)?;
     let broker = Broker {
         cluster_id,
         leader_epoch,
         topics,
-        groups: Coordinator::open(&store, limits, tasks.clone(), metrics.clone())?,
+        groups: Coordinator::open(&store, limits(&settings), tasks.clone(), metrics.clone())?,
         producer_ids: ProducerIds::open(&store)?,
         transactions: Transactions::open(&store, settings.transactions, tasks.clone(), metrics.clone())?,
         access: Access::open(&store, policy(args, &settings), metrics.clone())?,
@@ -272,6 +269,22 @@ pub(crate) async fn open(
         settings,
     };
     Ok((Arc::new(broker), store))
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        classic: group::Limits {
+            initial_delay_ms: settings.initial_rebalance_delay_ms,
+            session_timeout_ms_min: settings.session_timeout_ms_min,
+            session_timeout_ms_max: settings.session_timeout_ms_max,
+            size_max: settings.group_size_max,
+        },
+        consumer: consumer_group::Limits {
+            session_timeout_ms: settings.consumer_session_timeout_ms,
+            heartbeat_interval_ms: settings.consumer_heartbeat_interval_ms,
+            size_max: settings.consumer_group_size_max,
+        },
+    }
 }
 
 fn policy(args: &Args, settings: &Settings) -> Policy {
@@ -317,7 +330,7 @@ fn serve(
     let this = Arc::clone(broker);
     drop(tasks.spawn_until_shutdown("offsets", async move {
         loop {
-            sleep(OFFSETS_CHECK).await;
+            sleep(this.settings.offsets_check).await;
             this.groups.expire(this.settings.offsets_retention_ms).await;
         }
     }));

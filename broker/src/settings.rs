@@ -30,6 +30,15 @@ pub(crate) struct Settings {
     pub(crate) session_timeout_ms_max: i32,
     /// Members of one group.
     pub(crate) group_size_max: usize,
+    /// A member of a consumer group that is silent for so long is out, and how often it should say something.
+    pub(crate) consumer_session_timeout_ms: u64,
+    pub(crate) consumer_heartbeat_interval_ms: i32,
+    /// Members of one consumer group.
+    pub(crate) consumer_group_size_max: usize,
+    /// Bytes of metadata with one committed offset.
+    pub(crate) offset_metadata_bytes_max: usize,
+    /// How often old offsets are looked for.
+    pub(crate) offsets_check: Duration,
     /// Offsets of an empty group are kept for so long.
     pub(crate) offsets_retention_ms: i64,
     /// Topics and partitions at most.
@@ -60,6 +69,11 @@ impl Default for Settings {
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
             group_size_max: 1_000,
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_group_size_max: 1_000,
+            offset_metadata_bytes_max: 4_096,
+            offsets_check: Duration::from_secs(600),
             offsets_retention_ms: 7 * 24 * 3_600_000,
             partitions_max: 20_000,
             free_bytes_min: 256 * 1024 * 1024,
@@ -115,6 +129,15 @@ impl Settings {
             "group.min.session.timeout.ms" => self.session_timeout_ms_min = small(whole(1, day_ms)?),
             "group.max.session.timeout.ms" => self.session_timeout_ms_max = small(whole(1, day_ms)?),
             "group.max.size" => self.group_size_max = size(whole(1, 100_000)?),
+            "group.consumer.session.timeout.ms" => self.consumer_session_timeout_ms = whole(1, day_ms)?,
+            "group.consumer.heartbeat.interval.ms" => {
+                self.consumer_heartbeat_interval_ms = small(whole(1, day_ms)?);
+            }
+            "group.consumer.max.size" => self.consumer_group_size_max = size(whole(1, 100_000)?),
+            "offset.metadata.max.bytes" => self.offset_metadata_bytes_max = size(whole(0, 1024 * 1024)?),
+            "offsets.retention.check.interval.ms" => {
+                self.offsets_check = Duration::from_millis(whole(1, day_ms)?);
+            }
             "offsets.retention.minutes" => {
                 self.offsets_retention_ms = i64::from(small(whole(1, 10_000_000)?)) * 60_000;
             }

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     broker::new_id,
+    groups::consumer_group::TopicsView,
     partition::{Ground, Partition, Refusal, topic_folder},
     store::{Change, Store, StoreError, json_change},
     topic_config::TopicConfig,
@@ -69,6 +70,8 @@ struct Known {
     by_name: BTreeMap<Arc<str>, Arc<Topic>>,
     by_id: HashMap<Uuid, Arc<Topic>>,
     partitions: usize,
+    /// Another number after each change.
+    version: u64,
 }
 
 /// A topic to be made.
@@ -83,6 +86,8 @@ pub(crate) struct Topics {
     known: RwLock<Known>,
     /// One change at a time.
     changing: Mutex<()>,
+    /// The last view that somebody asked for.
+    view: std::sync::Mutex<Arc<TopicsView>>,
     store: Arc<Store>,
     ground: Ground,
     defaults: BTreeMap<String, String>,
@@ -100,6 +105,7 @@ impl Topics {
         let topics = Self {
             known: RwLock::default(),
             changing: Mutex::default(),
+            view: std::sync::Mutex::default(),
             store: Arc::clone(store),
             ground,
             defaults: defaults.clone(),
@@ -157,11 +163,12 @@ impl Topics {
         known.partitions += topic.partitions().len();
         known.by_id.insert(topic.id, Arc::clone(&topic));
         known.by_name.insert(Arc::clone(&topic.name), Arc::clone(&topic));
-        self.count(&known);
+        self.count(&mut known);
         topic
     }
 
-    fn count(&self, known: &Known) {
+    fn count(&self, known: &mut Known) {
+        known.version += 1;
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.ground.metrics.topics.set(gauge(known.by_name.len()));
         self.ground.metrics.partitions.set(gauge(known.partitions));
@@ -173,6 +180,21 @@ impl Topics {
 
     pub(crate) fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
         self.read().by_id.get(&id).cloned()
+    }
+
+    /// All names with ids and numbers of partitions, as they are now.
+    pub(crate) fn view(&self) -> Arc<TopicsView> {
+        let known = self.read();
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        if view.version != known.version {
+            let facts =
+                |topic: &Topic| (topic.id, i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX));
+            let by_name =
+                known.by_name.iter().map(|(name, topic)| (Arc::clone(name), facts(topic))).collect();
+            let names = known.by_id.iter().map(|(id, topic)| (*id, Arc::clone(&topic.name))).collect();
+            *view = Arc::new(TopicsView { version: known.version, by_name, names });
+        }
+        Arc::clone(&view)
     }
 
     /// All, by name.
@@ -241,7 +263,7 @@ impl Topics {
         topic.change(|state| state.partitions = partitions.into());
         let mut known = self.write();
         known.partitions += added;
-        self.count(&known);
+        self.count(&mut known);
         Ok(())
     }
 
@@ -287,7 +309,7 @@ impl Topics {
             known.by_name.remove(&topic.name);
             known.by_id.remove(&topic.id);
             known.partitions = known.partitions.saturating_sub(topic.partitions().len());
-            self.count(&known);
+            self.count(&mut known);
         }
         for partition in &*topic.partitions() {
             partition.go();

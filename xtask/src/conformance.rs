@@ -5,11 +5,13 @@
 //! suite needs beside the broker (versions, settings) is pinned there.
 
 pub(crate) mod broker;
+mod java;
 mod java_tools;
 mod kafka_python;
 mod kcat;
 mod librdkafka;
 mod outcome;
+mod rust_rdkafka;
 
 use std::path::Path;
 
@@ -33,6 +35,8 @@ pub(crate) struct ConformanceArgs {
     #[command(flatten)]
     librdkafka: LibrdkafkaArgs,
     #[command(flatten)]
+    java: java::JavaArgs,
+    #[command(flatten)]
     cache: CacheArgs,
 }
 
@@ -44,12 +48,17 @@ enum Suite {
     KafkaPython,
     /// librdkafka's own suite.
     Librdkafka,
+    /// The tests of the crate rdkafka.
+    RustRdkafka,
+    /// Kafka's own Java programs, and Streams.
+    Java,
     /// One after the other.
     All,
 }
 
 /// The suites that there are.
-const SUITES: [Suite; 3] = [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka];
+const SUITES: [Suite; 5] =
+    [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka, Suite::RustRdkafka, Suite::Java];
 
 impl Suite {
     /// The name on the command line, in the JSON and in the findings.
@@ -58,6 +67,8 @@ impl Suite {
             Self::Kcat => "kcat",
             Self::KafkaPython => "kafka-python",
             Self::Librdkafka => "librdkafka",
+            Self::RustRdkafka => "rust-rdkafka",
+            Self::Java => "java",
             Self::All => "all",
         }
     }
@@ -95,6 +106,8 @@ fn run_one(
     match suite {
         Suite::KafkaPython => kafka_python::run(program, cache),
         Suite::Librdkafka => librdkafka::run(root, program, cache, &args.librdkafka),
+        Suite::RustRdkafka => rust_rdkafka::run(root, program, cache),
+        Suite::Java => java::run(program, cache, &args.java),
         Suite::Kcat | Suite::All => kcat::run(program),
     }
 }

@@ -1,8 +1,10 @@
-//! Drives the groups: gives them time, stores them, and hands their answers to whoever waits.
+//! Drives the groups of both kinds: gives them time, stores them, and hands their answers to whoever waits.
+//!
+//! What groups decide is in their own state machines. Time costs what is due, not what there is: deadlines are
+//! kept in order, and a deadline that moved away is noticed only when it comes.
 
 use std::{
-    collections::HashMap,
-    pin::Pin,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,44 +16,107 @@ use runtime::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    group::{Group, Join, Joined, Limits, Output, State, StoredGroup, Sync, Synced},
+    consumer_group::{self, ConsumerGroup},
+    group::{self, Group, Joined, Output, Synced},
     offsets::Offsets,
 };
 use crate::{
     metrics::Metrics,
-    store::{Store, StoreError, json_change},
+    store::{Change, Store, StoreError},
 };
 
-const PREFIX: &str = "group/";
+mod classic;
+mod consumer;
+mod keep;
+mod list;
+mod steps;
+
+pub(crate) use consumer::Committer;
+use steps::{Step, perform};
+
 /// Groups at a time.
 const GROUPS_MAX: usize = 50_000;
 
 type JoinAnswer = Result<Joined, (ErrorCode, String)>;
 type SyncAnswer = Result<Synced, ErrorCode>;
-type Stored = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// What groups of the two kinds allow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) classic: group::Limits,
+    pub(crate) consumer: consumer_group::Limits,
+}
 
 enum Waiting {
     Join(oneshot::Sender<JoinAnswer>),
     Sync(oneshot::Sender<SyncAnswer>),
 }
 
-/// What is to be done outside of the lock, in order.
-enum Step {
-    Join(oneshot::Sender<JoinAnswer>, JoinAnswer),
-    Sync(oneshot::Sender<SyncAnswer>, SyncAnswer),
-    /// What follows is said only when this ended well.
-    Stored(Stored),
+enum Kind {
+    Classic(Group),
+    Consumer(ConsumerGroup),
+}
+
+impl Kind {
+    fn poll_timeout(&self) -> Option<u64> {
+        match self {
+            Self::Classic(group) => group.poll_timeout(),
+            Self::Consumer(group) => group.poll_timeout(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now_ms: u64) {
+        match self {
+            Self::Classic(group) => group.handle_timeout(now_ms),
+            Self::Consumer(group) => group.handle_timeout(now_ms),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_empty(),
+            Self::Consumer(group) => group.is_empty(),
+        }
+    }
+
+    /// Nobody is in it, and nobody ever was.
+    fn came_to_nothing(&self) -> bool {
+        match self {
+            Self::Classic(group) => group.is_empty() && group.generation() == 0,
+            Self::Consumer(group) => group.is_empty() && group.epoch() == 0,
+        }
+    }
+
+    fn member_count(&self) -> usize {
+        match self {
+            Self::Classic(group) => group.members().count(),
+            Self::Consumer(group) => group.member_count(),
+        }
+    }
 }
 
 struct Entry {
-    group: Group,
+    kind: Kind,
     /// When it last had members, milliseconds since 1970.
     used_ms: i64,
+    /// Its place in the order of deadlines; never too late, maybe too early.
+    timer_ms: Option<u64>,
+    /// Members that are in the sum of all.
+    counted: usize,
+}
+
+impl Entry {
+    fn new(kind: Kind, used_ms: i64) -> Self {
+        Self { kind, used_ms, timer_ms: None, counted: 0 }
+    }
 }
 
 #[derive(Default)]
 struct Inner {
-    groups: HashMap<String, Entry>,
+    groups: HashMap<Arc<str>, Entry>,
+    /// The deadlines of the groups, the first one first.
+    timers: BTreeSet<(u64, Arc<str>)>,
+    members: usize,
     waiting: HashMap<u64, Waiting>,
     next_ticket: u64,
 }
@@ -75,13 +140,8 @@ impl Coordinator {
         tasks: Tasks,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let mut inner = Inner::default();
-        let used_ms = clock::unix_ms();
-        for (id, stored) in store.load::<StoredGroup>(PREFIX)? {
-            inner.groups.insert(id, Entry { group: Group::from_stored(limits, stored, 0), used_ms });
-        }
         let coordinator = Self {
-            inner: Mutex::new(inner),
+            inner: Mutex::default(),
             wake: Notify::new(),
             started: clock::now(),
             limits,
@@ -90,7 +150,16 @@ impl Coordinator {
             metrics,
             offsets: Offsets::new(store),
         };
-        coordinator.count(&coordinator.lock());
+        let mut groups = keep::load_classic(store, limits.classic)?;
+        groups.extend(keep::load_consumer(store, limits.consumer)?);
+        {
+            let mut inner = coordinator.lock();
+            for (id, entry) in groups {
+                let id: Arc<str> = Arc::from(id);
+                inner.groups.insert(Arc::clone(&id), entry);
+                coordinator.note(&mut inner, &id);
+            }
+        }
         Ok(coordinator)
     }
 
@@ -102,17 +171,10 @@ impl Coordinator {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn count(&self, inner: &Inner) {
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.groups.set(gauge(inner.groups.len()));
-        let members = inner.groups.values().map(|entry| entry.group.members().count()).sum();
-        self.metrics.group_members.set(gauge(members));
-    }
-
     /// Gives the groups time, until the process ends.
     pub(crate) async fn run(&self) {
         loop {
-            let next_ms = self.lock().groups.values().filter_map(|entry| entry.group.poll_timeout()).min();
+            let next_ms = self.lock().timers.first().map(|(at_ms, _)| *at_ms);
             let sleep = async {
                 match next_ms {
                     Some(at_ms) => {
@@ -133,13 +195,16 @@ impl Coordinator {
     fn pass_time(&self) {
         let now_ms = self.now_ms();
         let mut inner = self.lock();
-        let due = |entry: &Entry| entry.group.poll_timeout().is_some_and(|at_ms| at_ms <= now_ms);
-        let ids: Vec<String> =
-            inner.groups.iter().filter(|(_, entry)| due(entry)).map(|(id, _)| id.clone()).collect();
+        let mut due = Vec::new();
+        while let Some((_, id)) = inner.timers.first().filter(|(at_ms, _)| *at_ms <= now_ms).cloned() {
+            inner.timers.pop_first();
+            due.push(id);
+        }
         let mut steps = Vec::new();
-        for id in ids {
+        for id in due {
             if let Some(entry) = inner.groups.get_mut(&id) {
-                entry.group.handle_timeout(now_ms);
+                entry.timer_ms = None;
+                entry.kind.handle_timeout(now_ms);
             }
             steps.extend(self.collect(&mut inner, &id));
         }
@@ -148,62 +213,90 @@ impl Coordinator {
     }
 
     /// What a group wants done; forgets it when it never came to anything.
-    fn collect(&self, inner: &mut Inner, id: &str) -> Vec<Step> {
+    fn collect(&self, inner: &mut Inner, id: &Arc<str>) -> Vec<Step> {
         let mut steps = Vec::new();
         let Some(entry) = inner.groups.get_mut(id) else { return steps };
-        if !entry.group.is_empty() {
+        if !entry.kind.is_empty() {
             entry.used_ms = clock::unix_ms();
         }
-        while let Some(output) = entry.group.poll_output() {
-            let step = match output {
-                Output::Store => Some(Step::Stored(self.store_group(id, &entry.group))),
-                Output::Join(ticket, answer) => match inner.waiting.remove(&ticket) {
-                    Some(Waiting::Join(sender)) => Some(Step::Join(sender, answer)),
-                    _ => None,
-                },
-                Output::Sync(ticket, answer) => match inner.waiting.remove(&ticket) {
-                    Some(Waiting::Sync(sender)) => Some(Step::Sync(sender, answer)),
-                    _ => None,
-                },
-            };
-            steps.extend(step);
+        match &mut entry.kind {
+            Kind::Classic(group) => {
+                while let Some(output) = group.poll_output() {
+                    let step = match output {
+                        Output::Store => {
+                            let changes = keep::classic_changes(id, group, entry.used_ms);
+                            Some(self.stored(changes))
+                        }
+                        Output::Join(ticket, answer) => match inner.waiting.remove(&ticket) {
+                            Some(Waiting::Join(sender)) => Some(Step::Join(sender, answer)),
+                            _ => None,
+                        },
+                        Output::Sync(ticket, answer) => match inner.waiting.remove(&ticket) {
+                            Some(Waiting::Sync(sender)) => Some(Step::Sync(sender, answer)),
+                            _ => None,
+                        },
+                    };
+                    steps.extend(step);
+                }
+            }
+            Kind::Consumer(group) => {
+                if let Some(changes) = keep::consumer_changes(id, group, entry.used_ms).transpose() {
+                    steps.push(self.stored(changes));
+                }
+            }
         }
-        let came_to_nothing = entry.group.is_empty() && entry.group.generation() == 0;
-        if came_to_nothing {
-            inner.groups.remove(id);
-        }
-        if came_to_nothing || !steps.is_empty() {
-            self.count(inner);
+        if entry.kind.came_to_nothing() {
+            self.forget(inner, id);
+        } else {
+            self.note(inner, id);
         }
         steps
     }
 
-    /// Lets `work` change a group, and wakes the one who gives time when there is less of it now. Heartbeats only
-    /// push ends further away: they wake nobody.
-    fn change<T>(
-        &self,
-        inner: &mut Inner,
-        id: &str,
-        work: impl FnOnce(&mut Group, u64) -> T,
-    ) -> Option<(T, Vec<Step>)> {
-        let now_ms = self.now_ms();
-        let group = &mut inner.groups.get_mut(id)?.group;
-        let before = group.poll_timeout();
-        let result = work(group, now_ms);
-        let after = group.poll_timeout();
-        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
-            self.wake.notify_one();
+    /// Writes changes now; the step ends when they are durable.
+    fn stored(&self, changes: Result<Vec<Change>, StoreError>) -> Step {
+        match changes.and_then(|changes| self.store.write(changes)) {
+            Ok(stored) => Step::Stored(Box::pin(stored)),
+            Err(error) => Step::Stored(Box::pin(std::future::ready(Err(error)))),
         }
-        let steps = self.collect(inner, id);
-        Some((result, steps))
     }
 
-    fn store_group(&self, id: &str, group: &Group) -> Stored {
-        let change = json_change(format!("{PREFIX}{id}"), &group.to_stored());
-        match change.and_then(|change| self.store.write(vec![change])) {
-            Ok(stored) => Box::pin(stored),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
+    /// Brings the order of deadlines and the counts up to a group. A deadline that moved away stays where it is,
+    /// so that heartbeats cost nothing.
+    fn note(&self, inner: &mut Inner, id: &Arc<str>) {
+        let Some(entry) = inner.groups.get_mut(id) else { return };
+        if let Some(at_ms) = entry.kind.poll_timeout()
+            && entry.timer_ms.is_none_or(|before_ms| at_ms < before_ms)
+        {
+            if let Some(before_ms) = entry.timer_ms.replace(at_ms) {
+                inner.timers.remove(&(before_ms, Arc::clone(id)));
+            }
+            inner.timers.insert((at_ms, Arc::clone(id)));
+            if inner.timers.first().is_some_and(|(_, first)| first == id) {
+                self.wake.notify_one();
+            }
         }
+        let count = entry.kind.member_count();
+        inner.members = (inner.members + count).saturating_sub(entry.counted);
+        entry.counted = count;
+        self.gauge(inner);
+    }
+
+    /// Takes a group out.
+    fn forget(&self, inner: &mut Inner, id: &str) -> Option<Entry> {
+        let (id, entry) = inner.groups.remove_entry(id)?;
+        if let Some(at_ms) = entry.timer_ms {
+            inner.timers.remove(&(at_ms, id));
+        }
+        inner.members = inner.members.saturating_sub(entry.counted);
+        self.gauge(inner);
+        Some(entry)
+    }
+
+    fn gauge(&self, inner: &Inner) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.groups.set(gauge(inner.groups.len()));
+        self.metrics.group_members.set(gauge(inner.members));
     }
 
     /// Does the steps in order. What has to wait for the disk goes on by itself: whoever caused it may be
@@ -211,124 +304,13 @@ impl Coordinator {
     fn perform(&self, steps: Vec<Step>) {
         if steps.iter().any(|step| matches!(step, Step::Stored(_))) {
             drop(self.tasks.spawn("group answers", OnError::Log, async move {
-                perform(steps).await;
+                let _stored = perform(steps).await;
                 Ok::<_, std::convert::Infallible>(())
             }));
             return;
         }
         for step in steps {
             step.say(true);
-        }
-    }
-
-    /// Joins, and waits for the others.
-    pub(crate) async fn join(&self, group: &str, join: Join) -> JoinAnswer {
-        let (sender, receiver) = oneshot::channel();
-        let steps = {
-            let mut inner = self.lock();
-            if !inner.groups.contains_key(group) {
-                if !join.member.is_empty() {
-                    return Err((ErrorCode::UnknownMemberId, join.member));
-                }
-                if inner.groups.len() >= GROUPS_MAX {
-                    return Err((ErrorCode::GroupMaxSizeReached, join.member));
-                }
-            }
-            let ticket = inner.ticket(Waiting::Join(sender));
-            inner.make_if_missing(group, self.limits);
-            let joined = |group: &mut Group, now_ms| group.handle_join(join, ticket, now_ms);
-            self.change(&mut inner, group, joined).map_or_else(Vec::new, |((), steps)| steps)
-        };
-        self.perform(steps);
-        receiver.await.unwrap_or(Err((ErrorCode::CoordinatorNotAvailable, String::new())))
-    }
-
-    /// Syncs, and waits for the leader.
-    pub(crate) async fn sync(&self, group: &str, sync: Sync) -> SyncAnswer {
-        let (sender, receiver) = oneshot::channel();
-        let steps = {
-            let mut inner = self.lock();
-            if !inner.groups.contains_key(group) {
-                return Err(ErrorCode::UnknownMemberId);
-            }
-            let ticket = inner.ticket(Waiting::Sync(sender));
-            let synced = |group: &mut Group, now_ms| group.handle_sync(sync, ticket, now_ms);
-            self.change(&mut inner, group, synced).map_or_else(Vec::new, |((), steps)| steps)
-        };
-        self.perform(steps);
-        receiver.await.unwrap_or(Err(ErrorCode::CoordinatorNotAvailable))
-    }
-
-    /// Does something with a group that is there.
-    pub(crate) fn with_group<T>(&self, group: &str, work: impl FnOnce(&mut Group, u64) -> T) -> Option<T> {
-        let (result, steps) = self.change(&mut self.lock(), group, work)?;
-        self.perform(steps);
-        Some(result)
-    }
-
-    /// The groups with members or a past, and those that only committed offsets.
-    pub(crate) fn list(&self) -> Vec<(String, State, String)> {
-        let mut listed: Vec<_> = {
-            let inner = self.lock();
-            let all = inner.groups.iter();
-            all.map(|(id, entry)| (id.clone(), entry.group.state(), entry.group.protocol_type().to_owned()))
-                .collect()
-        };
-        for id in self.offsets.groups() {
-            if !listed.iter().any(|(known, ..)| *known == id) {
-                listed.push((id, State::Empty, String::new()));
-            }
-        }
-        listed
-    }
-
-    /// Deletes a group that has no members, with its offsets.
-    pub(crate) async fn delete(&self, group: &str) -> Result<(), ErrorCode> {
-        let known = {
-            let mut inner = self.lock();
-            match inner.groups.get(group) {
-                Some(entry) if !entry.group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
-                Some(_) => {
-                    inner.groups.remove(group);
-                    self.count(&inner);
-                    true
-                }
-                None => false,
-            }
-        };
-        let places: Vec<_> = self.offsets.of_group(group).into_iter().map(|(place, _)| place).collect();
-        if !known && places.is_empty() {
-            return Err(ErrorCode::GroupIdNotFound);
-        }
-        let mut changes = Offsets::removal(group, &places);
-        changes.push((format!("{PREFIX}{group}"), None));
-        let written = self.store.write(changes).map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
-        written.await.map_err(|_| ErrorCode::CoordinatorNotAvailable)
-    }
-
-    /// Forgets the offsets of groups that have been empty for longer than `retention_ms`.
-    pub(crate) async fn expire(&self, retention_ms: i64) {
-        let before_ms = clock::unix_ms().saturating_sub(retention_ms);
-        let mut ids = self.offsets.groups();
-        ids.extend(self.lock().groups.keys().cloned());
-        ids.sort_unstable();
-        ids.dedup();
-        for id in ids {
-            let in_use = self
-                .lock()
-                .groups
-                .get(&id)
-                .is_some_and(|entry| !entry.group.is_empty() || entry.used_ms >= before_ms);
-            let newest =
-                self.offsets.of_group(&id).into_iter().map(|(_, committed)| committed.committed_ms).max();
-            if in_use || newest.is_some_and(|committed_ms| committed_ms >= before_ms) {
-                continue;
-            }
-            if let Err(code) = self.delete(&id).await {
-                tracing::warn!(group = id, %code, "cannot forget a group that is long empty");
-            } else {
-                tracing::info!(group = id, "forgot a group that was long empty");
-            }
         }
     }
 }
@@ -340,40 +322,8 @@ impl Inner {
         self.next_ticket
     }
 
-    fn make_if_missing(&mut self, group: &str, limits: Limits) {
-        let fresh = || Entry { group: Group::new(limits), used_ms: clock::unix_ms() };
-        self.groups.entry(group.to_owned()).or_insert_with(fresh);
-    }
-}
-
-impl Step {
-    /// Answers; the one who waits may be gone.
-    fn say(self, stored: bool) {
-        match self {
-            Self::Join(sender, answer) => drop(sender.send(if stored {
-                answer
-            } else {
-                Err((ErrorCode::CoordinatorNotAvailable, String::new()))
-            })),
-            Self::Sync(sender, answer) => {
-                drop(sender.send(if stored { answer } else { Err(ErrorCode::CoordinatorNotAvailable) }));
-            }
-            Self::Stored(_) => {}
-        }
-    }
-}
-
-async fn perform(steps: Vec<Step>) {
-    let mut stored = true;
-    for step in steps {
-        if let Step::Stored(writing) = step {
-            let outcome = writing.await;
-            stored = outcome.is_ok();
-            if let Err(error) = outcome {
-                tracing::error!(error = crate::error_text(&error), "cannot store a group");
-            }
-        } else {
-            step.say(stored);
-        }
+    /// The group's own name for itself, which costs no copy.
+    fn name(&self, id: &str) -> Option<Arc<str>> {
+        self.groups.get_key_value(id).map(|(id, _)| Arc::clone(id))
     }
 }

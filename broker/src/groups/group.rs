@@ -4,11 +4,13 @@
 //! `poll_timeout` says when time matters next. Time is in milliseconds of a clock that only goes forward.
 //! Requests that have to wait (join, sync) are named by a ticket that their answer carries.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
 use serde::{Deserialize, Serialize};
+
+use super::subscription;
 
 mod join;
 mod member;
@@ -131,6 +133,20 @@ impl Group {
     /// Nobody is in it and nobody was told to come back.
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty() && self.pending.is_empty()
+    }
+
+    /// The topics that members of the protocol type `consumer` are subscribed to; `None` if that is not known.
+    pub(crate) fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+        let mut topics = BTreeSet::new();
+        if self.protocol_type() != "consumer" {
+            return None;
+        }
+        for member in self.members.values() {
+            let protocol =
+                self.protocol.as_ref().or_else(|| member.protocols.first().map(|(name, _)| name))?;
+            topics.extend(subscription::topics(&member.metadata(protocol))?);
+        }
+        Some(topics)
     }
 
     /// The next thing to do.

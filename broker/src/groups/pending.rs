@@ -89,7 +89,7 @@ impl Pending {
                 counting.push((place.clone(), offset.clone()));
             }
         }
-        changes.extend(Offsets::changes(group, &counting)?);
+        changes.extend(Offsets::changes(group, &counting));
         Ok(changes)
     }
 

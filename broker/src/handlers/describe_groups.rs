@@ -41,11 +41,23 @@ fn describe(context: &Context, group_id: String, version: i16) -> DescribedGroup
     if let Some(described) = known {
         return DescribedGroup { group_id, ..described };
     }
-    if !context.broker.groups.offsets.of_group(&group_id).is_empty() {
+    let groups = &context.broker.groups;
+    let is_consumer_group = groups.is_consumer_group(&group_id);
+    if !is_consumer_group && groups.offsets.has(&group_id) {
         return DescribedGroup { group_id, group_state: "Empty".to_owned(), ..Default::default() };
     }
-    let code = if version >= NOT_FOUND_SINCE { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
-    DescribedGroup { group_id, error_code: code.code(), group_state: "Dead".to_owned(), ..Default::default() }
+    let group_state = "Dead".to_owned();
+    if version < NOT_FOUND_SINCE {
+        return DescribedGroup { group_id, group_state, ..Default::default() };
+    }
+    let text = if is_consumer_group { "is not a classic group" } else { "not found" };
+    DescribedGroup {
+        error_code: ErrorCode::GroupIdNotFound.code(),
+        error_message: Some(format!("Group {group_id} {text}.")),
+        group_id,
+        group_state,
+        ..Default::default()
+    }
 }
 
 fn describe_known(group: &mut Group) -> DescribedGroup {

@@ -2,10 +2,7 @@
 
 use kafka_wire::{
     ErrorCode,
-    messages::{
-        LeaveGroupRequest, LeaveGroupResponse,
-        leave_group::{MemberIdentity, MemberResponse},
-    },
+    messages::{LeaveGroupRequest, LeaveGroupResponse, leave_group::MemberResponse},
 };
 
 use super::join_group::check_group;
@@ -21,23 +18,26 @@ pub(crate) async fn handle(context: Context, request: LeaveGroupRequest, version
     }
     let group = &request.group_id;
     if version < SEVERAL_SINCE {
-        let outcome = leave(&context, group, &request.member_id, None);
+        let outcome = leave(&context, group, &request.member_id, None).await;
         return failed(outcome.err().unwrap_or(ErrorCode::None));
     }
-    let leave_one = |member: MemberIdentity| {
-        let outcome = leave(&context, group, &member.member_id, member.group_instance_id.as_deref());
-        MemberResponse {
+    let mut members = Vec::with_capacity(request.members.len());
+    for member in request.members {
+        let outcome = leave(&context, group, &member.member_id, member.group_instance_id.as_deref()).await;
+        members.push(MemberResponse {
             error_code: outcome.as_ref().err().copied().unwrap_or(ErrorCode::None).code(),
             member_id: outcome.unwrap_or(member.member_id),
             group_instance_id: member.group_instance_id,
-        }
-    };
-    let members = request.members.into_iter().map(leave_one).collect();
+        });
+    }
     LeaveGroupResponse { members, ..Default::default() }
 }
 
-fn leave(context: &Context, group: &str, member: &str, instance: Option<&str>) -> Result<String, ErrorCode> {
-    let left =
-        context.broker.groups.with_group(group, |group, now_ms| group.handle_leave(member, instance, now_ms));
-    left.unwrap_or(Err(ErrorCode::UnknownMemberId))
+async fn leave(
+    context: &Context,
+    group: &str,
+    member: &str,
+    instance: Option<&str>,
+) -> Result<String, ErrorCode> {
+    context.broker.groups.leave(group, member, instance).await
 }

@@ -11,7 +11,7 @@ use kafka_wire::{
 };
 use runtime::clock;
 
-use super::{join_group::check_group, offset_commit::METADATA_MAX};
+use super::join_group::check_group;
 use crate::{
     access::{Operation, ResourceKind},
     broker::Context,
@@ -84,17 +84,7 @@ fn check(context: &Context, request: &TxnOffsetCommitRequest) -> Result<(), Erro
     if generation < 0 && caller == ("", None) {
         return Ok(());
     }
-    let allowed = context
-        .broker
-        .groups
-        .with_group(&request.group_id, |group, now_ms| group.handle_commit(caller, generation, now_ms));
-    match allowed {
-        // What was read before a rebalance may be committed while the group settles.
-        Some(Err(ErrorCode::RebalanceInProgress)) => Ok(()),
-        Some(outcome) => outcome,
-        None if generation < 0 => Ok(()),
-        None => Err(ErrorCode::IllegalGeneration),
-    }
+    context.broker.groups.check_transactional_commit(&request.group_id, caller, generation)
 }
 
 fn take(
@@ -110,7 +100,7 @@ fn take(
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
     let metadata = partition.committed_metadata.unwrap_or_default();
-    if metadata.len() > METADATA_MAX {
+    if metadata.len() > context.broker.settings.offset_metadata_bytes_max {
         return Err(ErrorCode::OffsetMetadataTooLarge);
     }
     let committed = Committed {
@@ -118,6 +108,7 @@ fn take(
         leader_epoch: partition.committed_leader_epoch,
         metadata,
         committed_ms: clock::unix_ms(),
+        expire_ms: None,
     };
     Ok(((topic.to_owned(), partition.partition_index), committed))
 }

@@ -17,6 +17,9 @@ use runtime::clock;
 use super::{Partition, Refusal, State, producers, producers::Verdict};
 use crate::{disk::DiskStorage, topic_config::TopicConfig};
 
+/// From this version on each transaction has an epoch of its own, so that it starts with sequence 0 everywhere.
+const TRANSACTION_FROM_ZERO_SINCE: i16 = 12;
+
 /// A batch that was written, or was there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taken {
@@ -43,10 +46,11 @@ impl Partition {
         let mut state = self.lock();
         let header = check(&records, version, &state.config, now_ms)?;
         self.open(&mut state)?;
+        let from_zero = header.is_transactional() && version >= TRANSACTION_FROM_ZERO_SINCE;
         let State { log, producers, config, .. } = &mut *state;
         let log = log.as_mut().expect("it was just opened");
         if header.producer_id >= 0
-            && let Verdict::Repeat(base_offset, last_offset) = producers.check(&header)?
+            && let Verdict::Repeat(base_offset, last_offset) = producers.check(&header, from_zero)?
         {
             return Ok(taken(log, base_offset, last_offset + 1, -1));
         }

@@ -105,8 +105,12 @@ fn advance(sequence: i32, by: i32) -> i32 {
 
 impl Producers {
     /// Looks at the header of a batch of an idempotent producer.
-    pub(crate) fn check(&self, header: &BatchHeader) -> Result<Verdict, ErrorCode> {
-        let Some(producer) = self.by_id.get(&header.producer_id) else { return Ok(Verdict::Next) };
+    /// `from_zero` says that a producer that is not known has to start at 0.
+    pub(crate) fn check(&self, header: &BatchHeader, from_zero: bool) -> Result<Verdict, ErrorCode> {
+        let Some(producer) = self.by_id.get(&header.producer_id) else {
+            let wrong = from_zero && header.base_sequence != 0;
+            return if wrong { Err(ErrorCode::OutOfOrderSequenceNumber) } else { Ok(Verdict::Next) };
+        };
         if header.producer_epoch < producer.epoch {
             return Err(ErrorCode::InvalidProducerEpoch);
         }
@@ -262,7 +266,10 @@ pub(crate) fn restore(
     known.sort_unstable();
     let found = known.iter().rev().find_map(|offset| Some((*offset, load(storage, folder, *offset)?)));
     let (from, mut producers) = found.unwrap_or_else(|| (log.start_offset(), Producers::default()));
-    catch_up(log, from.max(log.start_offset()), active, &mut producers);
+    let known = catch_up(log, from.max(log.start_offset()), active, &mut producers);
+    if known < active {
+        producers.transactions.lost_from(known);
+    }
     for (header, marker) in seen {
         producers.took(header, *marker, clock::unix_ms());
     }
@@ -270,17 +277,18 @@ pub(crate) fn restore(
     producers
 }
 
-/// What a control batch says.
-pub(crate) fn read_marker(header: &BatchHeader, batch: &[u8]) -> Option<Marker> {
-    if header.is_control() { Marker::read(&Bytes::copy_from_slice(batch)) } else { None }
+/// What a control batch says. A damaged one says nothing: its transaction stays open.
+pub(crate) fn read_marker(header: &BatchHeader, bytes: &[u8]) -> Option<Marker> {
+    let readable = header.is_control() && batch::is_intact(bytes);
+    if readable { Marker::read(&Bytes::copy_from_slice(bytes)) } else { None }
 }
 
-/// Reads the batches from one offset up to another. Damage ends it: less is known then, and a repeat that
-/// is not recognised is told as a gap.
-fn catch_up(log: &mut Log<DiskStorage>, mut from: i64, to: i64, producers: &mut Producers) {
+/// Reads the batches from one offset up to another; says how far it came. Damage ends it: less is known then, and
+/// a repeat that is not recognised is told as a gap.
+fn catch_up(log: &mut Log<DiskStorage>, mut from: i64, to: i64, producers: &mut Producers) -> i64 {
     while from < to {
-        let Ok(Some(location)) = log.locate(from) else { return };
-        let Ok(slice) = location.read(CATCH_UP_BYTES) else { return };
+        let Ok(Some(location)) = log.locate(from) else { return from };
+        let Ok(slice) = location.read(CATCH_UP_BYTES) else { return from };
         let mut rest = &slice.bytes[..];
         while let Some(header) = batch::header(rest) {
             let (whole, behind) = rest.split_at_checked(header.size).unwrap_or((rest, &[]));
@@ -291,6 +299,7 @@ fn catch_up(log: &mut Log<DiskStorage>, mut from: i64, to: i64, producers: &mut 
         }
         from = slice.next_offset;
     }
+    from
 }
 
 #[cfg(test)]

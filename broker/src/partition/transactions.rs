@@ -35,6 +35,9 @@ pub(crate) struct Transactions {
     closing: VecDeque<Closing>,
     /// In the order of their markers.
     aborted: Vec<Aborted>,
+    /// From here on something could not be read: what is decided there is not known.
+    #[serde(skip)]
+    lost_from: Option<i64>,
 }
 
 impl Transactions {
@@ -59,13 +62,18 @@ impl Transactions {
         }
     }
 
+    /// Something could not be read from this offset on.
+    pub(crate) fn lost_from(&mut self, offset: i64) {
+        self.lost_from = Some(offset);
+    }
+
     /// How far a reader of committed records may go: everything below is decided, and durably so.
     pub(crate) fn last_stable(&mut self, start: i64, high_watermark: i64) -> i64 {
         while self.closing.front().is_some_and(|closing| closing.marker_offset < high_watermark) {
             self.closing.pop_front();
         }
         let closing = self.closing.iter().map(|closing| closing.first_offset);
-        let first = self.open.keys().next().copied().into_iter().chain(closing).min();
+        let first = self.open.keys().next().copied().into_iter().chain(closing).chain(self.lost_from).min();
         first.unwrap_or(high_watermark).min(high_watermark).max(start)
     }
 

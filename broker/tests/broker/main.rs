@@ -7,6 +7,7 @@
 
 mod access;
 mod clients;
+mod consumer_groups;
 mod durability;
 mod folder;
 mod hostile;

@@ -54,9 +54,21 @@ pub(crate) fn command(folder: &Path) -> Command {
 impl Broker {
     /// A broker without TLS, with its data in `folder`.
     pub(crate) fn start(folder: &Path) -> Self {
-        std::fs::write(folder.join("settings"), "group.initial.rebalance.delay.ms=100\n").unwrap();
+        Self::start_with(folder, "")
+    }
+
+    /// The same with more settings.
+    pub(crate) fn start_with(folder: &Path, settings: &str) -> Self {
+        let settings = format!("group.initial.rebalance.delay.ms=100\n{settings}");
+        std::fs::write(folder.join("settings"), settings).unwrap();
+        Self::start_on(folder, 0)
+    }
+
+    /// The same again, with the settings that it had, on a port that clients know.
+    pub(crate) fn start_on(folder: &Path, port: u16) -> Self {
         let mut command = command(folder);
-        command.args(["--listen", "127.0.0.1:0"]).arg("--config").arg(folder.join("settings"));
+        command.arg("--listen").arg(format!("127.0.0.1:{port}"));
+        command.arg("--config").arg(folder.join("settings"));
         Self::run(command, folder)
     }
 

@@ -36,39 +36,52 @@ pub(crate) struct EmbeddedBroker {
 impl EmbeddedBroker {
     /// Starts it in `folder`, which must be ours to delete, and waits until it serves.
     pub(crate) fn start(program: &Path, folder: PathBuf, flags: &[&str]) -> Result<Self> {
+        let flags = [["--listen", "127.0.0.1:0"].as_slice(), flags].concat();
+        Self::launch(Command::new(program), folder, &flags)
+    }
+
+    /// Starts it with lines `key=value` of settings.
+    pub(crate) fn with_settings(program: &Path, folder: PathBuf, settings: &[&str]) -> Result<Self> {
+        let file = settings_file(&folder, settings)?;
+        Self::start(program, folder, &["--config", &file])
+    }
+
+    /// Starts it on a port of a network of its own, for clients that cannot be told another one; what is to
+    /// reach it is started with [`Self::beside`].
+    pub(crate) fn on_own_network(
+        program: &Path,
+        folder: PathBuf,
+        (address, settings): (&str, &[&str]),
+    ) -> Result<Self> {
+        let file = settings_file(&folder, settings)?;
+        let script = "ip link set lo up && exec \"$0\" \"$@\"";
+        let mut command = tools::command("unshare", ["--net", "sh", "-c", script]);
+        command.arg(program);
+        Self::launch(command, folder, &["--listen", address, "--config", &file])
+    }
+
+    /// A program in the network of a broker that was started with [`Self::on_own_network`].
+    pub(crate) fn beside(&self, program: &Path) -> Command {
+        // `unshare` and the shell have become the broker: its process id is theirs.
+        let target = self.child.id().to_string();
+        let mut command = tools::command("nsenter", ["--net", "--target", &target]);
+        command.arg(program);
+        command
+    }
+
+    fn launch(mut command: Command, folder: PathBuf, flags: &[&str]) -> Result<Self> {
         remove_folder(&folder)?;
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let ready = folder.join("ready.json");
         let log = File::create(folder.join("broker.log")).context("cannot make the broker's log")?;
-        let child = Command::new(program)
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-            .arg("--data")
-            .arg(folder.join("data"))
-            .arg("--ready-file")
-            .arg(&ready)
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        command.args(["--admin-listen", "127.0.0.1:0"]).arg("--data").arg(folder.join("data"));
+        command.arg("--ready-file").arg(&ready).args(flags);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().with_context(|| format!("cannot start {}", tools::line(&command)))?;
         let mut broker = Self { child, folder, address: String::new() };
         broker.address = wait::until("the broker to be ready", PATIENCE, || broker.look(&ready))?;
         Ok(broker)
-    }
-
-    /// Starts it with lines `key=value` of settings.
-    pub(crate) fn with_settings(program: &Path, folder: PathBuf, settings: &[&str]) -> Result<Self> {
-        // Beside the broker's folder, which is made anew.
-        let file = folder.with_extension("properties");
-        if let Some(parent) = file.parent() {
-            std::fs::create_dir_all(parent)
-                .with_context(|| format!("cannot make the folder {}", parent.display()))?;
-        }
-        std::fs::write(&file, settings.join("\n"))
-            .with_context(|| format!("cannot write the broker's settings {}", file.display()))?;
-        Self::start(program, folder, &["--config", &file.display().to_string()])
     }
 
     fn look(&mut self, ready: &Path) -> Result<Option<String>> {
@@ -101,6 +114,18 @@ impl EmbeddedBroker {
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// Writes the settings beside the broker's folder, which is made anew.
+fn settings_file(folder: &Path, settings: &[&str]) -> Result<String> {
+    let file = folder.with_extension("properties");
+    if let Some(parent) = file.parent() {
+        std::fs::create_dir_all(parent)
+            .with_context(|| format!("cannot make the folder {}", parent.display()))?;
+    }
+    std::fs::write(&file, settings.join("\n"))
+        .with_context(|| format!("cannot write the broker's settings {}", file.display()))?;
+    Ok(file.display().to_string())
 }
 
 impl Drop for EmbeddedBroker {

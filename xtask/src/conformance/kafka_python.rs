@@ -16,8 +16,16 @@ const VERSION: &str = "3.0.12";
 const KAFKA_VERSION: &str = "4.3";
 /// Seconds that one of its tests may take.
 const TEST_SECONDS: u32 = 60;
+/// What its tests ask of a broker: topics that make themselves, a session of 3 s, an authorizer.
+const SETTINGS: [&str; 5] = [
+    "auto.create.topics.enable=true",
+    "num.partitions=4",
+    "group.min.session.timeout.ms=3000",
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found=true",
+];
 /// Versions of what runs the tests.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "pytest==8.4.2",
     "pytest-mock==3.15.1",
     "pytest-timeout==2.4.0",
@@ -26,6 +34,7 @@ const PACKAGES: [&str; 9] = [
     "wheel==0.45.1",
     "crc32c==2.7.1",
     "lz4==4.4.4",
+    "zstandard==0.23.0",
     "python-snappy==0.7.3",
 ];
 /// What the source distribution leaves out and its fixtures import; an outside broker needs no more of it.
@@ -34,8 +43,7 @@ const SERVICE: &str = "class ExternalService:\n    def __init__(self, host, port
 pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
     let place = install(cache)?;
     let folder = std::env::temp_dir().join(format!("pinnace-kafka-python-{}", std::process::id()));
-    let flags = ["--auto-create-topics", "--default-partitions", "4"];
-    let broker = EmbeddedBroker::start(program, folder, &flags)?;
+    let broker = EmbeddedBroker::with_settings(program, folder, &SETTINGS)?;
     let empty = broker.folder().join("no-kafka-here");
     fs::create_dir_all(&empty).context("cannot make an empty folder")?;
     let report = broker.folder().join("report.xml");

@@ -21,28 +21,28 @@ fn the_last_five_batches_are_remembered() {
     let mut producers = Producers::default();
     for number in 0..7 {
         let header = header(0, number * 10, 10, i64::from(number) * 100);
-        assert_eq!(producers.check(&header), Ok(Verdict::Next));
+        assert_eq!(producers.check(&header, false), Ok(Verdict::Next));
         producers.took(&header, None, 0);
     }
     for number in 2..7 {
         let again = header(0, number * 10, 10, 0);
         let at = i64::from(number) * 100;
-        assert_eq!(producers.check(&again), Ok(Verdict::Repeat(at, at + 9)));
+        assert_eq!(producers.check(&again, false), Ok(Verdict::Repeat(at, at + 9)));
     }
-    assert_eq!(producers.check(&header(0, 10, 10, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
-    assert_eq!(producers.check(&header(0, 60, 9, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
-    assert_eq!(producers.check(&header(0, 71, 1, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(0, 10, 10, 0), false), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(0, 60, 9, 0), false), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(0, 71, 1, 0), false), Err(ErrorCode::OutOfOrderSequenceNumber));
 }
 
 /// Goal: a new epoch starts at 0, an old one is refused, an unknown producer may start anywhere.
 #[test]
 fn epochs_fence() {
     let mut producers = Producers::default();
-    assert_eq!(producers.check(&header(3, 50, 1, 0)), Ok(Verdict::Next));
+    assert_eq!(producers.check(&header(3, 50, 1, 0), false), Ok(Verdict::Next));
     producers.took(&header(3, 50, 1, 0), None, 0);
-    assert_eq!(producers.check(&header(2, 51, 1, 0)), Err(ErrorCode::InvalidProducerEpoch));
-    assert_eq!(producers.check(&header(4, 51, 1, 0)), Err(ErrorCode::OutOfOrderSequenceNumber));
-    assert_eq!(producers.check(&header(4, 0, 1, 0)), Ok(Verdict::Next));
+    assert_eq!(producers.check(&header(2, 51, 1, 0), false), Err(ErrorCode::InvalidProducerEpoch));
+    assert_eq!(producers.check(&header(4, 51, 1, 0), false), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(4, 0, 1, 0), false), Ok(Verdict::Next));
 }
 
 /// Goal: sequence numbers go round after the largest.
@@ -50,9 +50,17 @@ fn epochs_fence() {
 fn sequences_wrap() {
     let mut producers = Producers::default();
     producers.took(&header(0, i32::MAX - 1, 2, 0), None, 0);
-    assert_eq!(producers.check(&header(0, 0, 5, 0)), Ok(Verdict::Next));
+    assert_eq!(producers.check(&header(0, 0, 5, 0), false), Ok(Verdict::Next));
     producers.took(&header(0, 0, 5, 2), None, 0);
     producers.took(&header(0, 5, 1, 7), None, 0);
     let across = header(0, i32::MAX - 1, 2, 0);
-    assert_eq!(producers.check(&across), Ok(Verdict::Repeat(0, 1)));
+    assert_eq!(producers.check(&across, false), Ok(Verdict::Repeat(0, 1)));
+}
+
+/// Goal: in transactions of the second version a producer that is not known starts at 0.
+#[test]
+fn new_transactions_start_at_zero() {
+    let producers = Producers::default();
+    assert_eq!(producers.check(&header(0, 7, 1, 0), true), Err(ErrorCode::OutOfOrderSequenceNumber));
+    assert_eq!(producers.check(&header(0, 0, 1, 0), true), Ok(Verdict::Next));
 }

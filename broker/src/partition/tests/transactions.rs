@@ -9,7 +9,7 @@ use kafka_wire::{
 };
 
 use super::{batch, open};
-use crate::partition::{Partition, read::Isolation};
+use crate::partition::{Partition, read::Isolation, topic_folder};
 
 const COMMIT: Marker = Marker { committed: true, coordinator_epoch: 1 };
 const ABORT: Marker = Marker { committed: false, coordinator_epoch: 1 };
@@ -85,7 +85,7 @@ async fn transactions_survive_new_segments_and_deletions() {
     partition.submit().await;
     for keep_file in [true, false] {
         if !keep_file {
-            let topic = folder.path().join(crate::partition::topic_folder(uuid::Uuid::nil())).join("0");
+            let topic = folder.path().join(topic_folder(uuid::Uuid::nil())).join("0");
             let files = std::fs::read_dir(topic).unwrap().map(|entry| entry.unwrap().path());
             let written: Vec<_> =
                 files.filter(|path| path.extension().is_some_and(|it| it == "producers")).collect();
@@ -104,4 +104,37 @@ async fn transactions_survive_new_segments_and_deletions() {
     assert_eq!(again.last_stable_offset(), 1_007);
     let (bases, aborted) = read(&again, 999);
     assert_eq!((bases.first(), aborted), (Some(&999), vec![(2, 3)]));
+}
+
+/// Goal: where a sealed segment is damaged and nothing else says which transactions were open, readers of committed
+/// records go no further; what the damage hides is never taken for committed.
+#[tokio::test]
+async fn damage_ends_what_is_known_to_be_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let sized = [("segment.bytes", "16384")];
+    let (partition, _commit, _) = open(folder.path(), &sized);
+    for number in 0..200 {
+        partition.append_checked(of(3, number * 2), 9).unwrap();
+    }
+    partition.append_marker((3, 0), COMMIT).unwrap();
+    partition.submit().await;
+    drop(partition);
+    let topic = folder.path().join(topic_folder(uuid::Uuid::nil())).join("0");
+    let files = std::fs::read_dir(topic).unwrap().map(|entry| entry.unwrap().path());
+    let (mut first, mut written) = (None, Vec::new());
+    for file in files {
+        match file.extension().and_then(|it| it.to_str()) {
+            Some("log") => first = first.into_iter().chain([file]).min(),
+            Some("producers") => written.push(file),
+            _ => {}
+        }
+    }
+    written.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    let first = first.unwrap();
+    let mut bytes = std::fs::read(&first).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 200].fill(0xff);
+    std::fs::write(&first, bytes).unwrap();
+    let (again, _commit, _) = open(folder.path(), &sized);
+    assert!(again.bounds().high_watermark == 401 && again.last_stable_offset() < 200);
 }
