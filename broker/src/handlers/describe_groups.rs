@@ -1,5 +1,6 @@
 //! DescribeGroups: state and members of groups.
 
+use bytes::Bytes;
 use kafka_wire::{
     ErrorCode,
     messages::{
@@ -11,7 +12,7 @@ use kafka_wire::{
 use crate::{
     access::{Operation, ResourceKind},
     broker::Context,
-    groups::group::Group,
+    groups::group::{Group, State},
 };
 
 /// From this version on an unknown group is an error.
@@ -60,15 +61,17 @@ fn describe(context: &Context, group_id: String, version: i16) -> DescribedGroup
     }
 }
 
+/// Before all have their parts, members have neither metadata nor assignments to show.
 fn describe_known(group: &mut Group) -> DescribedGroup {
-    let protocol = group.protocol().to_owned();
+    let settled = group.state() == State::Stable;
+    let protocol = if settled { group.protocol().to_owned() } else { String::new() };
     let members = group.members().map(|(id, member)| DescribedGroupMember {
         member_id: id.clone(),
         group_instance_id: member.instance.clone(),
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
-        member_metadata: member.metadata(&protocol),
-        member_assignment: member.assignment.clone(),
+        member_metadata: if settled { member.metadata(&protocol) } else { Bytes::new() },
+        member_assignment: if settled { member.assignment.clone() } else { Bytes::new() },
     });
     DescribedGroup {
         members: members.collect(),

@@ -17,6 +17,8 @@ use crate::{
 const ID_REQUIRED_SINCE: i16 = 4;
 /// The first version where there may be no protocol.
 const NULL_PROTOCOL_SINCE: i16 = 7;
+/// The first version whose clients can be told not to assign.
+const SKIP_SINCE: i16 = 9;
 /// Characters of an id that a client chose.
 const ID_LENGTH_MAX: usize = 1_000;
 
@@ -77,6 +79,7 @@ fn to_join(context: &Context, request: JoinGroupRequest, version: i16) -> Join {
         protocol_type: request.protocol_type,
         protocols: protocols.collect(),
         id_required: version >= ID_REQUIRED_SINCE,
+        can_skip: version >= SKIP_SINCE,
         fresh_id,
     }
 }
@@ -92,6 +95,7 @@ fn accepted(joined: Joined) -> JoinGroupResponse {
         protocol_type: Some(joined.protocol_type),
         protocol_name: Some(joined.protocol),
         leader: joined.leader,
+        skip_assignment: joined.skip_assignment,
         member_id: joined.member,
         members: members.collect(),
         ..Default::default()

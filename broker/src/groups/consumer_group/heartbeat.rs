@@ -1,5 +1,7 @@
 //! The heartbeat: who sends it, what it wants from now on, and what it is told.
 
+use std::collections::BTreeSet;
+
 use super::{
     super::assignor::{Assignment, Assignor},
     AWAY_EPOCH, ConsumerGroup, ErrorCode, LEAVE_EPOCH, Refused, Surroundings, has, parts,
@@ -157,15 +159,17 @@ impl ConsumerGroup {
     fn update(&mut self, id: &str, beat: &Beat, around: &Surroundings<'_>) -> Result<bool, Refused> {
         let Some(member) = self.members.get_mut(id) else { return Err(unknown(id)) };
         let is_new = member.epoch == 0;
-        let (mut other_topics, mut other) = (false, is_new);
+        let (mut other_topics, mut other, mut is_new_regex) = (false, is_new, false);
         if let Some(names) = &beat.names {
             other_topics |= replace(&mut member.names, names.iter().cloned().collect());
         }
         if let Some(regex) = &beat.regex
             && replace(&mut member.regex, (!regex.is_empty()).then(|| regex.clone()))
         {
+            // As in Kafka, a new pattern is matched after its first answer.
+            other_topics |= replace(&mut member.matched, BTreeSet::new());
             member.matched_version = 0;
-            other = true;
+            (other, is_new_regex) = (true, true);
         }
         if beat.rack.is_some() {
             other |= replace(&mut member.rack, beat.rack.clone());
@@ -179,7 +183,9 @@ impl ConsumerGroup {
             member.client_host.clone_from(&beat.client_host);
             other = true;
         }
-        other_topics |= self.match_topics(id, around)?;
+        if !is_new_regex {
+            other_topics |= self.match_topics(id, around)?;
+        }
         if other || other_topics || other_assignor {
             self.store_member(id);
         }

@@ -19,6 +19,8 @@ pub(crate) struct Join {
     pub(crate) protocols: Vec<Protocol>,
     /// Somebody new is first told its id and joins with it.
     pub(crate) id_required: bool,
+    /// The one who joins can be told to leave the assignment as it is.
+    pub(crate) can_skip: bool,
     /// An id for somebody new that nobody has had.
     pub(crate) fresh_id: String,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Joined {
     pub(crate) member: String,
     /// For the leader alone.
     pub(crate) members: Vec<JoinedMember>,
+    /// The leader is not to assign: all stays as it is.
+    pub(crate) skip_assignment: bool,
 }
 
 impl Group {
@@ -169,20 +173,20 @@ impl Group {
         }
     }
 
-    /// A static member came back under a new id: the old one is fenced. A settled group stays so if nothing
-    /// changed: it is told that another leads, so that it does not assign anew.
+    /// A static member came back under a new id: the old one is fenced. A settled group stays so unless it would
+    /// choose another protocol now: whatever else is new waits for the next rebalance. A leader is told not to
+    /// assign anew, or, if it cannot be told so, that another leads.
     fn replace(&mut self, old: &str, join: &Join, ticket: u64, now_ms: u64) {
         let id = join.fresh_id.clone();
         let Some(mut member) = self.members.remove(old) else { return };
         self.answer_waiting(&mut member, ErrorCode::FencedInstanceId);
-        let unchanged = member.protocols == join.protocols;
         let led = self.leader.as_deref() == Some(old);
         if led {
             self.leader = Some(id.clone());
         }
         self.members.insert(id.clone(), member);
         self.update(&id, join, ticket, now_ms);
-        if self.state != State::Stable || !unchanged {
+        if self.state != State::Stable || self.vote() != self.protocol {
             self.want_rebalance(now_ms);
             return;
         }
@@ -190,14 +194,16 @@ impl Group {
         if let Some(member) = self.members.get_mut(&id) {
             member.join_ticket = None;
         }
-        let leader = if led { old.to_owned() } else { self.leader.clone().unwrap_or_default() };
+        let skips = led && join.can_skip;
+        let leader = if led && !skips { old.to_owned() } else { self.leader.clone().unwrap_or_default() };
         let joined = Joined {
             generation: self.generation,
             protocol_type: self.protocol_type().to_owned(),
             protocol: self.protocol().to_owned(),
             leader,
             member: id,
-            members: Vec::new(),
+            members: if skips { self.joined_members() } else { Vec::new() },
+            skip_assignment: skips,
         };
         self.outputs.push_back(Output::Join(ticket, Ok(joined)));
     }
@@ -305,6 +311,16 @@ impl Group {
         candidates.get(at).map(|name| (*name).clone())
     }
 
+    /// The members as their leader sees them.
+    fn joined_members(&self) -> Vec<JoinedMember> {
+        let all = self.members.iter().map(|(id, member)| JoinedMember {
+            id: id.clone(),
+            instance: member.instance.clone(),
+            metadata: member.metadata(self.protocol()),
+        });
+        all.collect()
+    }
+
     /// Tells a member about the generation, if it waits for that.
     fn answer_join(&mut self, id: &str) {
         let protocol = self.protocol().to_owned();
@@ -312,16 +328,7 @@ impl Group {
         let Some(ticket) = self.members.get_mut(id).and_then(|member| member.join_ticket.take()) else {
             return;
         };
-        let members = if leader == id {
-            let all = self.members.iter().map(|(id, member)| JoinedMember {
-                id: id.clone(),
-                instance: member.instance.clone(),
-                metadata: member.metadata(&protocol),
-            });
-            all.collect()
-        } else {
-            Vec::new()
-        };
+        let members = if leader == id { self.joined_members() } else { Vec::new() };
         let joined = Joined {
             generation: self.generation,
             protocol_type: self.protocol_type().to_owned(),
@@ -329,6 +336,7 @@ impl Group {
             leader,
             member: id.to_owned(),
             members,
+            skip_assignment: false,
         };
         self.outputs.push_back(Output::Join(ticket, Ok(joined)));
     }

@@ -24,6 +24,7 @@ fn join(member: &str, fresh_id: &str) -> Join {
         protocol_type: "consumer".to_owned(),
         protocols: vec![("range".to_owned(), Bytes::from_static(b"topics"))],
         id_required: true,
+        can_skip: false,
         fresh_id: fresh_id.to_owned(),
     }
 }
@@ -220,6 +221,15 @@ fn a_static_member_comes_back() {
     let old = ("one-1", Some("one"));
     assert_eq!(group.handle_heartbeat(old, 1, 4_000), Err(ErrorCode::FencedInstanceId));
     assert_eq!(group.handle_heartbeat(("one-2", Some("one")), 1, 4_000), Ok(()));
+
+    let other = vec![("range".to_owned(), Bytes::from_static(b"others"))];
+    let newer = Join { can_skip: true, protocols: other, ..static_join("", "one", "one-3") };
+    group.handle_join(newer, 5, 5_000);
+    let back = joined(&outputs(&mut group), 5);
+    assert_eq!((back.leader.as_str(), back.skip_assignment, back.members.len()), ("one-3", true, 1));
+    let unlike = vec![("roundrobin".to_owned(), Bytes::new())];
+    group.handle_join(Join { protocols: unlike, ..static_join("", "one", "one-4") }, 6, 6_000);
+    assert_eq!(joined(&outputs(&mut group), 6).generation, 2, "another protocol is a rebalance");
 }
 
 /// Goal: a restart is no rebalance: the same members go on in the same generation.
