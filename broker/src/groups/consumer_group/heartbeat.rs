@@ -117,7 +117,7 @@ impl ConsumerGroup {
         if self.update(id, beat, around)? {
             self.bump();
         }
-        self.notice_topics(around.topics);
+        self.notice_topics(around);
         self.assign(around.topics);
         let moved = self.reconcile(id, beat.owned.as_ref(), around.now_ms);
         let session_ms = around.now_ms.saturating_add(self.limits.session_timeout_ms);

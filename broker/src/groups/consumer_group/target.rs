@@ -81,6 +81,37 @@ impl ConsumerGroup {
         Ok(changed)
     }
 
+    /// New topics go to all whose pattern matches them, not first to the one that is heard first, who would have to
+    /// give back. What a member may not know of is taken from it when it is heard itself.
+    fn match_new_topics(&mut self, around: &Surroundings<'_>) {
+        let names = around.topics.by_name.keys();
+        let new: Vec<&Arc<str>> =
+            names.filter(|name| !self.topics.contains_key(&***name) && (around.allows)(name)).collect();
+        let mut compiled: HashMap<String, Option<Regex>> = HashMap::new();
+        let mut changed = Vec::new();
+        for (id, member) in &mut self.members {
+            let Some(pattern) = &member.regex else { continue };
+            // One that was never matched is so with its next heartbeat.
+            if new.is_empty()
+                || member.matched_version == around.topics.version
+                || member.matched_version == 0
+            {
+                continue;
+            }
+            let regex = compiled.entry(pattern.clone()).or_insert_with(|| compile(pattern).ok());
+            let Some(regex) = regex else { continue };
+            let before = member.matched.len();
+            let matching = new.iter().filter(|name| regex.is_match(name));
+            member.matched.extend(matching.map(ToString::to_string));
+            if member.matched.len() > before {
+                changed.push(id.clone());
+            }
+        }
+        for id in changed {
+            self.store_member(&id);
+        }
+    }
+
     /// The subscribed topics that there are.
     fn subscribed(&self, view: &TopicsView) -> BTreeMap<String, (Uuid, i32)> {
         let mut topics = BTreeMap::new();
@@ -95,11 +126,13 @@ impl ConsumerGroup {
     }
 
     /// Notices topics that came, grew or went: the group gets a new epoch if they concern it.
-    pub(super) fn notice_topics(&mut self, view: &TopicsView) {
+    pub(super) fn notice_topics(&mut self, around: &Surroundings<'_>) {
+        let view = around.topics;
         if view.version == self.seen_version {
             return;
         }
         self.seen_version = view.version;
+        self.match_new_topics(around);
         // A newer epoch than the targets' is on its way to new ones anyway.
         if self.epoch == self.target_epoch && self.subscribed(view) != self.topics {
             self.bump();

@@ -190,10 +190,29 @@ fn patterns_follow_topics() {
     let third =
         group.handle_heartbeat(&living("m1", 3, Some(&Assignment::new())), &around(&again, 2)).unwrap();
     assert_eq!(third.assignment.unwrap(), Assignment::from([(id_of("log1", 1), BTreeSet::from([0]))]));
+    let third = third_epoch(&mut group, &beat, &again);
+    let both = view(4, &[("log1", 1, 1), ("log2", 1, 1), ("other", 0, 9)]);
+    let first = group.handle_heartbeat(&living("m1", third, None), &around(&both, 9)).unwrap();
+    assert_eq!(first.assignment, None, "the new topic is not the first one's");
+    let other = group.handle_heartbeat(&living("m2", third, None), &around(&both, 9)).unwrap();
+    assert_eq!(other.assignment.unwrap(), Assignment::from([(id_of("log2", 1), BTreeSet::from([0]))]));
     for wrong in ["(", "a)(b", "x{99999}{9999}"] {
         let beat = Beat { regex: Some(wrong.to_owned()), ..beat.clone() };
         assert_eq!(beat.check(true).unwrap_err().code, ErrorCode::InvalidRegularExpression, "{wrong}");
     }
+}
+
+/// A second member with the same pattern comes to rest; the epoch of both then.
+fn third_epoch(group: &mut ConsumerGroup, beat: &Beat, topics: &TopicsView) -> i32 {
+    let second = Beat { member: "m2".to_owned(), ..beat.clone() };
+    let mut epoch = group.handle_heartbeat(&second, &around(topics, 3)).unwrap().epoch;
+    for now_ms in 4..6 {
+        epoch = group.handle_heartbeat(&living("m2", epoch, None), &around(topics, now_ms)).unwrap().epoch;
+        let before = group.members["m1"].epoch;
+        group.handle_heartbeat(&living("m1", before, None), &around(topics, now_ms)).unwrap();
+    }
+    assert_eq!(group.state_name(), "Stable");
+    epoch
 }
 
 /// Goal: what cannot be meant is refused, and groups are not larger than allowed.
