@@ -47,6 +47,8 @@ macro_rules! row {
     };
 }
 
+mod transactions;
+
 fn code<T>(answer: T, code: fn(T) -> i16) -> i16 {
     code(answer)
 }
@@ -426,7 +428,12 @@ fn all_grants() -> impl Iterator<Item = (Kind, Op)> {
 async fn each_api_asks_for_kafkas_permission() {
     let here = here().await;
     let context = context(&here.broker);
-    for row in topic_rows().into_iter().chain(group_rows()).chain(cluster_rows()) {
+    for row in topic_rows()
+        .into_iter()
+        .chain(group_rows())
+        .chain(cluster_rows())
+        .chain(transactions::transaction_rows())
+    {
         let needed =
             |(kind, given): (Kind, Op)| row.needs.iter().any(|(k, op)| *k == kind && given.implies(*op));
         for given in std::iter::once(None).chain(all_grants().map(Some)) {

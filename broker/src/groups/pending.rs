@@ -93,6 +93,26 @@ impl Pending {
         Ok(changes)
     }
 
+    /// The changes that remove what is pending of a topic.
+    pub(crate) fn removal_of_topic(&self, topic: &str) -> Vec<Change> {
+        let by_group = self.lock();
+        let mut changes = Vec::new();
+        for (group, of_group) in &*by_group {
+            for (producer_id, offsets) in of_group {
+                let gone = offsets.keys().filter(|place| place.0 == topic);
+                changes.extend(gone.map(|place| (key(group, *producer_id, place), None)));
+            }
+        }
+        changes
+    }
+
+    /// A topic is gone, durably.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        self.lock().values_mut().flat_map(BTreeMap::values_mut).for_each(|offsets| {
+            offsets.retain(|place, _| place.0 != topic);
+        });
+    }
+
     /// A producer's pending offsets of a group have ended, durably.
     pub(crate) fn forget(&self, group: &str, producer_id: i64) {
         let mut by_group = self.lock();

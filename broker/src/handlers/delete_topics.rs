@@ -36,8 +36,14 @@ pub(crate) async fn handle(
 async fn delete(context: &Context, wanted: DeleteTopicState) -> DeletableTopicResult {
     let outcome = match find(context, &wanted) {
         Ok(topic) => {
-            let offsets = context.broker.groups.offsets.removal_of_topic(&topic.name);
-            context.broker.topics.delete(&topic, offsets).await.map(|()| topic)
+            let pending = &context.broker.transactions.pending;
+            let mut offsets = context.broker.groups.offsets.removal_of_topic(&topic.name);
+            offsets.extend(pending.removal_of_topic(&topic.name));
+            let deleted = context.broker.topics.delete(&topic, offsets).await;
+            deleted.map(|()| {
+                pending.forget_topic(&topic.name);
+                topic
+            })
         }
         Err(refusal) => Err(refusal),
     };

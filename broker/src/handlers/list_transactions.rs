@@ -55,6 +55,7 @@ pub(crate) async fn handle(
 fn pattern(text: Option<&str>) -> Result<Option<Regex>, regex::Error> {
     match text {
         None | Some("") => Ok(None),
-        Some(text) => Regex::new(&format!("^(?:{text})$")).map(Some),
+        // By itself first: parentheses must not reach out of it.
+        Some(text) => Regex::new(text).and_then(|_| Regex::new(&format!("^(?:{text})$"))).map(Some),
     }
 }

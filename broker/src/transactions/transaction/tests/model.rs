@@ -287,7 +287,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Goal: whatever happens in whatever order, each transaction is whole, commits only if it was asked to, and is
     /// what its client was told; nobody writes behind the back of another.
