@@ -11,6 +11,7 @@ use crate::{
     groups::coordinator::Coordinator,
     metrics::Metrics,
     producer_ids::ProducerIds,
+    sasl::Verifier,
     settings::Settings,
     space::Space,
     store::{Store, StoreError},
@@ -38,6 +39,7 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) transactions: Transactions,
     pub(crate) access: Access,
+    pub(crate) sasl: Arc<Verifier>,
     pub(crate) space: Space,
     pub(crate) metrics: Metrics,
     /// Requests that wait for something answer early once it begins.
@@ -45,6 +47,7 @@ pub(crate) struct Broker {
 }
 
 /// Who called, and where.
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// The caller's address.
@@ -110,6 +113,12 @@ impl Context {
 
     pub(crate) fn allows_cluster(&self, operation: Operation) -> bool {
         self.allows(operation, ResourceKind::Cluster, CLUSTER_NAME)
+    }
+
+    /// The same for another user.
+    pub(crate) fn with_principal(&self, principal: Principal) -> Self {
+        let caller = Arc::new(Caller { principal, ..(*self.caller).clone() });
+        Self { caller, ..self.clone() }
     }
 
     pub(crate) fn port(&self) -> i32 {

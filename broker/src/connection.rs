@@ -2,7 +2,7 @@
 //!
 //! A frame's claimed length is never allocated before its bytes are there.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use kafka_wire::{Encoded, frame};
@@ -16,12 +16,15 @@ use tokio::{
 use crate::{
     broker::Context,
     dispatch::{Answer, Unanswerable, dispatch},
+    sasl::gate::{self, Admitted, Gate},
 };
 
 /// Requests under way on one connection.
 const REQUESTS_MAX: usize = 64;
 /// Bytes of requests under way on one connection, at least one request.
 const REQUEST_BYTES_MAX: usize = frame::FRAME_BYTES_MAX;
+/// Nobody stays unknown for longer without a word.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(30);
 /// Room for the next bytes of a frame, and of the frames behind it.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -38,19 +41,21 @@ enum Ended {
     Encode(#[from] kafka_wire::EncodeError),
     #[error("no request for too long")]
     Idle,
+    #[error("{0}")]
+    Gate(String),
 }
 
 /// Serves a connection to its end. When the process ends, requests under way are still answered.
-pub(crate) async fn run<S>(context: Context, stream: S, shutdown: &Shutdown)
+pub(crate) async fn run<S>(caller: Caller, stream: S, shutdown: &Shutdown)
 where
     S: AsyncRead + AsyncWrite,
 {
     let (reader, writer) = tokio::io::split(stream);
     let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
     let bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX));
-    let host = context.caller.host.clone();
+    let host = caller.0.caller.host.clone();
     let reading = async {
-        let read = shutdown.or(read(context, reader, sender, bytes)).await;
+        let read = shutdown.or(read(caller, reader, sender, bytes)).await;
         read.unwrap_or(Ok(()))
     };
     // Whatever ends the reading, what was begun is finished: a change may be half made, on disk and not in memory.
@@ -63,8 +68,11 @@ where
 /// A request under way, and its part of the connection's bytes.
 type UnderWay = (Answer, Option<OwnedSemaphorePermit>);
 
+/// Who called, and the gate where nobody knows yet who that is.
+type Caller = (Context, Option<Gate>);
+
 async fn read<R>(
-    context: Context,
+    (mut context, mut gate): Caller,
     mut reader: R,
     sender: mpsc::Sender<UnderWay>,
     bytes: Arc<Semaphore>,
@@ -75,12 +83,37 @@ where
     let idle = context.broker.settings.idle_timeout;
     let mut buffer = BytesMut::new();
     loop {
-        let next = timeout(idle, next_frame(&mut reader, &mut buffer)).await.map_err(|_| Ended::Idle)?;
+        let unknown = gate.as_ref().is_some_and(|gate| !gate.is_open());
+        let (wait, max) = if unknown {
+            (idle.min(UNKNOWN_WAIT), gate::FRAME_BYTES_MAX)
+        } else {
+            (idle, frame::FRAME_BYTES_MAX)
+        };
+        let next = timeout(wait, next_frame(&mut reader, &mut buffer, max)).await.map_err(|_| Ended::Idle)?;
         let Some(frame) = next? else { return Ok(()) };
         let size = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         // It is never closed; and no frame is larger than all of it.
         let permit = Arc::clone(&bytes).acquire_many_owned(size).await.ok();
-        let answer = dispatch(&context, frame)?;
+        let answer = match &mut gate {
+            None => dispatch(&context, frame)?,
+            Some(gate) => match gate.admit(frame, gate::now_ms()).map_err(Ended::Gate)? {
+                Admitted::Request(frame) => dispatch(&context, frame)?,
+                Admitted::Answer(encoded) => ready(encoded),
+                Admitted::User(encoded, principal) => {
+                    context = context.with_principal(principal);
+                    ready(encoded)
+                }
+                Admitted::Refused(encoded, reason) => {
+                    context.broker.metrics.failed_authentications.inc();
+                    // The same for every reason, so that time tells nothing and guessing takes long.
+                    tokio::time::sleep(gate.failure_delay()).await;
+                    if let Some(encoded) = encoded {
+                        drop(sender.send((ready(encoded), permit)).await);
+                    }
+                    return Err(Ended::Gate(reason));
+                }
+            },
+        };
         // The writer is gone only when the connection is.
         if sender.send((answer, permit)).await.is_err() {
             return Ok(());
@@ -88,14 +121,18 @@ where
     }
 }
 
+fn ready(encoded: Encoded) -> Answer {
+    Box::pin(std::future::ready(Ok(Some(encoded))))
+}
+
 /// The next frame; `None` when the client has closed.
-async fn next_frame<R>(reader: &mut R, buffer: &mut BytesMut) -> Result<Option<Bytes>, Ended>
+async fn next_frame<R>(reader: &mut R, buffer: &mut BytesMut, max: usize) -> Result<Option<Bytes>, Ended>
 where
     R: AsyncRead + Unpin,
 {
     loop {
         if let Some(prefix) = buffer.first_chunk::<{ frame::LENGTH_BYTES }>() {
-            let length = frame::check_length(i32::from_be_bytes(*prefix), frame::FRAME_BYTES_MAX)?;
+            let length = frame::check_length(i32::from_be_bytes(*prefix), max)?;
             let whole = frame::LENGTH_BYTES + length;
             if buffer.len() >= whole {
                 buffer.advance(frame::LENGTH_BYTES);

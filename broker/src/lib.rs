@@ -19,6 +19,7 @@ mod partition;
 mod producer_ids;
 pub mod reference;
 pub mod run;
+mod sasl;
 mod settings;
 #[cfg(test)]
 mod simulation;

@@ -16,6 +16,7 @@ use crate::{
     access::Principal,
     broker::{Broker, Caller, Context},
     connection,
+    sasl::gate::{self, Gate},
 };
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,6 +46,8 @@ pub(crate) struct Door {
     pub(crate) broker: Arc<Broker>,
     pub(crate) tasks: Tasks,
     pub(crate) places: Arc<Semaphore>,
+    /// What is asked of callers without a certificate.
+    pub(crate) sasl: Option<Arc<gate::Rules>>,
 }
 
 /// Accepts until the process ends.
@@ -108,23 +111,28 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
     let shutdown = door.tasks.shutdown();
     match &listener.security {
         Security::Plain => {
-            let principal = Principal::anonymous(door.broker.settings.authorizer);
-            connection::run(context(principal), stream, shutdown).await;
+            let settings = &door.broker.settings;
+            let principal = Principal::anonymous(settings.authorizer);
+            let rules = door.sasl.clone().filter(|_| settings.sasl.on_plain_listener);
+            let gate = rules.map(|rules| Gate::new(rules, settings.authorizer));
+            connection::run((context(principal), gate), stream, shutdown).await;
         }
         Security::Tls(credentials) => {
-            let config =
-                credentials.server_config(ClientAuth::Required, &[]).map_err(|error| error.to_string())?;
+            let asked = if door.sasl.is_some() { ClientAuth::Optional } else { ClientAuth::Required };
+            let config = credentials.server_config(asked, &[]).map_err(|error| error.to_string())?;
             let accept = TlsAcceptor::from(config).accept(stream);
             let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept).await;
             let stream = accepted
                 .map_err(|_| "the TLS handshake took too long")?
                 .map_err(|error| error.to_string())?;
             let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let gate = certificate.is_none().then(|| door.sasl.clone()).flatten();
+            let gate = gate.map(|rules| Gate::new(rules, true));
             let principal = match certificate.map(Identity::from_certificate) {
                 Some(Ok(identity)) => Principal::account(&identity),
                 _ => Principal::nobody(),
             };
-            connection::run(context(principal), stream, shutdown).await;
+            connection::run((context(principal), gate), stream, shutdown).await;
         }
     }
     Ok(())

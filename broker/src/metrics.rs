@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) disk_used: IntGauge,
     pub(crate) disk_low: IntGauge,
     pub(crate) denied: IntCounter,
+    pub(crate) failed_authentications: IntCounter,
     produced_bytes: IntCounterVec,
     produced_messages: IntCounterVec,
     fetched_bytes: IntCounterVec,
@@ -119,6 +120,10 @@ impl Metrics {
             )?,
             denied: make
                 .counter("pinnace_broker_denied_requests_total", "Things that an ACL did not allow.")?,
+            failed_authentications: make.counter(
+                "pinnace_broker_failed_authentications_total",
+                "Connections closed because a SASL authentication failed.",
+            )?,
             produced_bytes: make
                 .by_topic("pinnace_broker_produced_bytes_total", "Bytes of batches taken.")?,
             produced_messages: make.by_topic("pinnace_broker_produced_messages_total", "Messages taken.")?,

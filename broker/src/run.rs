@@ -35,7 +35,12 @@ use crate::{
     metrics::Metrics,
     partition::Ground,
     producer_ids::ProducerIds,
-    settings::{Settings, SettingsError},
+    sasl::{
+        Verifier, gate,
+        oauth::Keys,
+        users::{Users, UsersError},
+    },
+    settings::{SaslSettings, Settings, SettingsError},
     space::Space,
     store::{Store, StoreError},
     topics::Topics,
@@ -122,6 +127,17 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+}
+
+/// What the broker works with cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Users(#[from] UsersError),
+    #[error("sasl.oauthbearer.jwks.endpoint.url: {0}")]
+    Keys(String),
 }
 
 /// Runs the broker until `shutdown` begins, and ends it in order.
@@ -246,11 +262,11 @@ pub(crate) async fn open(
     args: &Args,
     settings: Settings,
     Foundation { storage, committer, metrics, tasks }: Foundation,
-) -> Result<(Arc<Broker>, Arc<Store>), StoreError> {
+) -> Result<(Arc<Broker>, Arc<Store>), OpenError> {
     let store = Store::open(storage.clone(), committer.clone())?;
     if store.is_empty() && storage.list("topics").is_ok_and(|topics| !topics.is_empty()) {
         let reason = "there are topics in the folder, and the folder meta that knows them is empty";
-        return Err(StoreError::Damaged(reason.to_owned()));
+        return Err(StoreError::Damaged(reason.to_owned()).into());
     }
     let (cluster_id, leader_epoch) = identify(&store).await?;
     let ground = Ground { storage, committer, metrics: metrics.clone(), leader_epoch };
@@ -262,6 +278,7 @@ pub(crate) async fn open(
         groups: Coordinator::open(&store, limits(&settings), tasks.clone(), metrics.clone())?,
         producer_ids: ProducerIds::open(&store)?,
         transactions: Transactions::open(&store, settings.transactions, tasks.clone(), metrics.clone())?,
+        sasl: Arc::new(verifier(&store, &settings.sasl)?),
         access: Access::open(&store, policy(args, &settings), metrics.clone())?,
         space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
         metrics,
@@ -287,6 +304,14 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
+fn verifier(store: &Arc<Store>, settings: &SaslSettings) -> Result<Verifier, OpenError> {
+    let keys = settings.keys_file.as_deref().map(|file| Keys::open(file, settings.expected.clone()));
+    Ok(Verifier {
+        users: Users::open(store, settings.users_file.clone(), settings.hashes())?,
+        keys: keys.transpose().map_err(OpenError::Keys)?,
+    })
+}
+
 fn policy(args: &Args, settings: &Settings) -> Policy {
     let by_flag = args.super_users.iter().map(|account| format!("User:{account}"));
     Policy {
@@ -304,7 +329,11 @@ fn serve(
     listeners: Vec<Listener>,
 ) -> Result<Vec<SocketAddr>, RunError> {
     let places = Arc::new(Semaphore::new(broker.settings.connections_max));
-    let door = Door { broker: Arc::clone(broker), tasks: tasks.clone(), places };
+    let sasl = sasl_rules(broker);
+    if sasl.is_some() {
+        drop(tasks.spawn_until_shutdown("users", crate::sasl::users::follow(Arc::clone(&broker.sasl))));
+    }
+    let door = Door { broker: Arc::clone(broker), tasks: tasks.clone(), places, sasl };
     let mut addresses = Vec::new();
     for listener in listeners {
         let address = listener.socket.local_addr();
@@ -335,6 +364,18 @@ fn serve(
         }
     }));
     Ok(addresses)
+}
+
+/// What gates ask for; `None` when nobody is asked to authenticate.
+fn sasl_rules(broker: &Arc<Broker>) -> Option<Arc<gate::Rules>> {
+    let settings = &broker.settings.sasl;
+    let rules = || gate::Rules {
+        mechanisms: settings.mechanisms.clone(),
+        verifier: Arc::clone(&broker.sasl),
+        session_ms_max: settings.session_ms_max,
+        failure_delay: settings.failure_delay,
+    };
+    (!settings.mechanisms.is_empty()).then(|| Arc::new(rules()))
 }
 
 async fn retain(broker: Arc<Broker>) {

@@ -1,6 +1,10 @@
 //! What the broker can be told, with its defaults and limits. Parsed once; nothing else reads text.
 
+mod sasl;
+
 use std::{collections::BTreeMap, time::Duration};
+
+pub(crate) use sasl::SaslSettings;
 
 use crate::{
     topic_config::{self, TopicConfig},
@@ -53,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) super_users: Vec<String>,
     /// Bounds of transactions.
     pub(crate) transactions: transactions::coordinator::Limits,
+    /// How callers prove who they are.
+    pub(crate) sasl: SaslSettings,
     /// How often retention looks.
     pub(crate) retention_check: Duration,
 }
@@ -87,6 +93,7 @@ impl Default for Settings {
                 size_max: 10_000,
                 check: Duration::from_secs(1),
             },
+            sasl: SaslSettings::default(),
             retention_check: Duration::from_secs(300),
         }
     }
@@ -114,6 +121,7 @@ impl Settings {
             let (key, value) = line.split_once('=').ok_or(SettingsError::Form(at + 1))?;
             self.set(key.trim(), value.trim())?;
         }
+        self.sasl.check()?;
         Ok(self)
     }
 
@@ -161,6 +169,7 @@ impl Settings {
             "authorizer.class.name" => self.authorizer = authorizer(key, value)?,
             "allow.everyone.if.no.acl.found" => self.allow_if_no_rule = boolean(key, value)?,
             "super.users" => self.super_users = principals(key, value)?,
+            _ if self.sasl.set(key, value)? => {}
             _ => return self.set_topic_default(key, value),
         }
         Ok(())

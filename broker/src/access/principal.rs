@@ -42,7 +42,6 @@ impl Principal {
     }
 
     /// Somebody who has proved to be the user NAME. `authorized`: the rules hold there.
-    #[cfg(test)]
     pub(crate) fn user(name: &str, authorized: bool) -> Self {
         Self { text: format!("User:{name}"), namespace: None, rights: Self::rights(authorized) }
     }

@@ -202,6 +202,24 @@ fn cluster_rows() -> Vec<Row> {
     ]
 }
 
+/// APIs about users.
+fn user_rows() -> Vec<Row> {
+    vec![
+        row!("describe users", [], [(Kind::Cluster, Op::Describe)], describe_users(), 0, |it| it.error_code),
+        row!("alter users", [], [(Kind::Cluster, Op::Alter)], alter_users(), 0, |it| it.results[0]
+            .error_code),
+    ]
+}
+
+fn describe_users() -> m::DescribeUserScramCredentialsRequest {
+    m::DescribeUserScramCredentialsRequest { users: None }
+}
+
+fn alter_users() -> m::AlterUserScramCredentialsRequest {
+    let deletion = m::alter_user_scram_credentials::ScramCredentialDeletion { name: text(), mechanism: 1 };
+    m::AlterUserScramCredentialsRequest { deletions: vec![deletion], ..Default::default() }
+}
+
 fn produce() -> m::ProduceRequest {
     let partition = m::produce::PartitionProduceData::default();
     let topic =
@@ -432,6 +450,7 @@ async fn each_api_asks_for_kafkas_permission() {
         .into_iter()
         .chain(group_rows())
         .chain(cluster_rows())
+        .chain(user_rows())
         .chain(transactions::transaction_rows())
     {
         let needed =

@@ -12,6 +12,7 @@ mod durability;
 mod folder;
 mod hostile;
 mod restart;
+mod sasl;
 mod support;
 mod topics;
 mod transactions;
