@@ -6,10 +6,10 @@ use bytes::Bytes;
 use kafka_wire::{
     ErrorCode,
     messages::{
-        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, DescribeProducersRequest,
-        DescribeTransactionsRequest, EndTxnRequest, FetchRequest, InitProducerIdRequest,
-        ListTransactionsRequest, OffsetFetchRequest, ProduceRequest, TxnOffsetCommitRequest,
-        WriteTxnMarkersRequest,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, DeleteTopicsRequest,
+        DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest, FetchRequest,
+        InitProducerIdRequest, ListTransactionsRequest, OffsetFetchRequest, ProduceRequest,
+        TxnOffsetCommitRequest, WriteTxnMarkersRequest,
         add_partitions_to_txn::AddPartitionsToTxnTopic,
         describe_producers::TopicRequest,
         fetch::{FetchPartition, FetchTopic, PartitionData},
@@ -291,6 +291,27 @@ fn offsets_come_with_the_transaction() {
         assert_eq!(producer.end(true), NONE);
         assert_eq!(offset(&mut wire, group, true), (7, NONE));
     }
+}
+
+/// Goal: what was committed for a topic in a transaction is gone with the topic, also for one of the same name.
+#[test]
+fn a_deleted_topic_takes_its_pending_offsets_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let mut wire = broker.connect();
+    create(&mut wire, TOPIC);
+    let mut producer = Frames::start(&broker, "deleted", 12);
+    assert_eq!(producer.write(0, "gone"), NONE);
+    assert_eq!(producer.commit_offset("deleted", 5), NONE);
+    let topic_names = vec![TOPIC.to_owned()];
+    let deleted = wire.call(&DeleteTopicsRequest { topic_names, ..Default::default() }, 4);
+    assert_eq!(deleted.responses[0].error_code, NONE);
+    create(&mut wire, TOPIC);
+    assert_eq!(producer.end(true), NONE);
+    assert_eq!(offset(&mut wire, "deleted", true), (-1, NONE));
+    assert_eq!(producer.write(0, "new"), NONE);
+    assert_eq!(producer.end(true), NONE);
+    assert_eq!(committed(&mut wire, 0), ["new"]);
 }
 
 /// Goal: killed at any moment of many transactions over two partitions, the broker comes back with whole ones: what
