@@ -327,3 +327,6 @@ impl Inner {
         self.groups.get_key_value(id).map(|(id, _)| Arc::clone(id))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Many groups on a real table: each has one place in the order of deadlines, and is there again after a crash.
+
+use std::{path::Path, sync::Arc};
+
+use kafka_wire::ErrorCode;
+use prometheus::Registry;
+use runtime::{shutdown::Shutdown, tasks::Tasks};
+
+use super::{Coordinator, Limits};
+use crate::{
+    commit::{CommitThread, Committer},
+    disk::DiskStorage,
+    groups::{
+        assignor::Assignment,
+        consumer_group::{self, Answer, Beat, TopicsView},
+        group,
+    },
+    metrics::Metrics,
+    store::Store,
+};
+
+const LIMITS: Limits = Limits {
+    classic: group::Limits {
+        initial_delay_ms: 0,
+        session_timeout_ms_min: 1,
+        session_timeout_ms_max: 100_000,
+        size_max: 10,
+    },
+    consumer: consumer_group::Limits {
+        session_timeout_ms: 45_000,
+        heartbeat_interval_ms: 5_000,
+        size_max: 10,
+    },
+};
+const GROUPS: usize = 40;
+
+fn open(folder: &Path) -> (Coordinator, Metrics, CommitThread) {
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let commit = Committer::start(metrics.clone()).unwrap();
+    let store = Store::open(DiskStorage::new(folder), commit.committer()).unwrap();
+    let tasks = Tasks::new(Shutdown::new());
+    (Coordinator::open(&store, LIMITS, tasks, metrics.clone()).unwrap(), metrics, commit)
+}
+
+async fn beat(coordinator: &Coordinator, group: &str, epoch: i32) -> Answer {
+    let beat = Beat {
+        member: "m".to_owned(),
+        epoch,
+        rebalance_timeout_ms: if epoch == 0 { 30_000 } else { -1 },
+        names: (epoch == 0).then(|| vec!["topic".to_owned()]),
+        owned: (epoch == 0).then(Assignment::new),
+        ..Beat::default()
+    };
+    let topics = TopicsView::default();
+    coordinator.heartbeat(group, &beat, &topics, &|_| true).await.unwrap().0
+}
+
+fn check_timers(coordinator: &Coordinator, count: usize) {
+    let inner = coordinator.lock();
+    assert_eq!((inner.groups.len(), inner.timers.len()), (count, count));
+    for (id, entry) in &inner.groups {
+        let timer_ms = entry.timer_ms.expect("a group with members has a deadline");
+        assert!(inner.timers.contains(&(timer_ms, Arc::clone(id))), "{id}");
+        assert!(entry.kind.poll_timeout().is_some_and(|at_ms| timer_ms <= at_ms), "{id} would be late");
+    }
+}
+
+/// Goal: a group has one deadline in the order, however often its members are heard; all are there again after a
+/// crash; and what is deleted leaves nothing behind.
+#[tokio::test]
+async fn each_group_has_one_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let ids: Vec<String> = (0..GROUPS).map(|number| format!("group-{number}")).collect();
+    {
+        let (coordinator, metrics, _commit) = open(folder.path());
+        for id in &ids {
+            assert_eq!(beat(&coordinator, id, 0).await.epoch, 1);
+            beat(&coordinator, id, 1).await;
+        }
+        check_timers(&coordinator, GROUPS);
+        assert_eq!((metrics.groups.get(), metrics.group_members.get()), (40, 40));
+    }
+    let (coordinator, metrics, _commit) = open(folder.path());
+    check_timers(&coordinator, GROUPS);
+    for id in &ids {
+        assert_eq!(beat(&coordinator, id, 1).await.assignment, None, "nobody has to start again");
+        assert_eq!(coordinator.delete(id).await, Err(ErrorCode::NonEmptyGroup));
+        beat(&coordinator, id, -1).await;
+        assert_eq!(coordinator.delete(id).await, Ok(()));
+        assert_eq!(coordinator.delete(id).await, Err(ErrorCode::GroupIdNotFound));
+    }
+    let inner = coordinator.lock();
+    assert_eq!((inner.groups.len(), inner.timers.len(), inner.members), (0, 0, 0));
+    assert_eq!((metrics.groups.get(), metrics.group_members.get()), (0, 0));
+}
