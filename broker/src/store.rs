@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use record_log::{AppendError, Log, OpenError, ReadError, Settings, SyncTicket, batch};
 use runtime::clock;
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,9 +20,12 @@ use crate::{
     disk::{DiskFile, DiskStorage},
 };
 
+mod entry;
+
+pub(crate) use entry::Change;
+use entry::{decode, encode};
+
 const FOLDER: &str = "meta";
-/// Version of the entries' form.
-const VERSION: u8 = 1;
 /// No snapshot before this many bytes of changes.
 const SNAPSHOT_BYTES_MIN: u64 = 1024 * 1024;
 /// Bytes of values in one batch of a snapshot.
@@ -53,9 +56,6 @@ pub(crate) enum StoreError {
     #[error("the change could not be synced to disk")]
     NotSynced,
 }
-
-/// A change: the key, and its new value or `None` to remove it.
-pub(crate) type Change = (String, Option<Bytes>);
 
 struct Inner {
     log: Log<DiskStorage>,
@@ -257,40 +257,6 @@ fn apply(values: &mut BTreeMap<String, Bytes>, changes: Vec<Change>) -> (u64, u6
         before += old.map_or(0, |old| size(&key, &old));
     }
     (before, after)
-}
-
-fn encode(changes: &[Change]) -> Vec<u8> {
-    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let mut bytes = vec![VERSION];
-    for (key, value) in changes {
-        bytes.put_u32(length(key.as_bytes()));
-        bytes.put_slice(key.as_bytes());
-        bytes.put_u8(u8::from(value.is_some()));
-        if let Some(value) = value {
-            bytes.put_u32(length(value));
-            bytes.put_slice(value);
-        }
-    }
-    bytes
-}
-
-fn decode(mut bytes: Bytes) -> Option<Vec<Change>> {
-    if bytes.try_get_u8().ok()? != VERSION {
-        return None;
-    }
-    let mut changes = Vec::new();
-    while bytes.has_remaining() {
-        let key = String::from_utf8(take(&mut bytes)?.to_vec()).ok()?;
-        let value = if bytes.try_get_u8().ok()? == 1 { Some(take(&mut bytes)?) } else { None };
-        changes.push((key, value));
-    }
-    Some(changes)
-}
-
-fn take(bytes: &mut Bytes) -> Option<Bytes> {
-    let length = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
-    // A slice of the batch would keep all of it in memory.
-    (length <= bytes.len()).then(|| Bytes::copy_from_slice(&bytes.split_to(length)))
 }
 
 #[cfg(test)]

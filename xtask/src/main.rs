@@ -9,6 +9,7 @@ mod conformance;
 mod crash;
 mod deny;
 mod e2e;
+mod fuzz;
 mod generate;
 mod images;
 mod link;
@@ -40,6 +41,8 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Other people's clients and test suites against our programs.
     Conformance(conformance::ConformanceArgs),
+    /// Hostile bytes for every decoder.
+    Fuzz(fuzz::FuzzArgs),
     /// Kills the broker under load, again and again, and checks what it promised.
     Crash(crash::CrashArgs),
     /// Proves the promises on a real cluster.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => done(generate::run(&root, &args)),
         Command::Cluster(args) => cluster::run(args),
         Command::Conformance(args) => done(conformance::run(&root, &args)),
+        Command::Fuzz(args) => done(fuzz::run(&root, &args)),
         Command::Crash(args) => done(crash::run(&root, &args)),
         Command::E2e(args) => e2e::run(&args),
         Command::Simulate(args) => done(simulate::run(&root, &args)),

@@ -3,7 +3,18 @@
 //! Which of them a program serves, and from which version on, is that program's own table.
 
 use crate::messages;
-use crate::schema::Message;
+use crate::schema::{Message, Request};
+
+/// Something to do with the requests of all APIs, whatever their types; see [`ApiKey::visit`].
+pub trait Visitor {
+    /// What comes of it.
+    type Output;
+
+    /// Does it with one.
+    fn visit<R>(self) -> Self::Output
+    where
+        R: Request<Response: Default> + Default + PartialEq + std::fmt::Debug;
+}
 
 /// The facts about each API, in one place: name, key, request.
 macro_rules! apis {
@@ -41,6 +52,13 @@ macro_rules! apis {
             pub const fn versions(self) -> (i16, i16) {
                 match self {
                     $(Self::$name => (<$request>::VERSION_MIN, <$request>::VERSION_MAX),)*
+                }
+            }
+
+            /// Has something done with the type of this API's request.
+            pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
+                match self {
+                    $(Self::$name => visitor.visit::<$request>(),)*
                 }
             }
 

@@ -61,7 +61,9 @@ impl<F: File> Location<F> {
                 First::After(passed) => position += to_u64(passed),
             }
         }
-        Ok(Slice { bytes: Bytes::new(), next_offset: self.offset })
+        // The offset is below the synced one, and its batch is not there: nothing read would be taken for the end,
+        // and asked for again without end.
+        Err(self.damaged(position))
     }
 
     fn fetch(&self, position: u64, wanted: usize) -> Result<Vec<u8>, ReadError> {
