@@ -85,11 +85,14 @@ where
     loop {
         let unknown = gate.as_ref().is_some_and(|gate| !gate.is_open());
         let (wait, max) = if unknown {
-            (idle.min(UNKNOWN_WAIT), gate::FRAME_BYTES_MAX)
+            (idle.min(UNKNOWN_WAIT), gate::FRAME_BYTES_MAX.min(context.broker.settings.request_bytes_max))
         } else {
-            (idle, frame::FRAME_BYTES_MAX)
+            (idle, context.broker.settings.request_bytes_max)
         };
         let next = timeout(wait, next_frame(&mut reader, &mut buffer, max)).await.map_err(|_| Ended::Idle)?;
+        if matches!(next, Err(Ended::Frame(_))) {
+            context.broker.metrics.refused_connections.with_label_values(&["request-size"]).inc();
+        }
         let Some(frame) = next? else { return Ok(()) };
         let size = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         // It is never closed; and no frame is larger than all of it.

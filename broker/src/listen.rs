@@ -1,14 +1,17 @@
 //! Accepts connections: a limit on their number, a handshake with a limit on its time, a name for the caller.
 
+mod places;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+pub(crate) use places::{Place, Places};
 use runtime::{
     tasks::{OnError, Tasks},
     tls::{ClientAuth, Credentials, Identity},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::Notify,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -45,7 +48,7 @@ pub(crate) struct Listener {
 pub(crate) struct Door {
     pub(crate) broker: Arc<Broker>,
     pub(crate) tasks: Tasks,
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) places: Arc<Places>,
     /// What is asked of callers without a certificate.
     pub(crate) sasl: Option<Arc<gate::Rules>>,
 }
@@ -62,10 +65,13 @@ pub(crate) async fn run(listener: Listener, door: Door) {
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&door.places).try_acquire_owned() else {
-            door.broker.metrics.refused_connections.inc();
-            tracing::debug!(%peer, "too many connections");
-            continue;
+        let place = match door.places.take(peer.ip().to_canonical()) {
+            Ok(place) => place,
+            Err(full) => {
+                door.broker.metrics.refused_connections.with_label_values(&[full.reason()]).inc();
+                tracing::debug!(%peer, reason = full.reason(), "too many connections");
+                continue;
+            }
         };
         let (listener, door) = (Arc::clone(&listener), door.clone());
         let tasks = door.tasks.clone();
@@ -76,17 +82,11 @@ pub(crate) async fn run(listener: Listener, door: Door) {
     }
 }
 
-async fn serve(
-    listener: &Listener,
-    door: &Door,
-    stream: TcpStream,
-    peer: SocketAddr,
-    _place: OwnedSemaphorePermit,
-) {
+async fn serve(listener: &Listener, door: &Door, stream: TcpStream, peer: SocketAddr, _place: Place) {
     let metrics = door.broker.metrics.clone();
     metrics.connections.inc();
     if let Err(error) = greet(listener, door, stream, peer).await {
-        metrics.refused_connections.inc();
+        metrics.refused_connections.with_label_values(&["handshake"]).inc();
         tracing::debug!(%peer, error, "refused a connection");
     }
     metrics.connections.dec();

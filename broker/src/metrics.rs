@@ -14,7 +14,7 @@ const SYNC_BUCKETS: [f64; 13] =
 pub(crate) struct Metrics {
     pub(crate) sync_duration: Histogram,
     pub(crate) connections: IntGauge,
-    pub(crate) refused_connections: IntCounter,
+    pub(crate) refused_connections: IntCounterVec,
     pub(crate) topics: IntGauge,
     pub(crate) partitions: IntGauge,
     pub(crate) read_only_partitions: IntGauge,
@@ -64,6 +64,10 @@ impl Maker<'_> {
         self.register(IntCounter::new(name, help)?)
     }
 
+    fn by_reason(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), &["reason"])?)
+    }
+
     fn by_topic(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(Opts::new(name, help), &["topic"])?)
     }
@@ -84,9 +88,10 @@ impl Metrics {
         Ok(Self {
             sync_duration: make.register(Histogram::with_opts(sync.buckets(SYNC_BUCKETS.to_vec()))?)?,
             connections: make.gauge("pinnace_broker_connections", "Client connections that are open.")?,
-            refused_connections: make.counter(
+            refused_connections: make.by_reason(
                 "pinnace_broker_refused_connections_total",
-                "Connections closed because there were too many or their handshake failed.",
+                "Connections closed because there were too many (total, address), their handshake failed, or a \
+                 request was too large.",
             )?,
             topics: make.gauge("pinnace_broker_topics", "Topics.")?,
             partitions: make.gauge("pinnace_broker_partitions", "Partitions of all topics.")?,

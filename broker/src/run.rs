@@ -18,7 +18,7 @@ use runtime::{
     tasks::Tasks,
     tls::{Credentials, Material, TlsError},
 };
-use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
+use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
     access::{Access, Policy},
@@ -328,7 +328,8 @@ fn serve(
     tasks: &Tasks,
     listeners: Vec<Listener>,
 ) -> Result<Vec<SocketAddr>, RunError> {
-    let places = Arc::new(Semaphore::new(broker.settings.connections_max));
+    let places =
+        listen::Places::new(broker.settings.connections_max, broker.settings.connections_per_address_max);
     let sasl = sasl_rules(broker);
     if sasl.is_some() {
         drop(tasks.spawn_until_shutdown("users", crate::sasl::users::follow(Arc::clone(&broker.sasl))));

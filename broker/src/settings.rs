@@ -4,6 +4,7 @@ mod sasl;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use kafka_wire::frame;
 pub(crate) use sasl::SaslSettings;
 
 use crate::{
@@ -25,6 +26,10 @@ pub(crate) struct Settings {
     pub(crate) topic_defaults: BTreeMap<String, String>,
     /// Connections at a time.
     pub(crate) connections_max: usize,
+    /// Connections at a time from one address.
+    pub(crate) connections_per_address_max: usize,
+    /// Bytes of one request.
+    pub(crate) request_bytes_max: usize,
     /// A connection without a request for so long is closed.
     pub(crate) idle_timeout: Duration,
     /// A new group waits so long for more members.
@@ -70,6 +75,8 @@ impl Default for Settings {
             default_partitions: 1,
             topic_defaults: BTreeMap::new(),
             connections_max: 10_000,
+            connections_per_address_max: usize::MAX,
+            request_bytes_max: frame::FRAME_BYTES_MAX,
             idle_timeout: Duration::from_secs(600),
             initial_rebalance_delay_ms: 3_000,
             session_timeout_ms_min: 6_000,
@@ -131,6 +138,10 @@ impl Settings {
         match key {
             "auto.create.topics.enable" => self.auto_create_topics = boolean(key, value)?,
             "num.partitions" => self.default_partitions = small(whole(1, 10_000)?),
+            "max.connections.per.ip" => self.connections_per_address_max = size(whole(1, 1_000_000)?),
+            "socket.request.max.bytes" => {
+                self.request_bytes_max = size(whole(1_024, frame::FRAME_BYTES_MAX as u64)?);
+            }
             "max.connections" => self.connections_max = size(whole(1, 1_000_000)?),
             "connections.max.idle.ms" => self.idle_timeout = Duration::from_millis(whole(1_000, day_ms)?),
             "group.initial.rebalance.delay.ms" => self.initial_rebalance_delay_ms = whole(0, 300_000)?,

@@ -132,6 +132,7 @@ fn of_broker(settings: &Settings) -> Vec<DescribeConfigsResourceResult> {
         ("group.max.session.timeout.ms", Kind::Int, settings.session_timeout_ms_max.to_string()),
         ("group.min.session.timeout.ms", Kind::Int, settings.session_timeout_ms_min.to_string()),
         ("max.connections", Kind::Int, settings.connections_max.to_string()),
+        ("socket.request.max.bytes", Kind::Int, settings.request_bytes_max.to_string()),
         ("num.partitions", Kind::Int, settings.default_partitions.to_string()),
         ("offsets.retention.minutes", Kind::Int, (settings.offsets_retention_ms / 60_000).to_string()),
     ];

@@ -118,3 +118,35 @@ impl SaslSettings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::Settings;
+
+    /// Goal: what the page about security shows is taken as it stands there.
+    #[test]
+    fn the_examples_of_the_docs_are_valid() {
+        let page = include_str!("../../../docs/operations/security.md");
+        let blocks: Vec<&str> =
+            page.split("```properties\n").skip(1).map(|it| it.split("```").next().unwrap()).collect();
+        assert_eq!(blocks.len(), 3);
+        for block in blocks {
+            Settings::default().read(block).unwrap_or_else(|error| panic!("{error}:\n{block}"));
+        }
+    }
+
+    /// Goal: settings that lack what they need are refused by the name of what is missing.
+    #[test]
+    fn what_is_missing_is_named() {
+        for (text, missing) in [
+            ("sasl.enabled.mechanisms=PLAIN", "sasl.users.file"),
+            ("sasl.enabled.mechanisms=OAUTHBEARER", "jwks"),
+            ("listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT", "sasl.enabled.mechanisms"),
+            ("sasl.enabled.mechanisms=GSSAPI", "SCRAM-SHA-256"),
+            ("sasl.oauthbearer.jwks.endpoint.url=https://x", "file:"),
+        ] {
+            let error = Settings::default().read(text).unwrap_err().to_string();
+            assert!(error.contains(missing), "{text}: {error}");
+        }
+    }
+}

@@ -87,3 +87,30 @@ fn versions_are_negotiated() {
     let answer = broker.connect().call(&ApiVersionsRequest::default(), 3);
     assert!(answer.api_keys.iter().all(|it| it.api_key != 71 && it.api_key != 72), "never telemetry");
 }
+
+/// Goal: the limits of the settings hold: a connection too many from one address and a request too large are closed,
+/// and a place that becomes free is given again.
+#[test]
+fn limits_of_the_settings_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("settings");
+    std::fs::write(&settings, "max.connections.per.ip=2\nsocket.request.max.bytes=2048\n").unwrap();
+    let mut command = crate::support::command(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--config"]).arg(&settings);
+    let broker = Broker::run(command, folder.path());
+    let mut held = [broker.connect(), broker.connect()];
+    for wire in &mut held {
+        assert_eq!(wire.call(&ApiVersionsRequest::default(), 0).error_code, 0);
+    }
+    assert!(broker.connect().is_closed(), "the third connection of the address");
+    let [mut first, _second] = held;
+    first.stream.write_all(&2_049_i32.to_be_bytes()).unwrap();
+    assert!(first.is_closed(), "a request of 2049 bytes");
+    drop(first);
+    crate::support::wait_for("a free place", || {
+        let mut wire = broker.connect();
+        wire.stream.write_all(&request(18, 0, &[])).ok()?;
+        (!wire.is_closed()).then_some(())
+    });
+    broker.stop();
+}

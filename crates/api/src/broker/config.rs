@@ -1,7 +1,8 @@
 //! Settings of the engines: which names are known. Pure tables.
 
 /// Settings of the Embedded engine, by Kafka's names where Kafka has the same.
-pub const EMBEDDED: [&str; 25] = [
+pub const EMBEDDED: [&str; 29] = [
+    "allow.everyone.if.no.acl.found",
     "auto.create.topics.enable",
     "compression.type",
     "connections.max.idle.ms",
@@ -21,20 +22,25 @@ pub const EMBEDDED: [&str; 25] = [
     "log.roll.ms",
     "log.segment.bytes",
     "max.connections",
+    "max.connections.per.ip",
     "max.partitions",
     "message.max.bytes",
     "min.insync.replicas",
     "num.partitions",
     "offsets.retention.minutes",
+    "socket.request.max.bytes",
+    "super.users",
     "unclean.leader.election.enable",
 ];
 
 /// Those of them whose value is a word; all others are whole numbers.
-pub const WORDS: [&str; 6] = [
+pub const WORDS: [&str; 8] = [
+    "allow.everyone.if.no.acl.found",
     "auto.create.topics.enable",
     "compression.type",
     "log.cleanup.policy",
     "log.message.timestamp.type",
     "log.preallocate",
+    "super.users",
     "unclean.leader.election.enable",
 ];
