@@ -41,20 +41,21 @@ impl Coordinator {
 
     /// Sees to it that there is a classic group to join.
     fn make_classic(&self, inner: &mut Inner, id: &str, join: &Join) -> Result<(), (ErrorCode, String)> {
-        match inner.groups.get(id).map(|entry| (&entry.kind, entry.kind.is_empty())) {
+        let was_consumer = match inner.groups.get(id).map(|entry| (&entry.kind, entry.kind.is_empty())) {
             Some((Kind::Classic(_), _)) => return Ok(()),
             // Clients of both protocols in one group are not supported: one after the other is.
             Some((Kind::Consumer(_), false)) => {
                 return Err((ErrorCode::InconsistentGroupProtocol, join.member.clone()));
             }
-            Some((Kind::Consumer(_), true)) => {
-                self.forget(inner, id);
-                drop(self.store.write(keep::removal(id)));
-            }
-            None => {}
-        }
+            Some((Kind::Consumer(_), true)) => true,
+            None => false,
+        };
         if !join.member.is_empty() {
             return Err((ErrorCode::UnknownMemberId, join.member.clone()));
+        }
+        if was_consumer {
+            self.forget(inner, id);
+            drop(self.store.write(keep::removal(id)));
         }
         if inner.groups.len() >= GROUPS_MAX {
             return Err((ErrorCode::GroupMaxSizeReached, join.member.clone()));
