@@ -7,14 +7,15 @@ use bytes::{Bytes, BytesMut};
 use kafka_wire::{
     ErrorCode,
     records::{
-        BatchError, Marker,
+        BatchError, Codec, Marker,
         batch::{Rules, stamp},
+        recompress,
     },
 };
 use record_log::{AppendError, Log, batch::BatchHeader};
 use runtime::clock;
 
-use super::{Partition, Refusal, State, producers, producers::Verdict};
+use super::{Partition, Refusal, State, producers, producers::Verdict, read::UNPACKED_BYTES_MAX};
 use crate::{disk::DiskStorage, topic_config::TopicConfig};
 
 /// From this version on each transaction has an epoch of its own, so that it starts with sequence 0 everywhere.
@@ -57,6 +58,10 @@ impl Partition {
         if log.wants_roll(records.len(), now_ms) {
             self.roll(log, producers, now_ms)?;
         }
+        let records = match config.codec {
+            Some(codec) => in_codec(records, codec, config.max_message_bytes)?,
+            None => records,
+        };
         // The only holder of the request's bytes changes them in place.
         let mut bytes = records.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         if config.log_append_time {
@@ -171,6 +176,23 @@ fn check(records: &[u8], version: i16, config: &TopicConfig, now_ms: i64) -> Res
         check_times(&header, config, now_ms)?;
     }
     Ok(header)
+}
+
+/// The batch in the codec that its topic asks for.
+fn in_codec(records: Bytes, codec: Codec, size_max: usize) -> Result<Bytes, Refusal> {
+    let made = recompress(&records, codec, UNPACKED_BYTES_MAX);
+    let made = made.map_err(|error| Refusal::new(ErrorCode::CorruptMessage, crate::error_text(&error)))?;
+    match made {
+        Some(made) if made.len() > size_max => {
+            let text = format!(
+                "the batch has {} bytes in the codec of its topic, more than max.message.bytes",
+                made.len()
+            );
+            Err(Refusal::new(ErrorCode::MessageTooLarge, text))
+        }
+        Some(made) => Ok(made),
+        None => Ok(records),
+    }
 }
 
 /// Gives all records the broker's time; this is under the checksum.

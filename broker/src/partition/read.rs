@@ -7,7 +7,7 @@ use record_log::{Log, ReadError, Slice, batch};
 use super::{Partition, Refusal, State, producers::Known, transactions::Aborted};
 
 /// Bytes of one batch after decompression, to look for a time in it.
-const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Where a partition begins and ends for readers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 use bytes::Bytes;
 use kafka_wire::{
     ErrorCode,
-    records::{BatchBuilder, Codec, Record},
+    records::{BatchBuilder, Batches, Codec, Record},
 };
 use prometheus::Registry;
 use uuid::Uuid;
@@ -111,6 +111,33 @@ fn wrong_batches_are_refused() {
     let future = BatchBuilder::default().build(&[future]).unwrap();
     assert_eq!(refusal(&partition, future), ErrorCode::InvalidTimestamp);
     assert_eq!(partition.append(good, 9).unwrap().base_offset, 0);
+}
+
+/// Goal: a topic that asks for a codec keeps every batch in it, whatever the producer used; a batch that grows
+/// beyond the topic's limit is refused.
+#[tokio::test]
+async fn a_topic_keeps_its_own_codec() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, _commit, _) = open(folder.path(), &[("compression.type", "lz4")]);
+    for codec in [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        partition.append(batch(BatchBuilder { codec, ..Default::default() }), 9).unwrap();
+    }
+    partition.submit().await;
+    let kept = partition.fetch(0, 1_000_000, Isolation::Uncommitted).unwrap().bytes;
+    let codecs: Vec<Codec> = Batches::new(kept).map(|batch| batch.unwrap().0.codec().unwrap()).collect();
+    assert_eq!(codecs, [Codec::Lz4; 5]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("compression.type", "uncompressed"), ("max.message.bytes", "200")];
+    let (partition, _commit, _) = open(folder.path(), &settings);
+    let record = Record {
+        value: Some(Bytes::from(vec![7; 1_000])),
+        timestamp_ms: runtime::clock::unix_ms(),
+        ..Default::default()
+    };
+    let small = BatchBuilder { codec: Codec::Gzip, ..Default::default() }.build(&[record]).unwrap();
+    assert!(small.len() < 200, "{}", small.len());
+    assert_eq!(refusal(&partition, small), ErrorCode::MessageTooLarge);
 }
 
 /// Goal: with LogAppendTime the broker's time counts, and the batch is intact.

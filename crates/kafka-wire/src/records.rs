@@ -7,12 +7,14 @@ pub mod batch;
 pub mod builder;
 pub mod compression;
 pub mod control;
+pub mod recompress;
 pub mod record;
 
 pub use batch::{BatchError, BatchHeader, Batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CompressionError};
 pub use control::Marker;
+pub use recompress::recompress;
 pub use record::{Record, RecordError, RecordHeader, Records};
 
 #[cfg(test)]

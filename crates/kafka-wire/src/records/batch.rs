@@ -9,6 +9,7 @@ use crate::error_code::ErrorCode;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 61;
+const LENGTH_START: usize = 8;
 /// Bytes before the part that the length field counts.
 pub const LENGTH_END: usize = 12;
 /// The only format that is spoken.
@@ -311,6 +312,17 @@ pub fn stamp(batch: &mut [u8], append_time_ms: i64) -> bool {
     let attributes = i16::from_be_bytes([*high, *low]) | LOG_APPEND_TIME;
     patch(batch, CHECKED_START..ATTRIBUTES_END, &attributes.to_be_bytes())
         && patch(batch, MAX_TIMESTAMP_START..MAX_TIMESTAMP_END, &append_time_ms.to_be_bytes())
+        && seal(batch)
+}
+
+/// Writes the length and codec of a batch whose records are in another codec now, and renews the checksum.
+pub(crate) fn recode(batch: &mut [u8], length: i32, codec: Codec) -> bool {
+    let Some([high, low]) = batch.get(CHECKED_START..ATTRIBUTES_END).and_then(<[u8]>::first_chunk) else {
+        return false;
+    };
+    let attributes = (i16::from_be_bytes([*high, *low]) & !CODEC_BITS) | codec.code();
+    patch(batch, LENGTH_START..LENGTH_END, &length.to_be_bytes())
+        && patch(batch, CHECKED_START..ATTRIBUTES_END, &attributes.to_be_bytes())
         && seal(batch)
 }
 

@@ -156,7 +156,7 @@ impl Codec {
         Ok(output.into())
     }
 
-    /// Compresses records, for tools and tests: the broker never does.
+    /// Compresses records: for tools and tests, and for topics that ask for a codec of their own.
     pub fn compress(self, records: &[u8]) -> Result<Bytes, CompressionError> {
         match self {
             Self::None => Ok(Bytes::copy_from_slice(records)),
@@ -182,7 +182,7 @@ impl Codec {
     }
 }
 
-/// Snappy in Xerial's frames, as Java producers write it. For tests and tools.
+/// Snappy in Xerial's frames, as Java producers write it.
 pub fn compress_xerial(records: &[u8]) -> Result<Bytes, CompressionError> {
     let mut output = XERIAL_MAGIC.to_vec();
     output.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
