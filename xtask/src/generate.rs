@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::Args;
 
+use crate::conformance::scoreboard;
 use crate::tools;
 
 /// Packages whose tests compare generated files, and the test targets that do.
@@ -39,5 +40,5 @@ pub(crate) fn run(root: &Path, args: &GenerateArgs) -> Result<()> {
         }
         tools::visible(&mut cargo)?;
     }
-    Ok(())
+    if args.check { scoreboard::check(root) } else { scoreboard::write(root) }
 }

@@ -7,11 +7,14 @@ use super::Verdict;
 /// How many characters of a reason are kept.
 const REASON_CHARACTERS: usize = 300;
 
-/// Name and verdict of each line `| NAME | STATE | SECONDS | REASON`.
+/// Name and verdict of each line `| NAME | STATE | SECONDS | REASON`, and of the tests that passed before another
+/// one ended the process without a summary.
 pub(super) fn verdicts(printed: &str) -> BTreeMap<String, Verdict> {
+    let words = printed.lines().filter_map(|line| line.split_once("= Test ")?.1.split_once(" PASSED ="));
+    let passed = words.map(|(name, _)| (name.to_owned(), Verdict::Passed));
     let summary = printed.rsplit_once(" SUMMARY").map_or("", |(_, summary)| summary);
     let lines = summary.lines().map(without_colours);
-    lines.filter_map(|line| verdict(&line)).collect()
+    passed.chain(lines.filter_map(|line| verdict(&line))).collect()
 }
 
 /// What a process said of the failure that it did not live to sum up: where, and the line after it.
@@ -68,5 +71,7 @@ mod tests {
         let printed = "x\n\u{1b}[31m### Test \"0011_x (sub:629)\" failed at 0011-x.c:718:sub() at Tue Nov 24 14:04:36 2026: ###\nTest assertion failed: \"a == 10\": \nmore";
         let wanted = "0011-x.c:718:sub: Test assertion failed: \"a == 10\":";
         assert_eq!(last_words(printed).as_deref(), Some(wanted));
+        let before = "[0045_one / 1.5s] ================= Test 0045_one PASSED =================\n";
+        assert_eq!(verdicts(before).get("0045_one"), Some(&Verdict::Passed));
     }
 }
