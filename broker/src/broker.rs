@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     access::{Access, Operation, Principal, ResourceKind},
+    commit::Committer,
     groups::coordinator::Coordinator,
     metrics::Metrics,
     producer_ids::ProducerIds,
@@ -41,6 +42,7 @@ pub(crate) struct Broker {
     pub(crate) access: Access,
     pub(crate) sasl: Arc<Verifier>,
     pub(crate) space: Space,
+    pub(crate) committer: Committer,
     pub(crate) metrics: Metrics,
     /// Requests that wait for something answer early once it begins.
     pub(crate) shutdown: Shutdown,

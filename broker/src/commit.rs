@@ -1,46 +1,46 @@
-//! Adaptive group commit: one thread syncs all logs that were written to while its last sync ran.
+//! Adaptive group commit: what was written while the last round ran becomes durable in the next.
 //!
-//! There is no timer: a lone write is synced at once, many writes share the next sync. A sync that fails is
-//! never tried again: its log stops taking writes, and everybody who waited for it is told.
+//! There is no timer: a lone write is made durable at once, many writes share the next round. Who waits runs the
+//! round when none is running, so that a lone write wakes no thread; what arrives meanwhile is left to the
+//! committing thread. How a round makes things durable is the journal's part (`record_log::journal`).
 
 use std::{
     collections::HashSet,
-    future::Future,
     io,
+    pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    task::{Context, Poll, Waker},
 };
 
-use record_log::SyncTicket;
-use runtime::clock;
-use tokio::sync::watch;
+use record_log::journal::{self, Journal, Member, WriteError, run_round};
+use runtime::{clock, random};
 
-use crate::{disk::DiskFile, metrics::Metrics};
+use crate::{disk::DiskStorage, metrics::Metrics};
 
-/// After so long without a write, the position that is synced is written down.
-const QUIET: Duration = Duration::from_secs(1);
+mod recovering;
+mod storing;
+
+pub(crate) use recovering::{JournalError, settings};
 
 /// Something with a log to sync.
-pub(crate) trait Durable: Send + Sync {
-    /// What is to be synced.
-    fn begin_sync(&self) -> Option<SyncTicket<DiskFile>>;
-    /// A note of what is synced, see [`record_log::Log::begin_note`].
-    fn begin_note(&self) -> Option<SyncTicket<DiskFile>>;
-    /// The outcome: on an error the log must stop taking writes.
-    fn finish_sync(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<()>);
-}
+pub(crate) type Durable = dyn Member<DiskStorage>;
+
+/// A round of so many bytes or logs may be run by who waits for it; a larger one is left to the thread, so that
+/// requests are read meanwhile.
+const OWN_BYTES_MAX: u64 = 64 * 1024;
+const OWN_LOGS_MAX: usize = 16;
 
 /// Logs in the order in which they came; the same log is there once.
 #[derive(Default)]
 struct Dirty {
     addresses: HashSet<usize>,
-    logs: Vec<Arc<dyn Durable>>,
+    logs: Vec<Arc<Durable>>,
 }
 
 impl Dirty {
-    fn add(&mut self, log: &Arc<dyn Durable>) {
-        if self.addresses.insert(Arc::as_ptr(log).cast::<()>().addr()) {
-            self.logs.push(Arc::clone(log));
+    fn add(&mut self, log: Arc<Durable>) {
+        if self.addresses.insert(Arc::as_ptr(&log).cast::<()>().addr()) {
+            self.logs.push(log);
         }
     }
 
@@ -51,83 +51,128 @@ impl Dirty {
 
 #[derive(Default)]
 struct State {
-    /// Logs for the next round.
+    /// Logs for the next round, and how many bytes were written to them.
     dirty: Dirty,
+    dirty_bytes: u64,
     /// The next round.
     round: u64,
+    /// All rounds below this have ended.
+    ended: u64,
+    /// A round is running.
+    running: bool,
+    /// The thread should run the next round.
+    wanted: bool,
+    waiters: Vec<(u64, Waker)>,
     stopping: bool,
-}
-
-impl State {
-    fn take(&mut self) -> Option<(u64, Dirty)> {
-        if self.dirty.is_empty() {
-            return None;
-        }
-        let round = self.round;
-        self.round += 1;
-        Some((round, std::mem::take(&mut self.dirty)))
-    }
 }
 
 struct Shared {
     state: Mutex<State>,
     wake: Condvar,
-    /// All rounds below this have ended.
-    ended: watch::Sender<u64>,
+    journal: Mutex<Journal<DiskStorage>>,
+    /// What the journal had at the start, until all logs were opened.
+    recovering: Mutex<Option<recovering::Recovering>>,
+    storing: storing::Storing,
+    /// Rounds run only when they are driven.
+    is_driven: bool,
     metrics: Metrics,
 }
 
-/// Hands logs to the committing thread; clones share it.
+/// Takes logs to be synced; clones share it.
 #[derive(Clone)]
 pub(crate) struct Committer {
     shared: Arc<Shared>,
 }
 
-/// The thread itself. Dropping it does not end it; [`stop`](Self::stop) does.
+/// Ends when the round of the logs that were handed over has ended, well or not: the logs know.
+#[must_use = "dropping it early leaves the round to the committing thread"]
+pub(crate) struct Synced {
+    shared: Arc<Shared>,
+    round: u64,
+    done: bool,
+}
+
+/// The threads. Dropping it does not end them; [`stop`](Self::stop) does.
 pub(crate) struct CommitThread {
     committer: Committer,
-    thread: std::thread::JoinHandle<()>,
+    threads: [std::thread::JoinHandle<()>; 2],
 }
 
 impl Committer {
-    /// Starts the thread.
+    /// Opens the journal of a data folder and starts the threads.
     ///
     /// # Errors
-    /// The system refuses a thread.
-    pub(crate) fn start(metrics: Metrics) -> io::Result<CommitThread> {
-        let committer = Self::driven(metrics);
-        let shared = Arc::clone(&committer.shared);
-        let thread = runtime::tasks::spawn_thread("commit", move || shared.run())?;
-        Ok(CommitThread { committer, thread })
+    /// See [`JournalError`].
+    pub(crate) fn start(
+        storage: DiskStorage,
+        settings: journal::Settings,
+        metrics: Metrics,
+    ) -> Result<CommitThread, JournalError> {
+        let shared = Arc::new(Shared::open(storage, settings, metrics)?);
+        let (rounds, storing) = (Arc::clone(&shared), Arc::clone(&shared));
+        let rounds = runtime::tasks::spawn_thread("commit", move || rounds.run());
+        let storing = runtime::tasks::spawn_thread("store", move || storing.run_storing());
+        let threads = [rounds.map_err(JournalError::Thread)?, storing.map_err(JournalError::Thread)?];
+        Ok(CommitThread { committer: Self { shared }, threads })
     }
 
-    /// One without a thread, whose rounds somebody else has run.
-    pub(crate) fn driven(metrics: Metrics) -> Self {
-        let (ended, _) = watch::channel(0);
-        Self { shared: Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), ended, metrics }) }
+    /// One without threads, whose rounds somebody else has run, nobody who waits.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    #[cfg(test)]
+    pub(crate) fn driven(
+        storage: DiskStorage,
+        settings: journal::Settings,
+        metrics: Metrics,
+    ) -> Result<Self, JournalError> {
+        let shared = Shared { is_driven: true, ..Shared::open(storage, settings, metrics)? };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Runs what is a round now, for a simulation; without anything dirty nothing happens.
+    /// Does what the threads would do now, for a simulation.
     #[cfg(test)]
     pub(crate) fn drive(&self) {
-        let round = self.shared.lock().take();
-        if let Some((round, dirty)) = round {
-            self.shared.turn(round, &dirty);
+        let mut state = self.shared.lock();
+        if !state.dirty.is_empty() {
+            let dirty = state.begin();
+            drop(state);
+            self.shared.run_round(dirty);
+            self.shared.drive_storing();
         }
     }
 
-    /// Has `log` synced; what is returned ends when that was done or failed. The log itself knows which.
-    pub(crate) fn submit(&self, log: &Arc<dyn Durable>) -> impl Future<Output = ()> + Send + use<> {
-        let round = {
-            let mut state = self.shared.lock();
+    /// After the threads ended and all logs were closed: the next start has nothing to read in the journal.
+    pub(crate) fn close(&self) {
+        self.shared.store_all();
+        if let Err(error) = self.shared.journal().close() {
+            tracing::warn!(%error, "cannot close the journal; the next start reads it");
+        }
+    }
+
+    /// Has logs synced, to which `bytes` bytes were written in all.
+    pub(crate) fn submit<I>(&self, logs: I, bytes: u64) -> Synced
+    where
+        I: IntoIterator<Item = Arc<Durable>>,
+    {
+        let mut state = self.shared.lock();
+        let mut any = false;
+        for log in logs {
+            any = true;
             state.dirty.add(log);
-            state.round
-        };
-        self.shared.wake.notify_one();
-        let mut ended = self.shared.ended.subscribe();
-        async move {
-            // The sender lives as long as the process serves.
-            drop(ended.wait_for(|ended| *ended > round).await);
+        }
+        state.dirty_bytes = state.dirty_bytes.saturating_add(bytes);
+        let round = state.round;
+        drop(state);
+        Synced { shared: Arc::clone(&self.shared), round, done: !any }
+    }
+
+    /// Has the thread run what is waiting, if nobody else does. For who hands over and cannot wait at once.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.shared.lock();
+        if !state.dirty.is_empty() && !state.running && !state.wanted {
+            state.wanted = true;
+            self.shared.wake.notify_one();
         }
     }
 }
@@ -137,70 +182,157 @@ impl CommitThread {
         self.committer.clone()
     }
 
-    /// Ends the thread after a last round. Blocks until then.
+    /// Ends the threads after a last round. Blocks until then.
     pub(crate) fn stop(self) {
-        self.committer.shared.lock().stopping = true;
-        self.committer.shared.wake.notify_one();
-        if self.thread.join().is_err() {
-            tracing::error!("the committing thread panicked");
+        let shared = &self.committer.shared;
+        shared.lock().stopping = true;
+        shared.wake.notify_one();
+        shared.storing.stop();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread that syncs panicked");
+            }
+        }
+    }
+}
+
+impl Future for Synced {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if !self.done {
+            let shared = Arc::clone(&self.shared);
+            self.done = shared.wait(self.round, context.waker());
+        }
+        if self.done { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Synced {
+    /// Nobody waits: the thread does it, in its time.
+    fn drop(&mut self) {
+        if !self.done && self.shared.lock().ended <= self.round {
+            Committer { shared: Arc::clone(&self.shared) }.hurry();
         }
     }
 }
 
 impl Shared {
+    fn open(
+        storage: DiskStorage,
+        settings: journal::Settings,
+        metrics: Metrics,
+    ) -> Result<Self, JournalError> {
+        let opened = Journal::open(storage, settings, random::number());
+        let (journal, recovered) = opened.map_err(JournalError::Open)?;
+        Ok(Self {
+            state: Mutex::default(),
+            wake: Condvar::new(),
+            journal: Mutex::new(journal),
+            recovering: Mutex::new(recovering::Recovering::new(recovered)),
+            storing: storing::Storing::default(),
+            is_driven: false,
+            metrics,
+        })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self) {
-        let mut to_note = Dirty::default();
-        while let Some((round, dirty)) = self.next_round(!to_note.is_empty()) {
-            if dirty.is_empty() {
-                for log in std::mem::take(&mut to_note).logs {
-                    self.sync(&*log, log.begin_note());
-                }
-                continue;
-            }
-            self.turn(round, &dirty);
-            dirty.logs.iter().for_each(|log| to_note.add(log));
-        }
+    fn journal(&self) -> MutexGuard<'_, Journal<DiskStorage>> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn turn(&self, round: u64, dirty: &Dirty) {
-        for log in &dirty.logs {
-            self.sync(&**log, log.begin_sync());
-        }
-        self.ended.send_replace(round + 1);
+    fn recovering(&self) -> MutexGuard<'_, Option<recovering::Recovering>> {
+        self.recovering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for something to do; nothing dirty means that it is quiet; `None` is the end.
-    fn next_round(&self, may_note: bool) -> Option<(u64, Dirty)> {
+    /// Whether a round has ended; when nobody runs it, this does.
+    fn wait(&self, round: u64, waker: &Waker) -> bool {
         let mut state = self.lock();
+        if state.ended > round {
+            return true;
+        }
+        let own =
+            !self.is_driven && state.dirty_bytes <= OWN_BYTES_MAX && state.dirty.logs.len() <= OWN_LOGS_MAX;
+        if !state.running && !state.wanted && own && !state.stopping {
+            let dirty = state.begin();
+            drop(state);
+            self.run_round(dirty);
+            return true;
+        }
+        if !state.waiters.iter().any(|(known, waiter)| *known == round && waiter.will_wake(waker)) {
+            state.waiters.push((round, waker.clone()));
+        }
+        if !state.running && !state.wanted {
+            state.wanted = true;
+            self.wake.notify_one();
+        }
+        false
+    }
+
+    /// Runs a round that was begun, and tells who waits.
+    fn run_round(&self, dirty: Dirty) {
+        let members = dirty.logs;
+        let mut syncing = |sync: &mut dyn FnMut() -> io::Result<()>| self.timed(sync);
+        let failure = run_round(&members, &self.journal, &mut syncing);
+        if let Some(WriteError::Storage(error)) = failure {
+            tracing::error!(%error, "the journal failed: from now on every log is synced in its own file");
+        }
+        self.storing.take(&members, self.is_pressed());
+        let mut state = self.lock();
+        state.running = false;
+        state.ended += 1;
+        let ended = state.ended;
+        let woken: Vec<Waker> =
+            state.waiters.extract_if(.., |(round, _)| *round < ended).map(|(_, waker)| waker).collect();
+        if !state.dirty.is_empty() {
+            state.wanted = true;
+        }
+        if state.wanted || state.stopping {
+            self.wake.notify_one();
+        }
+        drop(state);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn timed(&self, sync: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        let started = clock::now();
+        let outcome = sync();
+        self.metrics.sync_duration.observe(started.elapsed().as_secs_f64());
+        outcome
+    }
+
+    /// The thread: runs the rounds that nobody else does.
+    fn run(&self) {
         loop {
-            if let Some(round) = state.take() {
-                return Some(round);
-            }
-            if state.stopping {
-                return None;
-            }
-            if may_note {
-                let (woken, wait) =
-                    self.wake.wait_timeout(state, QUIET).unwrap_or_else(PoisonError::into_inner);
-                state = woken;
-                if wait.timed_out() && state.dirty.is_empty() {
-                    return Some((state.round, Dirty::default()));
+            let mut state = self.lock();
+            while !state.wanted || state.running {
+                if state.stopping && !state.running {
+                    if state.dirty.is_empty() {
+                        return;
+                    }
+                    break;
                 }
-            } else {
                 state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            state.wanted = false;
+            if state.dirty.is_empty() {
+                continue;
+            }
+            let dirty = state.begin();
+            drop(state);
+            self.run_round(dirty);
         }
     }
+}
 
-    fn sync(&self, log: &dyn Durable, ticket: Option<SyncTicket<DiskFile>>) {
-        let Some(ticket) = ticket else { return };
-        let started = clock::now();
-        let outcome = ticket.run();
-        self.metrics.sync_duration.observe(started.elapsed().as_secs_f64());
-        log.finish_sync(&ticket, outcome);
+impl State {
+    fn begin(&mut self) -> Dirty {
+        self.running = true;
+        self.round += 1;
+        self.dirty_bytes = 0;
+        std::mem::take(&mut self.dirty)
     }
 }

@@ -97,6 +97,7 @@ where
         let size = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         // It is never closed; and no frame is larger than all of it.
         let permit = Arc::clone(&bytes).acquire_many_owned(size).await.ok();
+        let alone = bytes.available_permits() + usize::try_from(size).unwrap_or(0) >= REQUEST_BYTES_MAX;
         let answer = match &mut gate {
             None => dispatch(&context, frame)?,
             Some(gate) => match gate.admit(frame, gate::now_ms()).map_err(Ended::Gate)? {
@@ -117,6 +118,10 @@ where
                 }
             },
         };
+        if !alone {
+            // Its answer has its turn later; what it wrote is made durable now.
+            context.broker.committer.hurry();
+        }
         // The writer is gone only when the connection is.
         if sender.send((answer, permit)).await.is_err() {
             return Ok(());

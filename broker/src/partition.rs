@@ -8,13 +8,17 @@ use std::{
 };
 
 use kafka_wire::ErrorCode;
-use record_log::{Log, SyncTicket};
+use record_log::{
+    Log, SyncTicket,
+    batch::BatchHeader,
+    journal::{Member, Place},
+};
 use runtime::clock;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    commit::{Committer, Durable},
+    commit::{Committer, Durable, Synced},
     disk::{DiskFile, DiskStorage},
     metrics::{Metrics, TopicMetrics},
     topic_config::TopicConfig,
@@ -108,7 +112,11 @@ impl Partition {
         if existing {
             partition.open_existing();
         }
-        Arc::new(partition)
+        let partition = Arc::new(partition);
+        if existing {
+            partition.ground.committer.opened(&partition.durable());
+        }
+        partition
     }
 
     /// Opens the log that an earlier run left. A failure is told to whoever asks for the partition.
@@ -136,24 +144,24 @@ impl Partition {
         }
         if state.log.is_none() {
             let mut seen = Vec::new();
-            let opened = Log::open(
-                self.ground.storage.clone(),
-                &self.folder,
-                state.config.segments,
-                clock::unix_ms(),
-                &mut |header, bytes| {
-                    if header.producer_id >= 0 {
-                        seen.push((*header, producers::read_marker(header, bytes)));
-                    }
-                },
-            );
+            let mut visit = |header: &BatchHeader, bytes: &[u8]| {
+                if header.producer_id >= 0 {
+                    seen.push((*header, producers::read_marker(header, bytes)));
+                }
+            };
+            let storage = self.ground.storage.clone();
+            let opened =
+                Log::open(storage, &self.folder, state.config.segments, clock::unix_ms(), &mut visit);
             let (mut log, recovery) = opened
                 .map_err(|error| Refusal::new(ErrorCode::KafkaStorageError, crate::error_text(&error)))?;
             if recovery.truncated_bytes > 0 {
                 let bytes = recovery.truncated_bytes;
                 tracing::info!(topic = %self.topic, partition = self.index, bytes, "cut off a torn write");
             }
-            if let Some(reason) = recovery.read_only {
+            let redo = self.ground.committer.redo(&self.folder, &mut log, &mut visit);
+            let redo =
+                redo.map_err(|error| Refusal::new(ErrorCode::KafkaStorageError, crate::error_text(&error)))?;
+            if let Some(reason) = recovery.read_only.or(redo.lost) {
                 tracing::error!(topic = %self.topic, partition = self.index, reason, "read-only for damage");
                 self.ground.metrics.read_only_partitions.inc();
             }
@@ -200,10 +208,14 @@ impl Partition {
         self.wake();
     }
 
+    /// As the committer knows it.
+    pub(crate) fn durable(self: &Arc<Self>) -> Arc<Durable> {
+        Arc::clone(self) as Arc<Durable>
+    }
+
     /// Has the log synced; what is returned ends when that was done or failed.
-    pub(crate) fn submit(self: &Arc<Self>) -> impl Future<Output = ()> + Send + use<> {
-        let durable: Arc<dyn Durable> = Arc::clone(self) as Arc<dyn Durable>;
-        self.ground.committer.submit(&durable)
+    pub(crate) fn submit(self: &Arc<Self>) -> Synced {
+        self.ground.committer.submit([self.durable()], 0)
     }
 
     /// For a clean end.
@@ -235,24 +247,43 @@ impl Partition {
     }
 }
 
-impl Durable for Partition {
+impl Member<DiskStorage> for Partition {
+    fn folder(&self) -> &str {
+        &self.folder
+    }
+
     fn begin_sync(&self) -> Option<SyncTicket<DiskFile>> {
         self.lock().log.as_mut().and_then(Log::begin_sync)
+    }
+
+    fn begin_store(&self) -> Option<SyncTicket<DiskFile>> {
+        self.lock().log.as_mut().and_then(Log::begin_store)
     }
 
     fn begin_note(&self) -> Option<SyncTicket<DiskFile>> {
         self.lock().log.as_mut().and_then(Log::begin_note)
     }
 
-    fn finish_sync(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<()>) {
+    fn finish(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<Place>) {
         let mut state = self.lock();
         let Some(log) = &mut state.log else { return };
         match outcome {
-            Ok(()) => log.finish_sync(ticket),
+            Ok(Place::File) => log.finish_sync(ticket),
+            Ok(Place::Journal) => log.finish_journaled(ticket),
             Err(error) => self.fail(log, &format!("sync failed: {error}")),
         }
         drop(state);
         self.wake();
+    }
+
+    fn noted_offset(&self) -> Option<i64> {
+        let state = self.lock();
+        match &state.log {
+            Some(log) => Some(log.noted_offset()),
+            // One that could not be opened may need what the journal has.
+            None if !state.gone => Some(0),
+            None => None,
+        }
     }
 }
 

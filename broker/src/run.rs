@@ -24,7 +24,7 @@ use crate::{
     access::{Access, Policy},
     args::Args,
     broker::{Broker, identify},
-    commit::Committer,
+    commit::{self, CommitThread, Committer},
     disk::DiskStorage,
     groups::{
         consumer_group,
@@ -41,7 +41,7 @@ use crate::{
         users::{Users, UsersError},
     },
     settings::{SaslSettings, Settings, SettingsError},
-    space::Space,
+    space::{self, Space},
     store::{Store, StoreError},
     topics::Topics,
     transactions::{coordinator::Transactions, recover::recover},
@@ -156,7 +156,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
         Some(address) => Some(serve_admin(address, registry, readiness.clone(), shutdown.child())?),
         None => None,
     };
-    let commit = Committer::start(metrics.clone()).map_err(RunError::Thread)?;
+    let commit = start_committing(&args, &settings, &metrics)?;
     let tasks = Tasks::new(shutdown.clone());
     let ground = Foundation {
         storage: DiskStorage::new(&args.data),
@@ -177,6 +177,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
         tracing::warn!(left, "requests were cut off");
     }
     tokio::task::spawn_blocking(move || {
+        let committer = commit.committer();
         commit.stop();
         for topic in broker.topics.all() {
             for partition in &*topic.partitions() {
@@ -184,11 +185,18 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
             }
         }
         store.close();
+        committer.close();
     })
     .await
     .map_err(|error| RunError::Thread(io::Error::other(error)))?;
     tracing::info!("ended");
     Ok(())
+}
+
+fn start_committing(args: &Args, settings: &Settings, metrics: &Metrics) -> Result<CommitThread, RunError> {
+    let journal = commit::settings(settings.journal_bytes, space::capacity_bytes(&args.data));
+    Committer::start(DiskStorage::new(&args.data), journal, metrics.clone())
+        .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })
 }
 
 fn read_settings(args: &Args) -> Result<Settings, RunError> {
@@ -269,8 +277,9 @@ pub(crate) async fn open(
         return Err(StoreError::Damaged(reason.to_owned()).into());
     }
     let (cluster_id, leader_epoch) = identify(&store).await?;
-    let ground = Ground { storage, committer, metrics: metrics.clone(), leader_epoch };
+    let ground = Ground { storage, committer: committer.clone(), metrics: metrics.clone(), leader_epoch };
     let topics = Topics::open(&store, ground, &settings.topic_defaults, settings.partitions_max)?;
+    committer.settle().map_err(StoreError::from)?;
     let broker = Broker {
         cluster_id,
         leader_epoch,
@@ -281,6 +290,7 @@ pub(crate) async fn open(
         sasl: Arc::new(verifier(&store, &settings.sasl)?),
         access: Access::open(&store, policy(args, &settings), metrics.clone())?,
         space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
+        committer,
         metrics,
         shutdown: tasks.shutdown().clone(),
         settings,

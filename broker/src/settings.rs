@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) transactions: transactions::coordinator::Limits,
     /// How callers prove who they are.
     pub(crate) sasl: SaslSettings,
+    /// Bytes that the journal may take, on a file system that is large enough; 0 means no journal.
+    pub(crate) journal_bytes: u64,
     /// How often retention looks.
     pub(crate) retention_check: Duration,
 }
@@ -90,6 +92,7 @@ impl Default for Settings {
             offsets_retention_ms: 7 * 24 * 3_600_000,
             partitions_max: 20_000,
             free_bytes_min: 256 * 1024 * 1024,
+            journal_bytes: 64 * 1024 * 1024,
             authorizer: false,
             allow_if_no_rule: false,
             super_users: Vec::new(),
@@ -161,6 +164,7 @@ impl Settings {
                 self.offsets_retention_ms = i64::from(small(whole(1, 10_000_000)?)) * 60_000;
             }
             "max.partitions" => self.partitions_max = size(whole(1, 1_000_000)?),
+            "log.journal.bytes" => self.journal_bytes = whole(0, 1 << 30)?,
             "disk.free.bytes.min" => self.free_bytes_min = whole(0, u64::MAX)?,
             "transaction.max.timeout.ms" => {
                 self.transactions.timeout_ms_max = small(whole(1, u64::from(i32::MAX.unsigned_abs()))?);

@@ -10,6 +10,7 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use clap::Parser as _;
+use record_log::journal;
 use record_log::storage::memory::{Chance, Fault, MemoryStorage};
 use runtime::{clock, shutdown::Shutdown, tasks::Tasks};
 
@@ -32,6 +33,8 @@ const BEGIN_MS: u64 = 1_700_000_000_000;
 const LIFE_MS: u64 = 600;
 /// A life that has not ended by then hangs.
 const LIFE_LIMIT: Duration = Duration::from_secs(600);
+/// Small, so that it goes round.
+const JOURNAL: journal::Settings = journal::Settings { file_bytes: 32 * 1024, files_max: 3 };
 const SETTINGS: &str = "group.initial.rebalance.delay.ms=20\nlog.retention.check.interval.ms=200\n";
 
 /// What goes wrong in a life, and how it ends.
@@ -114,16 +117,16 @@ fn simulate(seed: u64) -> Result<Outcome, String> {
 /// One life: start, look back, work, until the plan ends it.
 async fn live(world: &World, storage: &MemoryStorage, plan: Plan) {
     let metrics = Metrics::new(&prometheus::Registry::new()).expect("the registry is new");
-    let committer = Committer::driven(metrics.clone());
+    let place = DiskStorage::over(storage.clone());
+    let committer = match Committer::driven(place.clone(), JOURNAL, metrics.clone()) {
+        Ok(committer) => committer,
+        Err(_) if world.excused(storage) => return,
+        Err(error) => return world.wrong(&format!("no start: {}", crate::error_text(&error))),
+    };
     let args = Args::parse_from(["broker", "--data", "/nowhere"]);
     let settings = Settings::default().read(SETTINGS).expect("they are right");
     let tasks = Tasks::new(Shutdown::new());
-    let ground = Foundation {
-        storage: DiskStorage::over(storage.clone()),
-        committer: committer.clone(),
-        metrics,
-        tasks: tasks.clone(),
-    };
+    let ground = Foundation { storage: place, committer: committer.clone(), metrics, tasks: tasks.clone() };
     let seed = world.number();
     let working = async {
         match run::open(&args, settings, ground).await {

@@ -1,7 +1,7 @@
 //! How full the disk is. Below a mark of free bytes nothing is produced any more, until there is room again.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -9,6 +9,11 @@ use crate::metrics::Metrics;
 
 /// Taking records again needs this much more room than refusing them, in percent, so that it does not flicker.
 const RECOVERED_PERCENT: u64 = 110;
+
+/// The size of a folder's file system in bytes; 0 when it cannot be told.
+pub(crate) fn capacity_bytes(folder: &Path) -> u64 {
+    rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
+}
 
 /// Watches the file system of the data folder.
 pub(crate) struct Space {

@@ -11,12 +11,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use record_log::{AppendError, Log, OpenError, ReadError, Settings, SyncTicket, batch};
+use record_log::{
+    AppendError, Log, OpenError, ReadError, Settings, SyncTicket, batch,
+    journal::{Member, Place},
+};
 use runtime::clock;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    commit::{Committer, Durable},
+    commit::{Committer, Durable, JournalError, Synced},
     disk::{DiskFile, DiskStorage},
 };
 
@@ -53,6 +56,8 @@ pub(crate) enum StoreError {
     Encode { key: String, source: serde_json::Error },
     #[error("a change is too large: {0} bytes")]
     TooLarge(usize),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("the change could not be synced to disk")]
     NotSynced,
 }
@@ -83,6 +88,10 @@ impl Store {
                 "cut off a torn write of the broker's own table"
             );
         }
+        let redo = committer.redo(FOLDER, &mut log, &mut |_, _| ())?;
+        if let Some(reason) = redo.lost {
+            return Err(StoreError::Damaged(format!("{FOLDER}/lost: {reason}")));
+        }
         let mut inner_values = BTreeMap::new();
         let mut offset = log.start_offset();
         while let Some(location) = log.locate(offset)? {
@@ -97,7 +106,9 @@ impl Store {
         }
         let live = inner_values.iter().map(|(key, value)| size(key, value)).sum();
         let inner = Mutex::new(Inner { log, values: inner_values, live });
-        Ok(Arc::new(Self { inner, committer }))
+        let store = Arc::new(Self { inner, committer });
+        store.committer.opened(&(Arc::clone(&store) as Arc<Durable>));
+        Ok(store)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -138,6 +149,7 @@ impl Store {
         changes: Vec<Change>,
     ) -> Result<impl Future<Output = Result<(), StoreError>> + Send + use<>, StoreError> {
         let mut bytes = batch::wrap(&encode(&changes), clock::unix_ms()).map_err(StoreError::TooLarge)?;
+        let written = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let next_offset = {
             let mut inner = self.lock();
             let appended = inner.log.append(&mut bytes, 0)?;
@@ -146,8 +158,7 @@ impl Store {
             appended.last_offset + 1
         };
         let this = Arc::clone(self);
-        let durable: Arc<dyn Durable> = Arc::clone(self) as Arc<dyn Durable>;
-        let synced = self.committer.submit(&durable);
+        let synced: Synced = self.committer.submit([Arc::clone(self) as Arc<Durable>], written);
         Ok(async move {
             synced.await;
             let done = this.lock().log.synced_offset() >= next_offset;
@@ -181,23 +192,41 @@ pub(crate) fn json_change<T: Serialize>(key: String, value: &T) -> Result<Change
     }
 }
 
-impl Durable for Store {
+impl Member<DiskStorage> for Store {
+    fn folder(&self) -> &str {
+        FOLDER
+    }
+
     fn begin_sync(&self) -> Option<SyncTicket<DiskFile>> {
         self.lock().log.begin_sync()
+    }
+
+    fn begin_store(&self) -> Option<SyncTicket<DiskFile>> {
+        self.lock().log.begin_store()
     }
 
     fn begin_note(&self) -> Option<SyncTicket<DiskFile>> {
         self.lock().log.begin_note()
     }
 
-    fn finish_sync(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<()>) {
+    fn noted_offset(&self) -> Option<i64> {
+        Some(self.lock().log.noted_offset())
+    }
+
+    fn finish(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<Place>) {
         let mut inner = self.lock();
-        if let Err(error) = outcome {
-            tracing::error!(%error, "cannot sync the broker's own table; it takes no more changes");
-            inner.log.fail(&format!("sync failed: {error}"));
-            return;
+        let place = match outcome {
+            Ok(place) => place,
+            Err(error) => {
+                tracing::error!(%error, "cannot sync the broker's own table; it takes no more changes");
+                inner.log.fail(&format!("sync failed: {error}"));
+                return;
+            }
+        };
+        match place {
+            Place::File => inner.log.finish_sync(ticket),
+            Place::Journal => inner.log.finish_journaled(ticket),
         }
-        inner.log.finish_sync(ticket);
         if inner.log.size() > SNAPSHOT_BYTES_MIN.max(inner.live.saturating_mul(4))
             && let Err(error) = inner.snapshot()
         {

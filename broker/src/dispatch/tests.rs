@@ -385,7 +385,8 @@ async fn here() -> Here {
     std::fs::create_dir(&data).unwrap();
     let args = Args::parse_from(["broker", "--data", data.to_str().unwrap()]);
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
-    let commit = Committer::start(metrics.clone()).unwrap();
+    let journal = crate::commit::settings(1 << 22, u64::MAX);
+    let commit = Committer::start(DiskStorage::new(&data), journal, metrics.clone()).unwrap();
     let tasks = Tasks::new(Shutdown::new());
     let text = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
     let settings = Settings { auto_create_topics: true, ..Settings::default().read(text).unwrap() };

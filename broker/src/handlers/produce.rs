@@ -1,6 +1,6 @@
 //! Produce: takes batches in the order of arrival, answers when they are on disk.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_wire::{
@@ -15,6 +15,7 @@ use kafka_wire::{
 use crate::{
     access::{Operation, ResourceKind},
     broker::Context,
+    commit::Synced,
     partition::{Partition, Refusal, append::Taken},
     topics::Topic,
     transactions::transaction::Producer,
@@ -47,6 +48,8 @@ pub(crate) fn begin(
     let refused = check(context, &request);
     let transaction = request.transactional_id.as_deref();
     let call = Call { context, version, acks, transaction };
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let bytes = partitions.filter_map(|data| data.records.as_ref()).map(|records| records.len()).sum();
     let topics: Vec<(String, Vec<Part>)> = request
         .topic_data
         .into_iter()
@@ -55,13 +58,11 @@ pub(crate) fn begin(
             None => take_topic(call, topic),
         })
         .collect();
-    let synced = submit(&topics);
+    // With acks=0 nobody waits; with acks=1 the disk of the only replica is what counts, as with all.
+    let synced = Some(submit(context, &topics, bytes)).filter(|_| acks != 0);
     async move {
-        // With acks=0 nobody waits; with acks=1 the disk of the only replica is what counts, as with all.
-        if acks != 0 {
-            for wait in synced {
-                wait.await;
-            }
+        if let Some(synced) = synced {
+            synced.await;
         }
         let responses = topics.into_iter().map(|(name, parts)| TopicProduceResponse {
             name,
@@ -151,13 +152,12 @@ fn append(partition: &Partition, call: Call<'_>, records: Bytes) -> Result<Taken
     }
 }
 
-/// Has all logs synced that were written to.
-fn submit(topics: &[(String, Vec<Part>)]) -> Vec<impl Future<Output = ()> + Send + use<>> {
+/// Has all logs synced that were written to, in one round.
+fn submit(context: &Context, topics: &[(String, Vec<Part>)], bytes: usize) -> Synced {
     let parts = topics.iter().flat_map(|(_, parts)| parts);
     let written = parts.filter_map(|part| part.outcome.as_ref().ok());
-    let distinct: HashMap<usize, &Arc<Partition>> =
-        written.map(|(partition, _)| (Arc::as_ptr(partition).addr(), partition)).collect();
-    distinct.into_values().map(|partition| partition.submit()).collect()
+    let logs = written.map(|(partition, _)| partition.durable());
+    context.broker.committer.submit(logs, u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 fn answer(part: Part) -> PartitionProduceResponse {

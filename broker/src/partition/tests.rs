@@ -8,11 +8,12 @@ use kafka_wire::{
     records::{BatchBuilder, Batches, Codec, Record},
 };
 use prometheus::Registry;
+use record_log::journal::Member as _;
 use uuid::Uuid;
 
 use super::{Ground, Partition, read::Isolation};
 use crate::{
-    commit::{CommitThread, Committer, Durable as _},
+    commit::{self, CommitThread, Committer},
     disk::DiskStorage,
     metrics::Metrics,
     topic_config::TopicConfig,
@@ -28,7 +29,8 @@ fn config(pairs: &[(&str, &str)]) -> Arc<TopicConfig> {
 
 fn open(folder: &Path, pairs: &[(&str, &str)]) -> (Arc<Partition>, CommitThread, Metrics) {
     let metrics = Metrics::new(&Registry::new()).unwrap();
-    let commit = Committer::start(metrics.clone()).unwrap();
+    let storage = DiskStorage::new(folder);
+    let commit = Committer::start(storage, commit::settings(1 << 22, u64::MAX), metrics.clone()).unwrap();
     let ground = Ground {
         storage: DiskStorage::new(folder),
         committer: commit.committer(),
@@ -59,7 +61,7 @@ fn a_failed_sync_takes_the_partition_offline() {
     let taken = partition.append(batch(BatchBuilder::default()), 9).unwrap();
     assert!(!partition.is_durable(taken.next_offset));
     let ticket = partition.begin_sync().unwrap();
-    partition.finish_sync(&ticket, Err(io::Error::other("the disk is gone")));
+    partition.finish(&ticket, Err(io::Error::other("the disk is gone")));
     assert!(!partition.is_durable(taken.next_offset));
     assert!(partition.begin_sync().is_none());
     let refused = partition.append(batch(BatchBuilder::default()), 9).unwrap_err();

@@ -7,13 +7,15 @@ use prometheus::Registry;
 
 use super::{Store, StoreError};
 use crate::{
-    commit::{CommitThread, Committer},
+    commit::{self, CommitThread, Committer},
     disk::DiskStorage,
     metrics::Metrics,
 };
 
 fn open(folder: &Path) -> (Result<Arc<Store>, StoreError>, CommitThread) {
-    let commit = Committer::start(Metrics::new(&Registry::new()).unwrap()).unwrap();
+    let metrics = Metrics::new(&Registry::new()).unwrap();
+    let journal = commit::settings(1 << 22, u64::MAX);
+    let commit = Committer::start(DiskStorage::new(folder), journal, metrics).unwrap();
     (Store::open(DiskStorage::new(folder), commit.committer()), commit)
 }
 

@@ -11,6 +11,7 @@ mod consumer_groups;
 mod durability;
 mod folder;
 mod hostile;
+mod journal;
 mod restart;
 mod sasl;
 mod support;

@@ -190,6 +190,13 @@ impl Wire {
         response
     }
 
+    /// Sends a request and does not wait for the answer.
+    pub(crate) fn send<R: Request>(&mut self, request: &R, version: i16) {
+        self.next += 1;
+        let sent = frame::request(request, version, self.next, Some("test")).unwrap();
+        self.stream.write_all(&sent.into_bytes()).unwrap();
+    }
+
     /// The bytes of the next answer.
     pub(crate) fn read_frame(&mut self) -> Bytes {
         let mut length = [0; 4];

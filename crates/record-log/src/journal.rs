@@ -7,7 +7,7 @@
 //! It never decides what is acknowledged, and starts no thread.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     sync::Arc,
 };
@@ -256,10 +256,10 @@ impl<S: Storage> Journal<S> {
         }
     }
 
-    /// The folders of all logs whose batches a journal file is kept for.
+    /// The folders of all logs whose batches a journal file is kept for, in order.
     #[must_use]
     pub fn needed(&self) -> Vec<String> {
-        let all: HashSet<&String> = self.slots.iter().flat_map(|slot| slot.needs.keys()).collect();
+        let all: BTreeSet<&String> = self.slots.iter().flat_map(|slot| slot.needs.keys()).collect();
         all.into_iter().cloned().collect()
     }
 
@@ -291,13 +291,18 @@ impl<S: Storage> Journal<S> {
         self.failed
     }
 
+    /// Whether another file should be made: there is none to go on in when the current one is full.
+    #[must_use]
+    pub fn wants_more(&self) -> bool {
+        let may = !self.failed && self.slots.len() < self.settings.files_max.min(FILES_MAX);
+        let enough = self.current.is_some() && self.position < self.settings.file_bytes / 2;
+        may && !enough && self.free().is_none_or(|at| Some(at) == self.current)
+    }
+
     /// A file to be made ahead of need, when one is wanted and allowed. Making it takes a while.
     #[must_use]
     pub fn wants_file(&self) -> Option<NewFile<S>> {
-        let other = self.free().is_some_and(|at| Some(at) != self.current);
-        let half = self.settings.file_bytes / 2;
-        let enough = self.current.is_some() && self.position < half;
-        if self.failed || self.slots.len() >= self.settings.files_max.min(FILES_MAX) || other || enough {
+        if !self.wants_more() {
             return None;
         }
         let number = |slot: &Slot<S::File>| slot.name.strip_suffix(SUFFIX)?.parse::<u64>().ok();
@@ -362,7 +367,7 @@ impl<S: Storage> Journal<S> {
             return Ok(());
         }
         self.failed = true;
-        let generations: HashSet<u64> =
+        let generations: BTreeSet<u64> =
             self.slots.iter().filter_map(|slot| slot.head.as_ref()).map(|head| head.generation).collect();
         generations.into_iter().try_for_each(|generation| self.mark_clean(generation))
     }
