@@ -8,7 +8,7 @@ use runtime::{shutdown::Shutdown, tasks::Tasks};
 
 use super::{Coordinator, Limits};
 use crate::{
-    commit::{CommitThread, Committer},
+    commit::{self, CommitThread, Committer},
     disk::DiskStorage,
     groups::{
         assignor::Assignment,
@@ -36,7 +36,8 @@ const GROUPS: usize = 40;
 
 fn open(folder: &Path) -> (Coordinator, Metrics, CommitThread) {
     let metrics = Metrics::new(&Registry::new()).unwrap();
-    let commit = Committer::start(metrics.clone()).unwrap();
+    let journal = commit::settings(1 << 22, u64::MAX);
+    let commit = Committer::start(DiskStorage::new(folder), journal, metrics.clone()).unwrap();
     let store = Store::open(DiskStorage::new(folder), commit.committer()).unwrap();
     let tasks = Tasks::new(Shutdown::new());
     (Coordinator::open(&store, LIMITS, tasks, metrics.clone()).unwrap(), metrics, commit)
