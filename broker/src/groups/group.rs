@@ -229,7 +229,12 @@ impl Group {
 
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now_ms: u64) {
+        let awaited = self.pending.len();
         self.pending.retain(|_, deadline_ms| *deadline_ms > now_ms);
+        if self.pending.len() < awaited {
+            // The others may have waited for nobody else.
+            self.complete_join_if_all_are_here(now_ms);
+        }
         let expired =
             |member: &Member| member.session_deadline_ms().is_some_and(|deadline| deadline <= now_ms);
         let gone: Vec<String> = self.ids(|_, member| expired(member));

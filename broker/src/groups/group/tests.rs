@@ -125,6 +125,22 @@ fn a_new_member_rebalances() {
     assert_eq!(joined(&told, 33).leader, "a");
 }
 
+/// Goal: a member that was given an id and never came back holds the others up for its session, not longer.
+#[test]
+fn nobody_waits_for_an_id_that_expired() {
+    let mut group = settled();
+    group.handle_join(join("", "c"), 30, 7_000);
+    assert_eq!(refused(&outputs(&mut group), 30), ErrorCode::MemberIdRequired);
+    group.handle_join(join("a", ""), 31, 7_000);
+    group.handle_join(join("b", ""), 32, 7_000);
+    assert_eq!(outputs(&mut group), [], "c may still come");
+    let expiry_ms = group.poll_timeout().unwrap();
+    group.handle_timeout(expiry_ms);
+    let told = outputs(&mut group);
+    assert_eq!((joined(&told, 31).members.len(), joined(&told, 32).generation), (2, 2));
+    assert_eq!(group.state(), State::CompletingRebalance);
+}
+
 /// Goal: a member that does not join again in time is out, one without heartbeats too.
 #[test]
 fn silent_members_are_out() {
