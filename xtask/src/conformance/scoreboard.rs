@@ -104,7 +104,7 @@ fn read(root: &Path) -> Result<Scoreboard> {
     let rows: Vec<Value> =
         serde_yaml::from_str(&text("apache-kafka.yaml")?).context("cannot read apache-kafka.yaml")?;
     Ok(Scoreboard {
-        foreword: text("foreword.md")?,
+        foreword: text("foreword.txt")?,
         results: results.collect::<Result<_>>()?,
         rows: rows.iter().map(row).collect::<Result<_>>()?,
         findings: serde_yaml::from_str(&text("findings.yaml")?).context("cannot read findings.yaml")?,
