@@ -28,6 +28,7 @@ mod store;
 mod topic_config;
 mod topics;
 mod transactions;
+mod upkeep;
 
 /// An error with all that caused it, in one line.
 fn error_text(error: &dyn std::error::Error) -> String {

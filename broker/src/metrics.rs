@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     pub(crate) disk_low: IntGauge,
     pub(crate) denied: IntCounter,
     pub(crate) failed_authentications: IntCounter,
+    pub(crate) scrubbed_bytes: IntCounter,
     produced_bytes: IntCounterVec,
     produced_messages: IntCounterVec,
     fetched_bytes: IntCounterVec,
@@ -128,6 +129,10 @@ impl Metrics {
             failed_authentications: make.counter(
                 "pinnace_broker_failed_authentications_total",
                 "Connections closed because a SASL authentication failed.",
+            )?,
+            scrubbed_bytes: make.counter(
+                "pinnace_broker_scrubbed_bytes_total",
+                "Bytes of batches read through after an unclean end.",
             )?,
             produced_bytes: make
                 .by_topic("pinnace_broker_produced_bytes_total", "Bytes of batches taken.")?,

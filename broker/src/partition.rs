@@ -10,7 +10,6 @@ use std::{
 use kafka_wire::ErrorCode;
 use record_log::{
     Log, SyncTicket,
-    batch::BatchHeader,
     journal::{Member, Place},
 };
 use runtime::clock;
@@ -28,9 +27,12 @@ pub(crate) mod append;
 pub(crate) mod producers;
 pub(crate) mod read;
 pub(crate) mod retention;
+pub(crate) mod scrub;
+mod snapshots;
 pub(crate) mod transactions;
 
 use producers::Producers;
+use snapshots::{Due, Files};
 
 /// Waiters that are gone are swept when there are more than this.
 const WAITERS_SWEEP: usize = 64;
@@ -67,9 +69,15 @@ pub(crate) struct Ground {
 struct State {
     log: Option<Log<DiskStorage>>,
     producers: Producers,
+    /// When the producers are to be written down again.
+    due: Due,
     config: Arc<TopicConfig>,
     /// The topic was deleted.
     gone: bool,
+    /// An earlier run left a log.
+    existing: bool,
+    /// It was synced to here at least.
+    known_end: i64,
     /// The log could not even be opened.
     unusable: Option<String>,
 }
@@ -91,15 +99,25 @@ pub(crate) fn topic_folder(topic_id: Uuid) -> String {
 }
 
 impl Partition {
-    /// A partition of a topic. `existing` says that there may be a log to open.
+    /// A partition of a topic. `earlier` says that an earlier run left a log, and to which offset it was synced at
+    /// least. It is opened when somebody asks for it.
     pub(crate) fn new(
         ground: &Ground,
         topic: (&Arc<str>, Uuid),
         index: i32,
         config: Arc<TopicConfig>,
-        existing: bool,
+        earlier: Option<i64>,
     ) -> Arc<Self> {
-        let state = State { log: None, producers: Producers::default(), config, gone: false, unusable: None };
+        let state = State {
+            log: None,
+            producers: Producers::default(),
+            due: Due::default(),
+            config,
+            gone: false,
+            existing: earlier.is_some(),
+            known_end: earlier.unwrap_or(0),
+            unusable: None,
+        };
         let partition = Self {
             topic: Arc::clone(topic.0),
             index,
@@ -109,29 +127,36 @@ impl Partition {
             state: Mutex::new(state),
             waiters: Mutex::default(),
         };
-        if existing {
-            partition.open_existing();
-        }
-        let partition = Arc::new(partition);
-        if existing {
-            partition.ground.committer.opened(&partition.durable());
-        }
-        partition
+        Arc::new(partition)
     }
 
-    /// Opens the log that an earlier run left. A failure is told to whoever asks for the partition.
-    fn open_existing(&self) {
-        let mut state = self.lock();
-        if let Err(refusal) = self.open(&mut state) {
+    /// Opens the log that an earlier run left, if it is there and not open yet.
+    pub(crate) fn open_existing(self: &Arc<Self>) {
+        let opened = self.lock().log.is_some();
+        if opened {
+            self.ground.committer.opened(&self.durable());
+        }
+    }
+
+    /// The state, with the log open if there is one. A failure is told to whoever asks for the partition.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock_as_it_is();
+        let to_open = state.existing && state.log.is_none() && !state.gone && state.unusable.is_none();
+        if to_open && let Err(refusal) = self.open(&mut state) {
             let reason = refusal.message.unwrap_or_default();
             tracing::error!(topic = %self.topic, partition = self.index, reason, "cannot open a partition");
             self.ground.metrics.read_only_partitions.inc();
             state.unusable = Some(reason);
         }
+        state
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock_as_it_is(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files(&self) -> Files<'_> {
+        Files { storage: &self.ground.storage, folder: &self.folder }
     }
 
     /// Opens the log, making it when there is none.
@@ -143,29 +168,23 @@ impl Partition {
             return Err(Refusal::new(ErrorCode::KafkaStorageError, reason.clone()));
         }
         if state.log.is_none() {
-            let mut seen = Vec::new();
-            let mut visit = |header: &BatchHeader, bytes: &[u8]| {
-                if header.producer_id >= 0 {
-                    seen.push((*header, producers::read_marker(header, bytes)));
-                }
-            };
             let storage = self.ground.storage.clone();
-            let opened =
-                Log::open(storage, &self.folder, state.config.segments, clock::unix_ms(), &mut visit);
+            let segments = state.config.segments;
+            let opened = Log::open(storage, &self.folder, segments, clock::unix_ms(), &mut |_, _| ());
             let (mut log, recovery) = opened
                 .map_err(|error| Refusal::new(ErrorCode::KafkaStorageError, crate::error_text(&error)))?;
             if recovery.truncated_bytes > 0 {
                 let bytes = recovery.truncated_bytes;
                 tracing::info!(topic = %self.topic, partition = self.index, bytes, "cut off a torn write");
             }
-            let redo = self.ground.committer.redo(&self.folder, &mut log, &mut visit);
-            let redo =
-                redo.map_err(|error| Refusal::new(ErrorCode::KafkaStorageError, crate::error_text(&error)))?;
-            if let Some(reason) = recovery.read_only.or(redo.lost) {
+            let redo = self.ground.committer.redo(&self.folder, &mut log, &mut |_, _| ());
+            redo.map_err(|error| Refusal::new(ErrorCode::KafkaStorageError, crate::error_text(&error)))?;
+            log.expect_end(state.known_end);
+            (state.producers, state.due) = self.files().restore(&mut log);
+            if let Some(reason) = log.read_only_reason() {
                 tracing::error!(topic = %self.topic, partition = self.index, reason, "read-only for damage");
                 self.ground.metrics.read_only_partitions.inc();
             }
-            state.producers = producers::restore(&self.ground.storage, &self.folder, &mut log, &seen);
             self.metrics.log_size.add(i64::try_from(log.size()).unwrap_or(0));
             state.log = Some(log);
         }
@@ -181,9 +200,29 @@ impl Partition {
         log.fail(reason);
     }
 
+    /// Takes no more writes until the damage is deleted, and says so once.
+    fn damaged(&self, log: &mut Log<DiskStorage>, reason: &str) {
+        if log.read_only_reason().is_none() {
+            self.ground.metrics.read_only_partitions.inc();
+            tracing::error!(topic = %self.topic, partition = self.index, reason, "the partition is read-only for damage now");
+        }
+        log.fail_damaged(reason);
+    }
+
+    /// How far the log is synced, when that is more than was asked for last.
+    pub(crate) fn news_of_end(&self) -> Option<i64> {
+        let mut state = self.lock_as_it_is();
+        let end = state.log.as_ref()?.synced_offset();
+        if end <= state.known_end {
+            return None;
+        }
+        state.known_end = end;
+        Some(end)
+    }
+
     /// Uses another config from now on.
     pub(crate) fn set_config(&self, config: &Arc<TopicConfig>) {
-        let mut state = self.lock();
+        let mut state = self.lock_as_it_is();
         state.config = Arc::clone(config);
         if let Some(log) = &mut state.log {
             log.set_settings(config.segments);
@@ -197,11 +236,10 @@ impl Partition {
 
     /// The topic is deleted: nothing is read or written any more, and nobody waits in vain.
     pub(crate) fn go(&self) {
-        let mut state = self.lock();
+        let mut state = self.lock_as_it_is();
         state.gone = true;
-        if let Some(log) = state.log.take()
-            && log.read_only_reason().is_some()
-        {
+        let read_only = state.log.take().is_some_and(|log| log.read_only_reason().is_some());
+        if read_only || state.unusable.is_some() {
             self.ground.metrics.read_only_partitions.dec();
         }
         drop(state);
@@ -220,10 +258,12 @@ impl Partition {
 
     /// For a clean end.
     pub(crate) fn close(&self) {
-        if let Some(log) = &mut self.lock().log
-            && let Err(error) = log.close()
-        {
+        let mut state = self.lock_as_it_is();
+        let State { log: Some(log), producers, due, .. } = &mut *state else { return };
+        if let Err(error) = log.close() {
             tracing::error!(topic = %self.topic, partition = self.index, %error, "cannot close a log");
+        } else if due.bytes > 0 {
+            self.save(log, (producers, due), false);
         }
     }
 
@@ -253,19 +293,19 @@ impl Member<DiskStorage> for Partition {
     }
 
     fn begin_sync(&self) -> Option<SyncTicket<DiskFile>> {
-        self.lock().log.as_mut().and_then(Log::begin_sync)
+        self.lock_as_it_is().log.as_mut().and_then(Log::begin_sync)
     }
 
     fn begin_store(&self) -> Option<SyncTicket<DiskFile>> {
-        self.lock().log.as_mut().and_then(Log::begin_store)
+        self.lock_as_it_is().log.as_mut().and_then(Log::begin_store)
     }
 
     fn begin_note(&self) -> Option<SyncTicket<DiskFile>> {
-        self.lock().log.as_mut().and_then(Log::begin_note)
+        self.lock_as_it_is().log.as_mut().and_then(Log::begin_note)
     }
 
     fn finish(&self, ticket: &SyncTicket<DiskFile>, outcome: io::Result<Place>) {
-        let mut state = self.lock();
+        let mut state = self.lock_as_it_is();
         let Some(log) = &mut state.log else { return };
         match outcome {
             Ok(Place::File) => log.finish_sync(ticket),
@@ -277,7 +317,7 @@ impl Member<DiskStorage> for Partition {
     }
 
     fn noted_offset(&self) -> Option<i64> {
-        let state = self.lock();
+        let state = self.lock_as_it_is();
         match &state.log {
             Some(log) => Some(log.noted_offset()),
             // One that could not be opened may need what the journal has.

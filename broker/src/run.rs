@@ -45,6 +45,7 @@ use crate::{
     store::{Store, StoreError},
     topics::Topics,
     transactions::{coordinator::Transactions, recover::recover},
+    upkeep,
 };
 
 const SPACE_CHECK: Duration = Duration::from_secs(1);
@@ -148,6 +149,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     let settings = read_settings(&args)?;
     let listeners = bind(&args).await?;
     let _lock = lock(&args.data)?;
+    let clean =
+        upkeep::ended_clean(&args.data).map_err(folder_failed(&args.data, "forgetting the clean end"))?;
     let registry = Registry::new();
     let metrics = Metrics::new(&registry)?;
     let readiness = Readiness::new();
@@ -167,15 +170,22 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     let opened = open(&args, settings, ground).await;
     let (broker, store) = opened
         .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })?;
-    recover(&broker).await;
+    // Only a transaction needs all logs before the first client.
+    let transactions = !broker.transactions.is_empty();
+    if transactions {
+        upkeep::open_logs(&broker.topics).await;
+        recover(&broker).await;
+    }
     let addresses = serve(&args, &broker, &tasks, listeners)?;
     readiness.done("logs");
+    keep_up(&broker, &tasks, (transactions, clean));
     announce(&args, &addresses, admin)?;
     shutdown.begun().await;
     let left = tasks.drain(args.shutdown_grace).await;
     if left > 0 {
         tracing::warn!(left, "requests were cut off");
     }
+    broker.topics.note_ends().await;
     tokio::task::spawn_blocking(move || {
         let committer = commit.committer();
         commit.stop();
@@ -189,6 +199,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     })
     .await
     .map_err(|error| RunError::Thread(io::Error::other(error)))?;
+    upkeep::end_clean(&args.data).map_err(folder_failed(&args.data, "noting the clean end"))?;
     tracing::info!("ended");
     Ok(())
 }
@@ -197,6 +208,27 @@ fn start_committing(args: &Args, settings: &Settings, metrics: &Metrics) -> Resu
     let journal = commit::settings(settings.journal_bytes, space::capacity_bytes(&args.data));
     Committer::start(DiskStorage::new(&args.data), journal, metrics.clone())
         .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })
+}
+
+/// Starts what is done for the logs beside requests.
+fn keep_up(broker: &Arc<Broker>, tasks: &Tasks, (recovered, clean): (bool, bool)) {
+    let this = Arc::clone(broker);
+    drop(tasks.spawn_until_shutdown("logs", async move {
+        if !recovered {
+            upkeep::open_logs(&this.topics).await;
+            recover(&this).await;
+        }
+        if !clean {
+            upkeep::scrub(&this).await;
+        }
+    }));
+    let this = Arc::clone(broker);
+    drop(tasks.spawn_until_shutdown("ends", async move { upkeep::note_ends(&this).await }));
+}
+
+fn folder_failed(folder: &Path, action: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    let folder = folder.to_owned();
+    move |source| RunError::Folder { folder, action, source }
 }
 
 fn read_settings(args: &Args) -> Result<Settings, RunError> {
@@ -279,6 +311,9 @@ pub(crate) async fn open(
     let (cluster_id, leader_epoch) = identify(&store).await?;
     let ground = Ground { storage, committer: committer.clone(), metrics: metrics.clone(), leader_epoch };
     let topics = Topics::open(&store, ground, &settings.topic_defaults, settings.partitions_max)?;
+    if committer.is_recovering() {
+        upkeep::open_logs(&topics).await;
+    }
     committer.settle().map_err(StoreError::from)?;
     let broker = Broker {
         cluster_id,

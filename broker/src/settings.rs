@@ -66,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) sasl: SaslSettings,
     /// Bytes that the journal may take, on a file system that is large enough; 0 means no journal.
     pub(crate) journal_bytes: u64,
+    /// After an unclean end all logs are read through at this rate; 0 is not at all.
+    pub(crate) scrub_bytes_per_second: u64,
     /// How often retention looks.
     pub(crate) retention_check: Duration,
 }
@@ -104,6 +106,7 @@ impl Default for Settings {
                 check: Duration::from_secs(1),
             },
             sasl: SaslSettings::default(),
+            scrub_bytes_per_second: 32 * 1024 * 1024,
             retention_check: Duration::from_secs(300),
         }
     }
@@ -178,6 +181,7 @@ impl Settings {
             }
             "max.transactional.ids" => self.transactions.ids_max = size(whole(1, 1_000_000)?),
             "max.transaction.partitions" => self.transactions.size_max = size(whole(1, 1_000_000)?),
+            "disk.scrub.bytes.per.second" => self.scrub_bytes_per_second = whole(0, u64::MAX)?,
             "log.retention.check.interval.ms" => {
                 self.retention_check = Duration::from_millis(whole(100, day_ms)?);
             }

@@ -42,7 +42,7 @@ pub(crate) enum StoreError {
     #[error("cannot open the broker's own table")]
     Open(#[from] OpenError),
     #[error("cannot read the broker's own table")]
-    Read(#[from] ReadError),
+    Read(#[source] ReadError),
     #[error(
         "the broker's own table is damaged ({0}): nothing was changed; restore the folder from a copy, or move \
          the named file away to go on without what it says"
@@ -60,6 +60,15 @@ pub(crate) enum StoreError {
     Journal(#[from] JournalError),
     #[error("the change could not be synced to disk")]
     NotSynced,
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Damaged { .. } | ReadError::Missing { .. } => Self::Damaged(error.to_string()),
+            _ => Self::Read(error),
+        }
+    }
 }
 
 struct Inner {

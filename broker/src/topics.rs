@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use bytes::Bytes;
 use kafka_wire::ErrorCode;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -20,8 +21,12 @@ use crate::{
 };
 
 const PREFIX: &str = "topic/";
+/// How far a partition's log is synced, by topic id and index.
+const END_PREFIX: &str = "end/";
 /// A folder of a topic that is deleted and still has to go.
 const GONE_PREFIX: &str = "gone-topic/";
+/// Ends written at once.
+const ENDS_AT_ONCE: usize = 1_000;
 const NAME_LENGTH_MAX: usize = 249;
 /// Partitions of one topic.
 const PARTITIONS_MAX: i32 = 10_000;
@@ -122,31 +127,69 @@ impl Topics {
             let id = id.map_err(|error| StoreError::Damaged(format!("id of topic {name}: {error}")))?;
             let name = Arc::from(name);
             let partitions =
-                topics.partitions((&name, id), 0..stored.partitions, &config, &topics.written(id));
+                topics.partitions((&name, id), 0..stored.partitions, &config, &topics.earlier(id));
             topics.insert(Topic::new(name, id, config, partitions));
         }
         Ok(topics)
     }
 
-    /// Makes partitions; `there` are those that have files.
+    /// Makes partitions; `there` are those that an earlier run wrote to, and how far.
     fn partitions(
         &self,
         topic: (&Arc<str>, Uuid),
         range: Range<i32>,
         config: &Arc<TopicConfig>,
-        there: &[String],
+        there: &HashMap<i32, i64>,
     ) -> Vec<Arc<Partition>> {
         let make = |index: i32| {
-            let existing = there.contains(&index.to_string());
-            Partition::new(&self.ground, topic, index, Arc::clone(config), existing)
+            Partition::new(&self.ground, topic, index, Arc::clone(config), there.get(&index).copied())
         };
         range.map(make).collect()
     }
 
-    /// The partitions of a topic that have files.
-    fn written(&self, id: Uuid) -> Vec<String> {
+    /// The partitions of a topic that have files or should have, and how far they were synced.
+    fn earlier(&self, id: Uuid) -> HashMap<i32, i64> {
         use record_log::storage::Storage as _;
-        self.ground.storage.list(&topic_folder(id)).unwrap_or_default()
+        let names = self.ground.storage.list(&topic_folder(id)).unwrap_or_default();
+        let mut earlier: HashMap<i32, i64> =
+            names.iter().filter_map(|name| Some((name.parse().ok()?, 0))).collect();
+        let ends = self.store.scan(&end_prefix(id)).into_iter();
+        earlier.extend(ends.filter_map(|(index, end)| {
+            Some((index.parse().ok()?, i64::from_be_bytes((*end).try_into().ok()?)))
+        }));
+        earlier
+    }
+
+    /// Writes down how far all logs are synced, where that is news: a log that has less after a start has lost
+    /// records.
+    pub(crate) async fn note_ends(&self) {
+        let mut changes: Vec<Change> = Vec::new();
+        for topic in self.all() {
+            let prefix = end_prefix(topic.id);
+            let news = topic.partitions();
+            let news = news.iter().filter_map(|partition| {
+                let end = partition.news_of_end()?;
+                Some((
+                    format!("{prefix}{}", partition.index),
+                    Some(Bytes::copy_from_slice(&end.to_be_bytes())),
+                ))
+            });
+            changes.extend(news);
+        }
+        // In pieces: one change is one batch.
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(ENDS_AT_ONCE));
+            let written = match self.store.write(changes) {
+                Ok(written) => written.await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = written {
+                let error = crate::error_text(&error);
+                tracing::warn!(error, "cannot write down how far the logs are");
+                return;
+            }
+            changes = rest;
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -235,7 +278,7 @@ impl Topics {
         let stored = Stored { id: id.to_string(), partitions: new.partitions, config: new.config };
         self.store.put(format!("{PREFIX}{}", new.name), &stored).await.map_err(unstored)?;
         let name = Arc::from(new.name);
-        let partitions = self.partitions((&name, id), 0..new.partitions, &config, &[]);
+        let partitions = self.partitions((&name, id), 0..new.partitions, &config, &HashMap::new());
         tracing::info!(topic = %name, %id, partitions = new.partitions, "made a topic");
         Ok(self.insert(Topic::new(name, id, config, partitions)))
     }
@@ -258,7 +301,7 @@ impl Topics {
         let stored = Stored { id: topic.id.to_string(), partitions: count, config: config.set.clone() };
         self.store.put(format!("{PREFIX}{name}"), &stored).await.map_err(unstored)?;
         let mut partitions = old.to_vec();
-        partitions.extend(self.partitions((&topic.name, topic.id), now..count, &config, &[]));
+        partitions.extend(self.partitions((&topic.name, topic.id), now..count, &config, &HashMap::new()));
         let added = partitions.len() - old.len();
         topic.change(|state| state.partitions = partitions.into());
         let mut known = self.write();
@@ -301,6 +344,8 @@ impl Topics {
         let id = topic.id.to_string();
         let mut changes = also;
         changes.push((format!("{PREFIX}{}", topic.name), None));
+        let ends = self.store.scan(&end_prefix(topic.id)).into_iter();
+        changes.extend(ends.map(|(index, _)| (format!("{}{index}", end_prefix(topic.id)), None)));
         changes.push(json_change(format!("{GONE_PREFIX}{id}"), &true).map_err(unstored)?);
         let written = self.store.write(changes).map_err(unstored)?;
         written.await.map_err(unstored)?;
@@ -337,6 +382,10 @@ impl Topic {
     fn new(name: Arc<str>, id: Uuid, config: Arc<TopicConfig>, partitions: Vec<Arc<Partition>>) -> Self {
         Self { name, id, state: RwLock::new(TopicState { config, partitions: partitions.into() }) }
     }
+}
+
+fn end_prefix(id: Uuid) -> String {
+    format!("{END_PREFIX}{}/", id.simple())
 }
 
 /// Whether a topic may be called so.

@@ -95,7 +95,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             log.close().expect("memory syncs");
         }
         if shape == 4 {
-            log.delete_before(3).expect("memory takes all");
+            log.delete_before(3, 0).expect("memory takes all");
         }
         seeds.push(pack(&storage));
     }

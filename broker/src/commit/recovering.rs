@@ -76,6 +76,11 @@ impl Committer {
         outcome
     }
 
+    /// Whether the journal may have something that a log has not: all logs are to be opened then.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.shared.recovering().is_some()
+    }
+
     /// Has a log stored that was opened at the start, so that the journal need not keep its batches.
     pub(crate) fn opened(&self, log: &Arc<Durable>) {
         if self.shared.recovering().is_some() {

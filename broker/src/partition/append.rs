@@ -15,7 +15,9 @@ use kafka_wire::{
 use record_log::{AppendError, Log, batch::BatchHeader};
 use runtime::clock;
 
-use super::{Partition, Refusal, State, producers, producers::Verdict, read::UNPACKED_BYTES_MAX};
+use super::{
+    Partition, Refusal, State, producers, producers::Verdict, read::UNPACKED_BYTES_MAX, snapshots::Due,
+};
 use crate::{disk::DiskStorage, topic_config::TopicConfig};
 
 /// From this version on each transaction has an epoch of its own, so that it starts with sequence 0 everywhere.
@@ -48,7 +50,7 @@ impl Partition {
         let header = check(&records, version, &state.config, now_ms)?;
         self.open(&mut state)?;
         let from_zero = header.is_transactional() && version >= TRANSACTION_FROM_ZERO_SINCE;
-        let State { log, producers, config, .. } = &mut *state;
+        let State { log, producers, config, due, .. } = &mut *state;
         let log = log.as_mut().expect("it was just opened");
         if header.producer_id >= 0
             && let Verdict::Repeat(base_offset, last_offset) = producers.check(&header, from_zero)?
@@ -56,7 +58,7 @@ impl Partition {
             return Ok(taken(log, base_offset, last_offset + 1, -1));
         }
         if log.wants_roll(records.len(), now_ms) {
-            self.roll(log, producers, now_ms)?;
+            self.roll(log, (producers, due), now_ms)?;
         }
         let records = match config.codec {
             Some(codec) => in_codec(records, codec, config.max_message_bytes)?,
@@ -72,7 +74,7 @@ impl Partition {
         let appended = appended.map_err(|error| self.refused(error))?;
         let placed = BatchHeader { base_offset: appended.base_offset, ..header };
         producers.took(&placed, None, now_ms);
-        self.metrics.log_size.add(size);
+        self.grew(log, (producers, due), bytes.len());
         self.metrics.produced_bytes.inc_by(size.unsigned_abs());
         self.metrics.produced_messages.inc_by(u64::from(header.record_count.unsigned_abs()));
         let time_ms = if config.log_append_time { now_ms } else { -1 };
@@ -86,18 +88,18 @@ impl Partition {
         let batch = batch.map_err(|error| Refusal::new(ErrorCode::UnknownServerError, error.to_string()))?;
         let mut state = self.lock();
         self.open(&mut state)?;
-        let State { log, producers, .. } = &mut *state;
+        let State { log, producers, due, .. } = &mut *state;
         let log = log.as_mut().expect("it was just opened");
         producers.check_marker(producer, marker.coordinator_epoch)?;
         if log.wants_roll(batch.len(), now_ms) {
-            self.roll(log, producers, now_ms)?;
+            self.roll(log, (producers, due), now_ms)?;
         }
         let mut bytes = BytesMut::from(&batch[..]);
         let appended = log.append(&mut bytes, self.ground.leader_epoch);
         let appended = appended.map_err(|error| self.refused(error))?;
         let header = BatchHeader::parse(&bytes).map_err(|error| Refusal::from(error.error_code()))?;
         producers.took(&header, Some(marker), now_ms);
-        self.metrics.log_size.add(i64::try_from(bytes.len()).unwrap_or(0));
+        self.grew(log, (producers, due), bytes.len());
         Ok(taken(log, appended.base_offset, appended.last_offset + 1, -1))
     }
 
@@ -120,15 +122,46 @@ impl Partition {
     pub(super) fn roll(
         &self,
         log: &mut Log<DiskStorage>,
-        known: &producers::Producers,
+        (known, due): (&producers::Producers, &mut Due),
         now_ms: i64,
     ) -> Result<(), Refusal> {
-        let storage = &self.ground.storage;
-        if let Err(error) = producers::write(storage, &self.folder, log.end_offset(), known) {
-            // They can be read back from the batches, only slower.
-            tracing::warn!(topic = %self.topic, partition = self.index, %error, "cannot write down the producers");
-        }
+        self.save(log, (known, due), true);
         log.roll(now_ms).map_err(|error| self.refused(error))
+    }
+
+    /// Has the next start read less: what producers sent and where batches are goes to files. All of it can be
+    /// read back from the batches as well, only slower.
+    pub(super) fn save(
+        &self,
+        log: &mut Log<DiskStorage>,
+        (known, due): (&producers::Producers, &mut Due),
+        synced: bool,
+    ) {
+        match self.files().write(log, known, synced) {
+            Ok(next) => *due = next,
+            Err(error) => {
+                due.bytes = 0;
+                tracing::warn!(topic = %self.topic, partition = self.index, %error, "cannot write down the producers");
+            }
+        }
+        if let Err(error) = log.save_index() {
+            let error = crate::error_text(&error);
+            tracing::warn!(topic = %self.topic, partition = self.index, error, "cannot write down the index");
+        }
+    }
+
+    /// Takes note of bytes that the next start would have to read.
+    fn grew(
+        &self,
+        log: &mut Log<DiskStorage>,
+        (known, due): (&producers::Producers, &mut Due),
+        bytes: usize,
+    ) {
+        due.bytes = due.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.metrics.log_size.add(i64::try_from(bytes).unwrap_or(0));
+        if due.is_now() {
+            self.save(log, (known, due), false);
+        }
     }
 
     pub(super) fn refused(&self, error: AppendError) -> Refusal {

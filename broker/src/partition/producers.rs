@@ -1,25 +1,15 @@
 //! Sequence numbers of idempotent producers: what is a repeat, what is a gap, what comes next.
 //!
-//! The table is pure; at the bottom is how it survives a restart: a file beside each segment that was
-//! started, and the batch headers since.
+//! The table is pure; how it survives a restart is in `snapshots.rs`.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    io,
-};
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use kafka_wire::{ErrorCode, records::Marker};
-use record_log::{
-    Log,
-    batch::{self, BatchHeader},
-    storage::{File, Storage},
-};
-use runtime::clock;
+use record_log::batch::{self, BatchHeader};
 use serde::{Deserialize, Serialize};
 
 use super::transactions::Transactions;
-use crate::disk::DiskStorage;
 
 /// Batches remembered for each producer: what may be in flight at a time.
 const BATCHES: usize = 5;
@@ -27,8 +17,6 @@ const BATCHES: usize = 5;
 const PRODUCERS_MAX: usize = 100_000;
 /// A producer that was quiet for so long is forgotten.
 pub(crate) const EXPIRY_MS: i64 = 24 * 3_600_000;
-/// Bytes read at a time to catch up with a log.
-const CATCH_UP_BYTES: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Batch {
@@ -205,7 +193,7 @@ impl Producers {
     }
 
     /// After it was read from a file: the open transactions are those of the producers.
-    fn reopen(mut self) -> Self {
+    pub(super) fn reopen(mut self) -> Self {
         for (producer_id, producer) in &self.by_id {
             if let Some(first_offset) = producer.first_offset {
                 self.transactions.began(first_offset, *producer_id);
@@ -215,91 +203,10 @@ impl Producers {
     }
 }
 
-fn file_name(offset: i64) -> String {
-    format!("{offset:020}.producers")
-}
-
-fn parse_name(name: &str) -> Option<i64> {
-    name.strip_suffix(".producers")?.parse().ok()
-}
-
-/// Writes down what is known at `offset`, where a new segment is about to start, and removes older files.
-pub(crate) fn write(
-    storage: &DiskStorage,
-    folder: &str,
-    offset: i64,
-    producers: &Producers,
-) -> io::Result<()> {
-    let bytes = serde_json::to_vec(producers).map_err(io::Error::other)?;
-    let bytes = batch::wrap(&bytes, 0).map_err(|_| io::Error::other("too many producers"))?;
-    let path = format!("{folder}/{}", file_name(offset));
-    let file = storage.open(&path)?;
-    file.truncate(0)?;
-    file.write_at(0, &bytes)?;
-    file.sync()?;
-    storage.sync_folder(folder)?;
-    for older in storage.list(folder)?.iter().filter(|name| parse_name(name).is_some_and(|at| at < offset)) {
-        storage.remove(&format!("{folder}/{older}"))?;
-    }
-    Ok(())
-}
-
-fn load(storage: &DiskStorage, folder: &str, offset: i64) -> Option<Producers> {
-    let file = storage.open(&format!("{folder}/{}", file_name(offset))).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.length().ok()?).ok()?];
-    let read = file.read_at(0, &mut bytes).ok()?;
-    let whole = bytes.get(..read).filter(|bytes| batch::is_intact(bytes))?;
-    serde_json::from_slice(whole.get(batch::HEADER_BYTES..)?).ok().map(Producers::reopen)
-}
-
-/// What the producers of a log that was just opened have sent; `seen` are the batches of its last segment.
-pub(crate) fn restore(
-    storage: &DiskStorage,
-    folder: &str,
-    log: &mut Log<DiskStorage>,
-    seen: &[(BatchHeader, Option<Marker>)],
-) -> Producers {
-    let active = log.active_base_offset();
-    let names = storage.list(folder).unwrap_or_default();
-    let mut known: Vec<i64> = names.iter().filter_map(|name| parse_name(name)).collect();
-    known.retain(|offset| *offset <= active);
-    known.sort_unstable();
-    let found = known.iter().rev().find_map(|offset| Some((*offset, load(storage, folder, *offset)?)));
-    let (from, mut producers) = found.unwrap_or_else(|| (log.start_offset(), Producers::default()));
-    let known = catch_up(log, from.max(log.start_offset()), active, &mut producers);
-    if known < active {
-        producers.transactions.lost_from(known);
-    }
-    for (header, marker) in seen {
-        producers.took(header, *marker, clock::unix_ms());
-    }
-    producers.transactions.forget_before(log.start_offset());
-    producers
-}
-
 /// What a control batch says. A damaged one says nothing: its transaction stays open.
 pub(crate) fn read_marker(header: &BatchHeader, bytes: &[u8]) -> Option<Marker> {
     let readable = header.is_control() && batch::is_intact(bytes);
     if readable { Marker::read(&Bytes::copy_from_slice(bytes)) } else { None }
-}
-
-/// Reads the batches from one offset up to another; says how far it came. Damage ends it: less is known then, and
-/// a repeat that is not recognised is told as a gap.
-fn catch_up(log: &mut Log<DiskStorage>, mut from: i64, to: i64, producers: &mut Producers) -> i64 {
-    while from < to {
-        let Ok(Some(location)) = log.locate(from) else { return from };
-        let Ok(slice) = location.read(CATCH_UP_BYTES) else { return from };
-        let mut rest = &slice.bytes[..];
-        while let Some(header) = batch::header(rest) {
-            let (whole, behind) = rest.split_at_checked(header.size).unwrap_or((rest, &[]));
-            if header.base_offset < to {
-                producers.took(&header, read_marker(&header, whole), clock::unix_ms());
-            }
-            rest = behind;
-        }
-        from = slice.next_offset;
-    }
-    from
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Reading a partition: records from an offset, and offsets from a time. Files are read without the lock.
 
 use bytes::Bytes;
-use kafka_wire::{ErrorCode, records::Records};
+use kafka_wire::{
+    ErrorCode,
+    records::{Record, Records},
+};
 use record_log::{Log, ReadError, Slice, batch};
 
 use super::{Partition, Refusal, State, producers::Known, transactions::Aborted};
@@ -127,9 +130,7 @@ impl Partition {
                 Ok(Fetched { bytes, bounds, aborted })
             }
             Err(error) => {
-                if let (ReadError::Damaged { .. }, Some(log)) = (&error, &mut self.lock().log) {
-                    self.fail(log, &error.to_string());
-                }
+                self.met(&error);
                 Err((self.unreadable(&error), bounds))
             }
         }
@@ -147,11 +148,20 @@ impl Partition {
         self.bounds().last_stable
     }
 
+    /// Damage that a reader met makes the partition read-only.
+    pub(super) fn met(&self, error: &ReadError) {
+        if let ReadError::Damaged { .. } | ReadError::Missing { .. } = error
+            && let Some(log) = &mut self.lock().log
+        {
+            self.damaged(log, &crate::error_text(error));
+        }
+    }
+
     fn unreadable(&self, error: &ReadError) -> Refusal {
         let text = crate::error_text(error);
         match error {
             ReadError::OutOfRange { .. } => Refusal::new(ErrorCode::OffsetOutOfRange, text),
-            ReadError::Damaged { .. } => {
+            ReadError::Damaged { .. } | ReadError::Missing { .. } => {
                 tracing::error!(topic = %self.topic, partition = self.index, text, "damaged bytes were asked for");
                 Refusal::new(ErrorCode::CorruptMessage, text)
             }
@@ -178,7 +188,8 @@ impl Partition {
             // Nothing is ever moved to another tier.
             LATEST_TIERED => Ok(Timed::NONE),
             MAX_TIMESTAMP => {
-                let newest = self.lock().log.as_ref().and_then(Log::max_timestamp);
+                let newest = self.lock().log.as_mut().map_or(Ok(None), Log::max_timestamp);
+                let newest = newest.map_err(|error| self.unreadable(&error))?;
                 newest.map_or(Ok(Timed::NONE), |(timestamp_ms, _)| self.first_at(timestamp_ms)).map(visible)
             }
             time_ms if time_ms >= 0 => self.first_at(time_ms).map(visible),
@@ -188,13 +199,13 @@ impl Partition {
 
     /// The first record at or after a time.
     fn first_at(&self, time_ms: i64) -> Result<Timed, Refusal> {
-        let search = match &mut self.lock().log {
-            Some(log) => log.search_time(time_ms),
-            None => Ok(None),
+        let (search, start) = match &mut self.lock().log {
+            Some(log) => (log.search_time(time_ms), log.start_offset()),
+            None => (Ok(None), 0),
         };
         let found = search.and_then(|search| search.map_or(Ok(None), |search| search.run()));
         let Some(slice) = found.map_err(|error| self.unreadable(&error))? else { return Ok(Timed::NONE) };
-        Ok(first_record_at(&slice.bytes, time_ms).unwrap_or(Timed::NONE))
+        Ok(first_record_at(&slice.bytes, time_ms, start).unwrap_or(Timed::NONE))
     }
 }
 
@@ -215,16 +226,16 @@ fn before(slice: Slice, end: i64) -> (Bytes, i64) {
 
 /// The first record of a batch at or after a time. When its records cannot be unpacked, it is the batch's first:
 /// a reader then starts a little early and misses nothing.
-fn first_record_at(batch: &Bytes, time_ms: i64) -> Option<Timed> {
+fn first_record_at(batch: &Bytes, time_ms: i64, start: i64) -> Option<Timed> {
+    let matches = |it: &Record| it.timestamp_ms >= time_ms && it.offset >= start;
     if let Ok(mut records) = Records::open(batch, UNPACKED_BYTES_MAX)
-        && let Some(Ok(record)) =
-            records.find(|record| record.as_ref().is_ok_and(|it| it.timestamp_ms >= time_ms))
+        && let Some(Ok(record)) = records.find(|record| record.as_ref().is_ok_and(matches))
     {
         return Some(Timed { timestamp_ms: record.timestamp_ms, offset: record.offset });
     }
     let header = batch::header(batch)?;
     Some(Timed {
         timestamp_ms: header.base_timestamp_ms.max(time_ms.min(header.max_timestamp_ms)),
-        offset: header.base_offset,
+        offset: header.base_offset.max(start),
     })
 }

@@ -10,14 +10,14 @@ impl Partition {
     pub(crate) fn expire(&self) {
         let now_ms = clock::unix_ms();
         let mut state = self.lock();
-        let State { log: Some(log), producers, config, .. } = &mut *state else { return };
+        let State { log: Some(log), producers, config, due, .. } = &mut *state else { return };
         if log.read_only_reason().is_some() {
             return;
         }
         producers.expire(now_ms.saturating_sub(producers::EXPIRY_MS));
         let before = log.size();
         let outcome = if log.is_expired(config.retention, now_ms) || log.wants_roll(0, now_ms) {
-            self.roll(log, producers, now_ms)
+            self.roll(log, (producers, due), now_ms)
         } else {
             Ok(())
         };
@@ -46,9 +46,16 @@ impl Partition {
             return Err(kafka_wire::ErrorCode::OffsetOutOfRange.into());
         }
         let before = log.size();
-        let start = log.delete_before(offset).map_err(|error| self.refused(error));
+        let damaged = log.read_only_reason().is_some();
+        let start = log.delete_before(offset, clock::unix_ms()).map_err(|error| self.refused(error));
         self.shrunk(log, before);
         let start = start?;
+        let healed = damaged && log.read_only_reason().is_none();
+        if healed {
+            self.ground.metrics.read_only_partitions.dec();
+            state.producers.transactions.nothing_lost();
+            tracing::info!(topic = %self.topic, partition = self.index, start, "the damage was deleted: takes writes again");
+        }
         state.producers.transactions.forget_before(start);
         Ok(start)
     }

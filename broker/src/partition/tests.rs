@@ -27,7 +27,7 @@ fn config(pairs: &[(&str, &str)]) -> Arc<TopicConfig> {
     Arc::new(TopicConfig::parse(&BTreeMap::new(), &set).unwrap())
 }
 
-fn open(folder: &Path, pairs: &[(&str, &str)]) -> (Arc<Partition>, CommitThread, Metrics) {
+pub(super) fn open(folder: &Path, pairs: &[(&str, &str)]) -> (Arc<Partition>, CommitThread, Metrics) {
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let storage = DiskStorage::new(folder);
     let commit = Committer::start(storage, commit::settings(1 << 22, u64::MAX), metrics.clone()).unwrap();
@@ -38,11 +38,11 @@ fn open(folder: &Path, pairs: &[(&str, &str)]) -> (Arc<Partition>, CommitThread,
         leader_epoch: 3,
     };
     let topic: Arc<str> = Arc::from("orders");
-    let partition = Partition::new(&ground, (&topic, Uuid::nil()), 0, config(pairs), true);
+    let partition = Partition::new(&ground, (&topic, Uuid::nil()), 0, config(pairs), Some(0));
     (partition, commit, metrics)
 }
 
-fn batch(builder: BatchBuilder) -> Bytes {
+pub(super) fn batch(builder: BatchBuilder) -> Bytes {
     let timestamp_ms = runtime::clock::unix_ms();
     let record = Record { value: Some(Bytes::from_static(b"value")), timestamp_ms, ..Default::default() };
     builder.build(&[record.clone(), record]).unwrap()

@@ -67,6 +67,11 @@ impl Transactions {
         self.lost_from = Some(offset);
     }
 
+    /// What could not be read was deleted.
+    pub(crate) fn nothing_lost(&mut self) {
+        self.lost_from = None;
+    }
+
     /// How far a reader of committed records may go: everything below is decided, and durably so.
     pub(crate) fn last_stable(&mut self, start: i64, high_watermark: i64) -> i64 {
         while self.closing.front().is_some_and(|closing| closing.marker_offset < high_watermark) {

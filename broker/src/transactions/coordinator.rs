@@ -105,6 +105,11 @@ impl Transactions {
         self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether no transactional id is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
     pub(super) fn all(&self) -> Vec<Arc<Entry>> {
         self.read().values().cloned().collect()
     }

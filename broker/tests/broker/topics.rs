@@ -289,13 +289,13 @@ fn damage_makes_a_partition_read_only() {
     std::fs::write(&file, &bytes).unwrap();
     let broker = Broker::start(folder.path());
     let wire = &mut broker.connect();
-    let refused = produce(wire, "hurt", batch(&[now_ms], Codec::None));
-    assert_eq!(refused.error_code, ErrorCode::KafkaStorageError.code());
-    assert!(refused.error_message.unwrap().contains("damaged at position"));
     let first = only(wire.call(&fetch_request("hurt", Uuid::nil(), 0, 0), 11));
     assert_eq!(first.error_code, 0);
     let hurt = only(wire.call(&fetch_request("hurt", Uuid::nil(), 20, 0), 11));
     assert_eq!(hurt.error_code, ErrorCode::CorruptMessage.code());
+    let refused = produce(wire, "hurt", batch(&[now_ms], Codec::None));
+    assert_eq!(refused.error_code, ErrorCode::KafkaStorageError.code());
+    assert!(refused.error_message.unwrap().contains("damaged at position"));
     let behind = only(wire.call(&fetch_request("hurt", Uuid::nil(), 30, 0), 11));
     assert_eq!((behind.error_code, behind.high_watermark), (0, 50));
     assert_eq!(produce(wire, "well", batch(&[now_ms], Codec::None)).error_code, 0);

@@ -15,6 +15,12 @@ pub enum OpenError {
         /// What the storage said.
         source: io::Error,
     },
+    /// Not one of its files is this log's.
+    #[error("{reason}; put the log's own files back, or move that file away to start the log anew")]
+    Damaged {
+        /// Which file, and what is wrong with it.
+        reason: String,
+    },
 }
 
 /// A batch was not appended.
@@ -63,18 +69,30 @@ pub enum ReadError {
         end: i64,
     },
     /// The bytes there are not what was written.
-    #[error("damaged batch at position {position} of the segment that starts at offset {segment}")]
+    #[error("{file} is damaged at position {position}, where offset {offset} was asked for")]
     Damaged {
-        /// Base offset of the segment.
-        segment: i64,
-        /// Byte position in the segment's file.
+        /// The segment's file.
+        file: String,
+        /// Byte position in it.
         position: u64,
+        /// What was asked for.
+        offset: i64,
+    },
+    /// A file, or the end of one, is not there.
+    #[error("{log} has lost the file with the records {from} to {to}")]
+    Missing {
+        /// The log's folder.
+        log: String,
+        /// First offset that is missing.
+        from: i64,
+        /// Last offset that is missing.
+        to: i64,
     },
     /// The storage failed.
-    #[error("cannot read the segment that starts at offset {segment}")]
+    #[error("cannot read {file}")]
     Storage {
-        /// Base offset of the segment.
-        segment: i64,
+        /// The segment's file.
+        file: String,
         /// What the storage said.
         source: io::Error,
     },

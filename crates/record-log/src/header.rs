@@ -1,7 +1,9 @@
-//! The header page of a segment: format version, how far it is synced, and what is in it once it is sealed.
+//! The header page of a segment: format version, whose it is, how far it is synced, and what is in it once it is
+//! sealed.
 //!
 //! Two slots are written in turn, each with a checksum and a sequence number, so that a torn write of one
-//! leaves the other. A slot only ever states what a sync that has *returned* made durable.
+//! leaves the other. A slot only ever states what a sync that has *returned* made durable. Each names the log
+//! and the base offset, so that a file in the wrong place is told from one that is damaged.
 
 use bytes::{Buf, BufMut};
 
@@ -9,10 +11,16 @@ use bytes::{Buf, BufMut};
 pub(crate) const PAGE_LENGTH: u64 = 4096;
 /// Distance of the slots: never in one sector.
 const SLOT_DISTANCE: u64 = 2048;
-/// Bytes of a slot.
-pub(crate) const SLOT_LENGTH: usize = 80;
+/// Bytes of a slot; less than a sector, so that it is written at once or not at all.
+pub(crate) const SLOT_LENGTH: usize = 192;
+/// Bytes of a slot before the log's mark.
+const FIXED_LENGTH: usize = 64;
+/// Bytes of a log's folder that are its mark: its end, where folders differ.
+const MARK_LENGTH_MAX: usize = 120;
 const MAGIC: &[u8; 4] = b"PLOG";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const SEALED: u8 = 1;
+const SPARSE: u8 = 2;
 
 /// What a slot says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +29,14 @@ pub(crate) struct Header {
     pub(crate) sequence: u64,
     /// No more batches will come, and all of them are synced.
     pub(crate) sealed: bool,
+    /// Offsets may be missing between batches. Otherwise each batch starts where the one before ended.
+    pub(crate) sparse: bool,
     pub(crate) base_offset: i64,
     /// All bytes before this position are synced.
     pub(crate) synced_position: u64,
     /// The offset after the last record before `synced_position`.
     pub(crate) synced_offset: i64,
+    /// The largest timestamp before `synced_position`.
     pub(crate) max_timestamp: i64,
     /// Base offset of the batch that has `max_timestamp`.
     pub(crate) max_timestamp_offset: i64,
@@ -33,11 +44,32 @@ pub(crate) struct Header {
     pub(crate) stamped_ms: i64,
 }
 
+/// What a header page says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// It is this log's, and how far it was synced.
+    Own {
+        header: Header,
+        /// The other slot has bytes that are not a slot: what it said is lost, and may have been more.
+        half: bool,
+    },
+    /// It is another segment's: of that log and base offset.
+    Foreign(String, i64),
+    /// Neither slot can be read.
+    Unreadable,
+}
+
+fn mark(log: &str) -> &[u8] {
+    let bytes = log.as_bytes();
+    bytes.get(bytes.len().saturating_sub(MARK_LENGTH_MAX)..).unwrap_or(bytes)
+}
+
 impl Header {
     pub(crate) fn new(base_offset: i64, now_ms: i64) -> Self {
         Self {
             sequence: 0,
             sealed: false,
+            sparse: false,
             base_offset,
             synced_position: PAGE_LENGTH,
             synced_offset: base_offset,
@@ -52,12 +84,14 @@ impl Header {
         (self.sequence % 2) * SLOT_DISTANCE
     }
 
-    pub(crate) fn encode(&self) -> [u8; SLOT_LENGTH] {
+    /// The slot of a segment of `log`, which is the log's folder.
+    pub(crate) fn encode(&self, log: &str) -> [u8; SLOT_LENGTH] {
+        let mark = mark(log);
         let mut bytes = Vec::with_capacity(SLOT_LENGTH);
         bytes.put_slice(MAGIC);
         bytes.put_u8(VERSION);
-        bytes.put_u8(u8::from(self.sealed));
-        bytes.put_u16(0);
+        bytes.put_u8((u8::from(self.sealed) * SEALED) | (u8::from(self.sparse) * SPARSE));
+        bytes.put_u16(u16::try_from(mark.len()).unwrap_or_default());
         bytes.put_u64(self.sequence);
         bytes.put_i64(self.base_offset);
         bytes.put_u64(self.synced_position);
@@ -65,6 +99,7 @@ impl Header {
         bytes.put_i64(self.max_timestamp);
         bytes.put_i64(self.max_timestamp_offset);
         bytes.put_i64(self.stamped_ms);
+        bytes.put_slice(mark);
         let checksum = crc32c::crc32c(&bytes);
         bytes.put_u32(checksum);
         let mut slot = [0; SLOT_LENGTH];
@@ -72,31 +107,50 @@ impl Header {
         slot
     }
 
-    fn decode(mut slot: &[u8]) -> Option<Self> {
-        let checksum = crc32c::crc32c(slot.get(..64)?);
-        let mut stored = slot.get(64..68)?;
-        if stored.get_u32() != checksum || slot.get(..4)? != MAGIC || slot.get(4) != Some(&VERSION) {
+    fn decode(slot: &[u8]) -> Option<(Self, &[u8])> {
+        let mark_length: [u8; 2] = slot.get(6..8)?.try_into().ok()?;
+        let whole = FIXED_LENGTH + usize::from(u16::from_be_bytes(mark_length));
+        let (body, mut checksum) = (slot.get(..whole)?, slot.get(whole..whole + 4)?);
+        let right = checksum.get_u32() == crc32c::crc32c(body);
+        if !right || body.get(..4)? != MAGIC || body.get(4) != Some(&VERSION) {
             return None;
         }
-        let sealed = slot.get(5) == Some(&1);
-        slot.advance(8);
-        Some(Self {
-            sequence: slot.get_u64(),
-            sealed,
-            base_offset: slot.get_i64(),
-            synced_position: slot.get_u64(),
-            synced_offset: slot.get_i64(),
-            max_timestamp: slot.get_i64(),
-            max_timestamp_offset: slot.get_i64(),
-            stamped_ms: slot.get_i64(),
-        })
+        let flags = body.get(5).copied().unwrap_or_default();
+        let (mut fixed, mark) = (body.get(8..FIXED_LENGTH)?, body.get(FIXED_LENGTH..)?);
+        let header = Self {
+            sealed: flags & SEALED != 0,
+            sparse: flags & SPARSE != 0,
+            sequence: fixed.get_u64(),
+            base_offset: fixed.get_i64(),
+            synced_position: fixed.get_u64(),
+            synced_offset: fixed.get_i64(),
+            max_timestamp: fixed.get_i64(),
+            max_timestamp_offset: fixed.get_i64(),
+            stamped_ms: fixed.get_i64(),
+        };
+        Some((header, mark))
     }
+}
 
-    /// The newest readable slot of a page; `None` when none is.
-    pub(crate) fn newest(page: &[u8]) -> Option<Self> {
-        let second = usize::try_from(SLOT_DISTANCE).ok()?;
-        let slots = [page.get(..SLOT_LENGTH), page.get(second..second + SLOT_LENGTH)];
-        slots.into_iter().flatten().filter_map(Self::decode).max_by_key(|header| header.sequence)
+impl Page {
+    /// Reads the page of a segment that should be the one of `log` at `base_offset`.
+    pub(crate) fn read(page: &[u8], log: &str, base_offset: i64) -> Self {
+        let second = usize::try_from(SLOT_DISTANCE).unwrap_or_default();
+        let mut newest: Option<Header> = None;
+        let mut half = false;
+        for from in [0, second] {
+            let Some(slot) = page.get(from..from + SLOT_LENGTH) else { continue };
+            match Header::decode(slot) {
+                Some((header, of)) if of == mark(log) && header.base_offset == base_offset => {
+                    newest = newest.filter(|other| other.sequence > header.sequence).or(Some(header));
+                }
+                Some((header, of)) => {
+                    return Self::Foreign(String::from_utf8_lossy(of).into_owned(), header.base_offset);
+                }
+                None => half |= slot.iter().any(|byte| *byte != 0),
+            }
+        }
+        newest.map_or(Self::Unreadable, |header| Self::Own { header, half })
     }
 }
 
@@ -104,20 +158,34 @@ impl Header {
 mod tests {
     use super::*;
 
-    /// Goal: what was encoded is decoded, and a torn newer slot leaves the older one.
+    const LOG: &str = "topics/0/1";
+
+    /// Goal: what was encoded is decoded, a torn newer slot leaves the older one and is told, and a page of
+    /// another log or another segment is not taken for this one.
     #[test]
     fn torn_slot_leaves_the_other() {
-        let older = Header { sequence: 4, synced_position: 9000, ..Header::new(70, 5) };
+        let older = Header { sequence: 4, synced_position: 9000, sparse: true, ..Header::new(70, 5) };
         let newer = Header { sequence: 5, synced_position: 9900, sealed: true, ..older };
         let mut page = vec![0; 4096];
         for header in [older, newer] {
             let at = usize::try_from(header.position()).unwrap();
-            page[at..at + SLOT_LENGTH].copy_from_slice(&header.encode());
+            page[at..at + SLOT_LENGTH].copy_from_slice(&header.encode(LOG));
         }
-        assert_eq!(Header::newest(&page), Some(newer));
+        assert_eq!(Page::read(&page, LOG, 70), Page::Own { header: newer, half: false });
+        assert_eq!(Page::read(&page, "topics/0/2", 70), Page::Foreign(LOG.to_owned(), 70));
+        assert_eq!(Page::read(&page, LOG, 71), Page::Foreign(LOG.to_owned(), 70));
         page[2048 + 30] ^= 1;
-        assert_eq!(Header::newest(&page), Some(older));
+        assert_eq!(Page::read(&page, LOG, 70), Page::Own { header: older, half: true });
         page[10] ^= 1;
-        assert_eq!(Header::newest(&page), None);
+        assert_eq!(Page::read(&page, LOG, 70), Page::Unreadable);
+        assert_eq!(Page::read(&[], LOG, 70), Page::Unreadable);
+    }
+
+    /// Goal: the mark of a log with a long name is its end, and fits.
+    #[test]
+    fn long_names_fit() {
+        let long = format!("{}/7", "x".repeat(500));
+        let header = Header::new(1, 1);
+        assert_eq!(Page::read(&header.encode(&long), &long, 1), Page::Own { header, half: false });
     }
 }

@@ -14,9 +14,11 @@
 pub mod batch;
 mod error;
 mod header;
+mod heal;
 mod index;
 pub mod journal;
 mod log;
+mod lookup;
 mod read;
 mod recovery;
 mod redo;

@@ -2,7 +2,7 @@
 //!
 //! Appending writes and does not sync (`sync.rs`); rolling to a new segment does.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use crate::{
     batch,
@@ -33,15 +33,25 @@ pub struct Appended {
     pub last_offset: i64,
 }
 
+/// Why a log takes no writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReadOnly {
+    pub(crate) reason: String,
+    /// It is for damage only, and ends when the damaged records are deleted.
+    pub(crate) heals: bool,
+}
+
 /// An append-only log of record batches.
 pub struct Log<S: Storage> {
     pub(crate) storage: S,
-    pub(crate) folder: String,
+    pub(crate) folder: Arc<str>,
     pub(crate) settings: Settings,
     /// In order; never empty; all but the last are sealed.
     pub(crate) segments: Vec<Segment<S::File>>,
     pub(crate) start_offset: i64,
-    pub(crate) read_only: Option<String>,
+    pub(crate) read_only: Option<ReadOnly>,
+    /// Records up to here were there once, whether they still are or not.
+    pub(crate) known_end: i64,
     /// The index of the sealed segment that was read last.
     pub(crate) recent_index: Option<(i64, Index)>,
 }
@@ -80,7 +90,7 @@ impl<S: Storage> Log<S> {
     /// Why the log takes no writes; `None` when it does.
     #[must_use]
     pub fn read_only_reason(&self) -> Option<&str> {
-        self.read_only.as_deref()
+        self.read_only.as_ref().map(|it| it.reason.as_str())
     }
 
     /// Takes new settings; they count from the next append on.
@@ -90,7 +100,29 @@ impl<S: Storage> Log<S> {
 
     /// Stops all writes to this log for the life of the process. The first reason stays.
     pub fn fail(&mut self, reason: &str) {
-        self.read_only.get_or_insert_with(|| reason.to_owned());
+        match &mut self.read_only {
+            Some(known) => known.heals = false,
+            None => self.read_only = Some(ReadOnly { reason: reason.to_owned(), heals: false }),
+        }
+    }
+
+    /// Stops all writes to this log for damage that was found: until the damaged records are deleted.
+    pub fn fail_damaged(&mut self, reason: &str) {
+        self.read_only.get_or_insert_with(|| ReadOnly { reason: reason.to_owned(), heals: true });
+    }
+
+    /// Tells the log how far it was synced once, as it is known from elsewhere. Has it less, then records are
+    /// lost, and it takes no writes.
+    pub fn expect_end(&mut self, offset: i64) {
+        self.known_end = self.known_end.max(offset);
+        let end = self.end_offset();
+        if end < offset {
+            let folder = &self.folder;
+            self.fail_damaged(&format!(
+                "{folder} ends before offset {end} and once had all below {offset}: its last file is missing, cut off \
+                 or an older copy"
+            ));
+        }
     }
 
     /// Whether the segment should be sealed before a batch of `bytes` is appended at `now_ms`.
@@ -121,9 +153,9 @@ impl<S: Storage> Log<S> {
             return Err(self.broken(source));
         }
         let base_offset = self.end_offset();
-        // All that needs space comes before the old one changes.
-        let index = write_index(&self.storage, &self.folder, self.active().base_offset, &self.active().index);
-        match index.and_then(|()| self.create_next(base_offset, now_ms)) {
+        // An index that could not be written is built again when it is needed.
+        drop(self.save_index());
+        match self.create_next(base_offset, now_ms) {
             Ok(next) => {
                 if let Err(source) = self.seal_active(now_ms) {
                     return Err(self.broken(source));
@@ -135,14 +167,14 @@ impl<S: Storage> Log<S> {
                 let path = format!("{}/{}", self.folder, segment::file_name(base_offset));
                 match self.storage.remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.broken(error)),
-                    _ => Err(AppendError::Full { folder: self.folder.clone(), source }),
+                    _ => Err(AppendError::Full { folder: self.folder.to_string(), source }),
                 }
             }
             Err(source) => Err(self.broken(source)),
         }
     }
 
-    fn create_next(&self, base_offset: i64, now_ms: i64) -> io::Result<Segment<S::File>> {
+    pub(crate) fn create_next(&self, base_offset: i64, now_ms: i64) -> io::Result<Segment<S::File>> {
         let next = Segment::create(&self.storage, &self.folder, base_offset, now_ms)?;
         self.storage.sync_folder(&self.folder)?;
         Ok(next)
@@ -167,7 +199,7 @@ impl<S: Storage> Log<S> {
         match self.active_mut().write(bytes, &header) {
             Ok(()) => Ok(Appended { base_offset: header.base_offset, last_offset: header.last_offset() }),
             Err(error) if error.restored && error.source.kind() == io::ErrorKind::StorageFull => {
-                Err(AppendError::Full { folder: self.folder.clone(), source: error.source })
+                Err(AppendError::Full { folder: self.folder.to_string(), source: error.source })
             }
             Err(error) => Err(self.broken(error.source)),
         }
@@ -176,15 +208,15 @@ impl<S: Storage> Log<S> {
     pub(crate) fn writable(&self) -> Result<(), AppendError> {
         match &self.read_only {
             None => Ok(()),
-            Some(reason) => {
-                Err(AppendError::ReadOnly { folder: self.folder.clone(), reason: reason.clone() })
+            Some(ReadOnly { reason, .. }) => {
+                Err(AppendError::ReadOnly { folder: self.folder.to_string(), reason: reason.clone() })
             }
         }
     }
 
     pub(crate) fn broken(&mut self, source: io::Error) -> AppendError {
         self.fail(&format!("the storage failed: {source}"));
-        AppendError::Storage { folder: self.folder.clone(), source }
+        AppendError::Storage { folder: self.folder.to_string(), source }
     }
 
     pub(crate) fn active(&self) -> &Segment<S::File> {
@@ -200,19 +232,6 @@ impl<S: Storage> Log<S> {
 pub(crate) fn seal<F: File>(segment: &mut Segment<F>, now_ms: i64) -> io::Result<()> {
     let header = Header { sealed: true, stamped_ms: now_ms, ..segment.next_header() };
     segment.write_header(header)?;
-    segment.index = Index::default();
+    segment.index = Index::new(segment.position);
     Ok(())
-}
-
-/// Writes the index file of a sealed segment. It can be rebuilt, so a name that a crash loses is no loss.
-pub(crate) fn write_index<S: Storage>(
-    storage: &S,
-    folder: &str,
-    base_offset: i64,
-    index: &Index,
-) -> io::Result<()> {
-    let file = storage.open(&format!("{folder}/{}", segment::index_name(base_offset)))?;
-    file.truncate(0)?;
-    file.write_at(0, &index.encode())?;
-    file.sync()
 }

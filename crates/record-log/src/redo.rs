@@ -52,10 +52,11 @@ impl<S: Storage> Log<S> {
                 // The journal has it until the log's own file does.
                 segment.synced_position = segment.position;
                 segment.synced_offset = segment.end_offset;
+                segment.synced_max = (segment.max_timestamp, segment.max_timestamp_offset);
                 Ok(Redone::Appended(header))
             }
             Err(error) if error.restored && error.source.kind() == io::ErrorKind::StorageFull => {
-                Err(AppendError::Full { folder: self.folder.clone(), source: error.source })
+                Err(AppendError::Full { folder: self.folder.to_string(), source: error.source })
             }
             Err(error) => Err(self.broken(error.source)),
         }

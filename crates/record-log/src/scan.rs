@@ -15,7 +15,6 @@ pub(crate) struct Met<'a> {
     pub(crate) header: BatchHeader,
     /// All of it, as stored.
     pub(crate) bytes: &'a [u8],
-    pub(crate) position: u64,
     /// The checksum is right.
     pub(crate) intact: bool,
 }
@@ -27,6 +26,8 @@ struct Window<'a, F> {
     limit: u64,
     start: u64,
     bytes: Vec<u8>,
+    /// Bytes read at a time, unless more is asked for.
+    chunk: usize,
 }
 
 impl<F: File> Window<'_, F> {
@@ -39,7 +40,7 @@ impl<F: File> Window<'_, F> {
         let inside =
             position >= self.start && position + to_u64(length) <= self.start + to_u64(self.bytes.len());
         if !inside {
-            let wanted = usize::try_from(available).unwrap_or(usize::MAX).min(length.max(CHUNK));
+            let wanted = usize::try_from(available).unwrap_or(usize::MAX).min(length.max(self.chunk));
             self.bytes.resize(wanted, 0);
             let read = self.file.read_at(position, &mut self.bytes)?;
             self.bytes.truncate(read);
@@ -50,31 +51,74 @@ impl<F: File> Window<'_, F> {
     }
 }
 
-/// Visits the batches from `position` on, the first of which must not start before `offset`, and says where
-/// it stopped: at `limit`, where there is no batch, or where the visitor broke off.
-pub(crate) fn scan<F: File>(
-    file: &F,
-    position: u64,
-    offset: i64,
-    limit: u64,
-    visit: &mut dyn FnMut(&Met<'_>) -> ControlFlow<()>,
-) -> io::Result<u64> {
-    let mut window = Window { file, limit, start: 0, bytes: Vec::new() };
-    let (mut position, mut offset) = (position, offset);
-    loop {
-        let Some(bytes) = window.get(position, HEADER_BYTES)? else { return Ok(position) };
-        let Some(header) = batch::header(bytes) else { return Ok(position) };
-        if header.base_offset < offset {
-            return Ok(position);
+/// A walk over batches.
+pub(crate) struct Scan<'a, F> {
+    pub(crate) file: &'a F,
+    /// A batch starts here.
+    pub(crate) position: u64,
+    /// It starts with this offset, or after it where offsets may be missing.
+    pub(crate) offset: i64,
+    /// The batches end here at the latest.
+    pub(crate) limit: u64,
+    /// Offsets may be missing between batches.
+    pub(crate) sparse: bool,
+}
+
+impl<F: File> Scan<'_, F> {
+    /// Visits the batches with their bytes, and says where it stopped: at the limit, where there is no batch that
+    /// goes on from the one before, or where the visitor broke off.
+    pub(crate) fn run(&self, visit: &mut dyn FnMut(&Met<'_>) -> ControlFlow<()>) -> io::Result<u64> {
+        let mut window = self.window(CHUNK);
+        let (mut position, mut offset) = (self.position, self.offset);
+        while let Some(header) = self.header(&mut window, position, offset)? {
+            let Some(bytes) = window.get(position, header.size)? else { break };
+            let met = Met { header, bytes, intact: batch::is_intact(bytes) };
+            if visit(&met).is_break() {
+                break;
+            }
+            position += to_u64(header.size);
+            offset = header.next_offset();
         }
-        let Some(bytes) = window.get(position, header.size)? else { return Ok(position) };
-        let met = Met { header, bytes, position, intact: batch::is_intact(bytes) };
-        if visit(&met).is_break() {
-            return Ok(position);
-        }
-        position += to_u64(header.size);
-        offset = header.next_offset();
+        Ok(position)
     }
+
+    /// Visits the headers only: faster, and checks nothing but that one batch goes on from the other.
+    pub(crate) fn headers(
+        &self,
+        visit: &mut dyn FnMut(u64, &BatchHeader) -> ControlFlow<()>,
+    ) -> io::Result<u64> {
+        let mut window = self.window(CHUNK / 8);
+        let (mut position, mut offset) = (self.position, self.offset);
+        while let Some(header) = self.header(&mut window, position, offset)? {
+            let end = position + to_u64(header.size);
+            if end > self.limit || visit(position, &header).is_break() {
+                break;
+            }
+            position = end;
+            offset = header.next_offset();
+        }
+        Ok(position)
+    }
+
+    fn window(&self, chunk: usize) -> Window<'_, F> {
+        Window { file: self.file, limit: self.limit, start: 0, bytes: Vec::new(), chunk }
+    }
+
+    fn header(
+        &self,
+        window: &mut Window<'_, F>,
+        position: u64,
+        offset: i64,
+    ) -> io::Result<Option<BatchHeader>> {
+        let Some(bytes) = window.get(position, HEADER_BYTES)? else { return Ok(None) };
+        let header = batch::header(bytes);
+        Ok(header.filter(|header| goes_on(header, offset, self.sparse)))
+    }
+}
+
+/// Whether a batch can be the next one where `offset` is due.
+pub(crate) fn goes_on(header: &BatchHeader, offset: i64, sparse: bool) -> bool {
+    header.base_offset == offset || (sparse && header.base_offset > offset)
 }
 
 /// A length as a position; lengths of memory always fit.

@@ -6,7 +6,7 @@ use crate::{
     batch::BatchHeader,
     header::{Header, PAGE_LENGTH},
     index::{Entry, Index},
-    scan::{self, Met, to_u64},
+    scan::{Met, Scan, to_u64},
     storage::{File, Storage},
 };
 
@@ -18,6 +18,8 @@ const STEP_MAX: u64 = 8 * 1024 * 1024;
 pub(crate) struct Segment<F> {
     pub(crate) base_offset: i64,
     pub(crate) file: Arc<F>,
+    /// The log's folder, which marks the file as its own.
+    pub(crate) log: Arc<str>,
     /// What the file's header page says.
     pub(crate) header: Header,
     /// A header is being written: no other may be before that is done, or a crash could leave neither slot.
@@ -34,8 +36,14 @@ pub(crate) struct Segment<F> {
     pub(crate) stored_offset: i64,
     pub(crate) max_timestamp: i64,
     pub(crate) max_timestamp_offset: i64,
+    /// The largest timestamp before `synced_position`, and the base offset of its batch.
+    pub(crate) synced_max: (i64, i64),
+    /// The same before `stored_position`.
+    pub(crate) stored_max: (i64, i64),
     /// The file's length.
     pub(crate) allocated: u64,
+    /// Why it cannot be read at all, or not be trusted.
+    pub(crate) damage: Option<String>,
     pub(crate) index: Index,
 }
 
@@ -60,8 +68,10 @@ impl<F> Segment<F> {
     pub(crate) fn stored(&mut self) {
         self.synced_position = self.position;
         self.synced_offset = self.end_offset;
+        self.synced_max = (self.max_timestamp, self.max_timestamp_offset);
         self.stored_position = self.position;
         self.stored_offset = self.end_offset;
+        self.stored_max = self.synced_max;
     }
 }
 
@@ -69,7 +79,7 @@ impl<F: File> Segment<F> {
     /// Makes the file of an empty segment. The caller syncs the folder.
     pub(crate) fn create<S: Storage<File = F>>(
         storage: &S,
-        folder: &str,
+        folder: &Arc<str>,
         base_offset: i64,
         now_ms: i64,
     ) -> io::Result<Self> {
@@ -77,16 +87,17 @@ impl<F: File> Segment<F> {
         file.truncate(0)?;
         let header = Header::new(base_offset, now_ms);
         file.truncate(PAGE_LENGTH)?;
-        file.write_at(header.position(), &header.encode())?;
+        file.write_at(header.position(), &header.encode(folder))?;
         file.sync()?;
-        Ok(Self::from_header(file, header, PAGE_LENGTH))
+        Ok(Self::from_header((file, folder), header, PAGE_LENGTH))
     }
 
     /// A segment as its header page describes it.
-    pub(crate) fn from_header(file: F, header: Header, length: u64) -> Self {
+    pub(crate) fn from_header((file, log): (F, &Arc<str>), header: Header, length: u64) -> Self {
         Self {
             base_offset: header.base_offset,
             file: Arc::new(file),
+            log: Arc::clone(log),
             header,
             noting: false,
             position: header.synced_position,
@@ -97,8 +108,11 @@ impl<F: File> Segment<F> {
             stored_offset: header.synced_offset,
             max_timestamp: header.max_timestamp,
             max_timestamp_offset: header.max_timestamp_offset,
+            synced_max: (header.max_timestamp, header.max_timestamp_offset),
+            stored_max: (header.max_timestamp, header.max_timestamp_offset),
             allocated: length,
-            index: Index::default(),
+            damage: None,
+            index: Index::new(header.synced_position),
         }
     }
 
@@ -150,18 +164,19 @@ impl<F: File> Segment<F> {
         Header {
             sequence: self.header.sequence + 1,
             sealed: false,
+            sparse: self.header.sparse,
             base_offset: self.base_offset,
             synced_position: self.stored_position,
             synced_offset: self.stored_offset,
-            max_timestamp: self.max_timestamp,
-            max_timestamp_offset: self.max_timestamp_offset,
+            max_timestamp: self.stored_max.0,
+            max_timestamp_offset: self.stored_max.1,
             stamped_ms: self.header.stamped_ms,
         }
     }
 
     /// Writes and syncs a header; the batches must have been synced before.
     pub(crate) fn write_header(&mut self, header: Header) -> io::Result<()> {
-        self.file.write_at(header.position(), &header.encode())?;
+        self.file.write_at(header.position(), &header.encode(&self.log))?;
         self.file.sync()?;
         self.header = header;
         Ok(())
@@ -182,33 +197,47 @@ impl<F: File> Segment<F> {
         Ok(())
     }
 
-    /// Walks all batches and forgets what the page said of the end. Returns the damage met before the
-    /// synced position, if any, and leaves `position` where the batches end.
-    pub(crate) fn rebuild(&mut self, visit: &mut dyn FnMut(&BatchHeader, &[u8])) -> io::Result<Option<u64>> {
+    /// A walk over the batches from where `position` is now.
+    fn walk<'a>(&self, file: &'a F) -> Scan<'a, F> {
+        Scan {
+            file,
+            position: self.position,
+            offset: self.end_offset,
+            limit: self.allocated,
+            sparse: self.header.sparse,
+        }
+    }
+
+    /// Takes the intact batches behind `position`, and leaves it where they end.
+    pub(crate) fn extend(&mut self, visit: &mut dyn FnMut(&BatchHeader, &[u8])) -> io::Result<()> {
         let file = Arc::clone(&self.file);
-        let known = self.header.synced_position;
-        let mut damage = None;
+        let walk = self.walk(&*file);
+        walk.run(&mut |met: &Met<'_>| {
+            if !met.intact {
+                return ControlFlow::Break(());
+            }
+            self.took(&met.header);
+            visit(&met.header, met.bytes);
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    /// Walks all batches and forgets what the page said of the end: for a page that cannot be read. Leaves
+    /// `position` where the batches end; those that are damaged inside count.
+    pub(crate) fn rebuild(&mut self) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
         self.position = PAGE_LENGTH;
         self.end_offset = self.base_offset;
         self.max_timestamp = -1;
         self.max_timestamp_offset = -1;
-        self.index = Index::default();
-        let stopped =
-            scan::scan(&*file, PAGE_LENGTH, self.base_offset, self.allocated, &mut |met: &Met<'_>| {
-                if !met.intact {
-                    if met.position >= known {
-                        return ControlFlow::Break(());
-                    }
-                    damage.get_or_insert(met.position);
-                }
-                self.took(&met.header);
-                visit(&met.header, met.bytes);
-                ControlFlow::Continue(())
-            })?;
-        if stopped < known {
-            damage.get_or_insert(stopped);
-        }
-        Ok(damage)
+        self.index = Index::new(PAGE_LENGTH);
+        let walk = self.walk(&*file);
+        walk.run(&mut |met: &Met<'_>| {
+            self.took(&met.header);
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
     }
 }
 

@@ -20,7 +20,9 @@ pub struct SyncTicket<F> {
     position: u64,
     from_offset: i64,
     offset: i64,
+    newest: (i64, i64),
     header: Option<Header>,
+    log: Arc<str>,
 }
 
 impl<F: File> SyncTicket<F> {
@@ -30,7 +32,7 @@ impl<F: File> SyncTicket<F> {
     /// Whatever the storage says. Then the log must be told with [`Log::fail`], and never synced again.
     pub fn run(&self) -> io::Result<()> {
         if let Some(header) = &self.header {
-            self.file.write_at(header.position(), &header.encode())?;
+            self.file.write_at(header.position(), &header.encode(&self.log))?;
         }
         self.file.sync()
     }
@@ -106,10 +108,12 @@ impl<S: Storage> Log<S> {
         if ticket.position > segment.synced_position {
             segment.synced_position = ticket.position;
             segment.synced_offset = ticket.offset;
+            segment.synced_max = ticket.newest;
         }
         if ticket.position > segment.stored_position {
             segment.stored_position = ticket.position;
             segment.stored_offset = ticket.offset;
+            segment.stored_max = ticket.newest;
         }
         if let Some(header) = ticket.header {
             segment.noting = false;
@@ -128,6 +132,7 @@ impl<S: Storage> Log<S> {
         if ticket.position > segment.synced_position {
             segment.synced_position = ticket.position;
             segment.synced_offset = ticket.offset;
+            segment.synced_max = ticket.newest;
         }
     }
 
@@ -145,7 +150,11 @@ impl<S: Storage> Log<S> {
         if self.read_only_reason().is_some() {
             return Ok(());
         }
-        let outcome = self.active_mut().sync_all();
+        let active = self.active_mut();
+        if active.header.synced_position == active.position && active.allocated == active.position {
+            return Ok(());
+        }
+        let outcome = active.sync_all();
         if let Err(error) = &outcome {
             self.fail(&format!("sync failed: {error}"));
         }
@@ -163,6 +172,8 @@ fn ticket<F: File>(segment: &mut crate::segment::Segment<F>) -> SyncTicket<F> {
         position: segment.position,
         from_offset: segment.synced_offset,
         offset: segment.end_offset,
+        newest: (segment.max_timestamp, segment.max_timestamp_offset),
         header: notes.then(|| segment.next_header()),
+        log: Arc::clone(&segment.log),
     }
 }

@@ -267,7 +267,7 @@ impl<F: File> Recovered<F> {
     ) -> Result<Redo, AppendError> {
         let mut redo = Redo::default();
         let mut proven = None;
-        let found = self.entries.get(&log.folder).map_or(&[][..], Vec::as_slice);
+        let found = self.entries.get(&*log.folder).map_or(&[][..], Vec::as_slice);
         for found in found {
             if found.base_offset <= log.end_offset() {
                 proven = proven.max(Some(found.number));
@@ -292,7 +292,7 @@ impl<F: File> Recovered<F> {
         if let Some(reason) = &redo.lost
             && let Err(source) = log.mark_lost(reason)
         {
-            return Err(AppendError::Storage { folder: log.folder.clone(), source });
+            return Err(AppendError::Storage { folder: log.folder.to_string(), source });
         }
         if redo.batches > 0 && log.read_only_reason().is_some() {
             log.store_redone().map_err(|source| log.broken(source))?;
