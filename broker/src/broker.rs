@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     access::{Access, Operation, Principal, ResourceKind},
     commit::Committer,
+    dynamic_config::DynamicConfigs,
     groups::coordinator::Coordinator,
     metrics::Metrics,
     producer_ids::ProducerIds,
@@ -35,6 +36,8 @@ pub(crate) struct Broker {
     /// One for the whole run, larger than in any run before.
     pub(crate) leader_epoch: i32,
     pub(crate) settings: Settings,
+    /// What was changed of them while it ran.
+    pub(crate) configs: DynamicConfigs,
     pub(crate) topics: Topics,
     pub(crate) groups: Coordinator,
     pub(crate) producer_ids: ProducerIds,

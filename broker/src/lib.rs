@@ -10,6 +10,7 @@ mod commit;
 mod connection;
 mod disk;
 mod dispatch;
+mod dynamic_config;
 mod features;
 mod groups;
 mod handlers;

@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub(crate) mod append;
+mod epochs;
 pub(crate) mod producers;
 pub(crate) mod read;
 pub(crate) mod retention;

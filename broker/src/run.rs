@@ -26,6 +26,7 @@ use crate::{
     broker::{Broker, identify},
     commit::{self, CommitThread, Committer},
     disk::DiskStorage,
+    dynamic_config::DynamicConfigs,
     groups::{
         consumer_group,
         coordinator::{Coordinator, Limits},
@@ -310,7 +311,9 @@ pub(crate) async fn open(
     }
     let (cluster_id, leader_epoch) = identify(&store).await?;
     let ground = Ground { storage, committer: committer.clone(), metrics: metrics.clone(), leader_epoch };
-    let topics = Topics::open(&store, ground, &settings.topic_defaults, settings.partitions_max)?;
+    let configs = DynamicConfigs::open(&store)?;
+    let defaults = configs.topic_defaults(&settings.topic_defaults);
+    let topics = Topics::open(&store, ground, &defaults, settings.partitions_max)?;
     if committer.is_recovering() {
         upkeep::open_logs(&topics).await;
     }
@@ -329,6 +332,7 @@ pub(crate) async fn open(
         metrics,
         shutdown: tasks.shutdown().clone(),
         settings,
+        configs,
     };
     Ok((Arc::new(broker), store))
 }

@@ -22,7 +22,7 @@ pub(crate) enum Kind {
 pub(crate) struct Definition {
     pub(crate) name: &'static str,
     /// The broker's setting with the default; empty when there is none.
-    broker_name: &'static str,
+    pub(crate) broker_name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) default: &'static str,
     check: Check,
@@ -219,7 +219,8 @@ fn default_of(name: &str) -> &'static str {
     find(name).map_or("", |definition| definition.default)
 }
 
-fn check(name: &str, value: &str) -> Result<(), String> {
+/// Whether a config may have this value; the error says what it may be.
+pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
     let Some(definition) = find(name) else {
         return Err(format!("{name} is not a topic config of this broker: remove it"));
     };

@@ -65,6 +65,13 @@ impl Topic {
         state.partitions.get(usize::try_from(index).ok()?).cloned()
     }
 
+    fn use_config(&self, config: &Arc<TopicConfig>) {
+        for partition in &*self.partitions() {
+            partition.set_config(config);
+        }
+        self.change(|state| state.config = Arc::clone(config));
+    }
+
     fn change(&self, change: impl FnOnce(&mut TopicState)) {
         change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner));
     }
@@ -95,7 +102,8 @@ pub(crate) struct Topics {
     view: std::sync::Mutex<Arc<TopicsView>>,
     store: Arc<Store>,
     ground: Ground,
-    defaults: BTreeMap<String, String>,
+    /// What a topic has that does not say otherwise.
+    defaults: RwLock<Arc<BTreeMap<String, String>>>,
     partitions_max: usize,
 }
 
@@ -113,7 +121,7 @@ impl Topics {
             view: std::sync::Mutex::default(),
             store: Arc::clone(store),
             ground,
-            defaults: defaults.clone(),
+            defaults: RwLock::new(Arc::new(defaults.clone())),
             partitions_max,
         };
         for (id, _) in store.scan(GONE_PREFIX) {
@@ -253,7 +261,7 @@ impl Topics {
             return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
         }
         self.check_count(new.partitions, new.partitions)?;
-        TopicConfig::parse(&self.defaults, &new.config)
+        TopicConfig::parse(&self.defaults(), &new.config)
             .map_err(|reason| Refusal::new(ErrorCode::InvalidConfig, reason))
     }
 
@@ -319,7 +327,7 @@ impl Topics {
     ) -> Result<(), Refusal> {
         let _one = self.changing.lock().await;
         let topic = self.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let config = TopicConfig::parse(&self.defaults, &set);
+        let config = TopicConfig::parse(&self.defaults(), &set);
         let config = Arc::new(config.map_err(|reason| Refusal::new(ErrorCode::InvalidConfig, reason))?);
         if only_check {
             return Ok(());
@@ -328,10 +336,24 @@ impl Topics {
         let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
         let stored = Stored { id: topic.id.to_string(), partitions: count, config: set };
         self.store.put(format!("{PREFIX}{name}"), &stored).await.map_err(unstored)?;
-        for partition in &*partitions {
-            partition.set_config(&config);
+        topic.use_config(&config);
+        Ok(())
+    }
+
+    /// What a topic has that does not say otherwise.
+    fn defaults(&self) -> Arc<BTreeMap<String, String>> {
+        Arc::clone(&self.defaults.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has all topics use other defaults from now on.
+    pub(crate) async fn set_defaults(&self, defaults: &BTreeMap<String, String>) -> Result<(), Refusal> {
+        let _one = self.changing.lock().await;
+        let invalid = |reason| Refusal::new(ErrorCode::InvalidConfig, reason);
+        for topic in self.all() {
+            let config = TopicConfig::parse(defaults, &topic.config().set).map_err(invalid)?;
+            topic.use_config(&Arc::new(config));
         }
-        topic.change(|state| state.config = config);
+        *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults.clone());
         Ok(())
     }
 

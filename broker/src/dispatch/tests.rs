@@ -199,6 +199,33 @@ fn cluster_rows() -> Vec<Row> {
             4,
             |it| { it.error_code }
         ),
+        row!("elect leaders", [], [(Kind::Cluster, Op::Alter)], m::ElectLeadersRequest::default(), 2, |it| {
+            it.error_code
+        }),
+        row!(
+            "reassign partitions",
+            [],
+            [(Kind::Cluster, Op::Alter)],
+            m::AlterPartitionReassignmentsRequest::default(),
+            0,
+            |it| { it.error_code }
+        ),
+        row!(
+            "list reassignments",
+            [],
+            [(Kind::Cluster, Op::Describe)],
+            m::ListPartitionReassignmentsRequest::default(),
+            0,
+            |it| { it.error_code }
+        ),
+        row!(
+            "list config resources",
+            [],
+            [(Kind::Cluster, Op::DescribeConfigs)],
+            m::ListConfigResourcesRequest::default(),
+            1,
+            |it| { it.error_code }
+        ),
     ]
 }
 

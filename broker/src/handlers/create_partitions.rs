@@ -1,5 +1,7 @@
 //! CreatePartitions: more partitions for a topic; never fewer.
 
+use std::collections::BTreeSet;
+
 use kafka_wire::{
     ErrorCode,
     messages::{
@@ -20,8 +22,15 @@ pub(crate) async fn handle(
     _: i16,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
+    let mut seen = BTreeSet::new();
+    let twice: BTreeSet<String> =
+        request.topics.iter().filter(|it| !seen.insert(it.name.clone())).map(|it| it.name.clone()).collect();
     for topic in request.topics {
-        let refusal = grow(&context, &topic, request.validate_only).await.err();
+        let refusal = if twice.contains(&topic.name) {
+            Some(Refusal::new(ErrorCode::InvalidRequest, "the topic is in the request twice"))
+        } else {
+            grow(&context, &topic, request.validate_only).await.err()
+        };
         let code = refusal.as_ref().map_or(ErrorCode::None, |refusal| refusal.code);
         results.push(CreatePartitionsTopicResult {
             name: topic.name,
@@ -40,6 +49,14 @@ async fn grow(context: &Context, topic: &CreatePartitionsTopic, only_check: bool
     if !assignments.all(|assignment| assignment.broker_ids == [NODE_ID]) {
         let text = "there is one node: every assignment must name it alone";
         return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    }
+    if let (Some(assignments), Some(known)) = (&topic.assignments, context.broker.topics.by_name(&topic.name))
+    {
+        let added = usize::try_from(topic.count).unwrap_or(0).saturating_sub(known.partitions().len());
+        if added > 0 && assignments.len() != added {
+            let text = format!("{added} partitions are added and {} have an assignment", assignments.len());
+            return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+        }
     }
     context.broker.topics.grow(&topic.name, topic.count, only_check).await
 }

@@ -11,7 +11,7 @@ use kafka_wire::{
 };
 use uuid::Uuid;
 
-use super::describe_configs;
+use super::describe_configs::{self, Layers};
 use crate::{
     access::Operation, broker::Context, partition::Refusal, topic_config::TopicConfig, topics::NewTopic,
 };
@@ -43,7 +43,7 @@ pub(crate) async fn handle(context: Context, request: CreateTopicsRequest, _: i1
 struct Made {
     id: Uuid,
     partitions: i32,
-    config: TopicConfig,
+    configs: Vec<CreatableTopicConfigs>,
 }
 
 async fn create(context: &Context, topic: CreatableTopic, only_check: bool) -> Result<Made, Refusal> {
@@ -59,10 +59,10 @@ async fn create(context: &Context, topic: CreatableTopic, only_check: bool) -> R
     let new = NewTopic { name: topic.name, partitions, config };
     if only_check {
         let config = context.broker.topics.check(&new)?;
-        return Ok(Made { id: Uuid::nil(), partitions, config });
+        return Ok(Made { id: Uuid::nil(), partitions, configs: configs(context, &config) });
     }
     let made = context.broker.topics.create(new).await?;
-    Ok(Made { id: made.id, partitions, config: (*made.config()).clone() })
+    Ok(Made { id: made.id, partitions, configs: configs(context, &made.config()) })
 }
 
 fn count_partitions(context: &Context, topic: &CreatableTopic) -> Result<i32, Refusal> {
@@ -76,7 +76,13 @@ fn count_partitions(context: &Context, topic: &CreatableTopic) -> Result<i32, Re
             let text = "there is one node: every assignment must name it alone";
             return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
         }
-        return Ok(i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX));
+        let count = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX);
+        let indexes: BTreeSet<i32> = topic.assignments.iter().map(|it| it.partition_index).collect();
+        if !indexes.iter().copied().eq(0..count) {
+            let text = "the assignments must be of partitions 0, 1, 2 and so on, each once";
+            return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+        }
+        return Ok(count);
     }
     if topic.replication_factor != -1 && topic.replication_factor != 1 {
         let text =
@@ -95,7 +101,7 @@ fn answer(name: String, outcome: Result<Made, Refusal>) -> CreatableTopicResult 
             error_message: None,
             num_partitions: made.partitions,
             replication_factor: 1,
-            configs: Some(configs(&made.config)),
+            configs: Some(made.configs),
             ..Default::default()
         },
         Err(refusal) => CreatableTopicResult {
@@ -108,8 +114,8 @@ fn answer(name: String, outcome: Result<Made, Refusal>) -> CreatableTopicResult 
     }
 }
 
-fn configs(config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
-    let all = describe_configs::of_topic(&BTreeMap::new(), &config.set).into_iter();
+fn configs(context: &Context, config: &TopicConfig) -> Vec<CreatableTopicConfigs> {
+    let all = describe_configs::of_topic(&Layers::of(context), &config.set).into_iter();
     all.map(|it| CreatableTopicConfigs {
         name: it.name,
         value: it.value,

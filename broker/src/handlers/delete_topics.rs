@@ -27,8 +27,14 @@ pub(crate) async fn handle(
         request.topic_names.into_iter().map(named).collect()
     };
     let mut responses = Vec::with_capacity(wanted.len());
-    for topic in wanted {
-        responses.push(delete(&context, topic).await);
+    let twice: Vec<bool> =
+        wanted.iter().map(|topic| wanted.iter().filter(|other| *other == topic).count() > 1).collect();
+    for (topic, twice) in wanted.into_iter().zip(twice) {
+        responses.push(if twice {
+            refused(topic, Refusal::new(ErrorCode::InvalidRequest, "the topic is in the request twice"))
+        } else {
+            delete(&context, topic).await
+        });
     }
     DeleteTopicsResponse { responses, ..Default::default() }
 }
@@ -53,22 +59,33 @@ async fn delete(context: &Context, wanted: DeleteTopicState) -> DeletableTopicRe
             topic_id: topic.id,
             ..Default::default()
         },
-        Err(refusal) => DeletableTopicResult {
-            name: wanted.name,
-            topic_id: wanted.topic_id,
-            error_code: refusal.code.code(),
-            error_message: refusal.message,
-        },
+        Err(refusal) => refused(wanted, refusal),
+    }
+}
+
+fn refused(wanted: DeleteTopicState, refusal: Refusal) -> DeletableTopicResult {
+    DeletableTopicResult {
+        name: wanted.name,
+        topic_id: wanted.topic_id,
+        error_code: refusal.code.code(),
+        error_message: refusal.message,
     }
 }
 
 fn find(context: &Context, wanted: &DeleteTopicState) -> Result<Arc<Topic>, Refusal> {
     let topics = &context.broker.topics;
     if let Some(name) = &wanted.name {
+        if !wanted.topic_id.is_nil() {
+            let text = "name the topic or give its id, not both";
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
         if !context.allows_topic(Operation::Delete, name) {
             return Err(ErrorCode::TopicAuthorizationFailed.into());
         }
         return topics.by_name(name).ok_or_else(|| ErrorCode::UnknownTopicOrPartition.into());
+    }
+    if wanted.topic_id.is_nil() {
+        return Err(Refusal::new(ErrorCode::InvalidRequest, "neither the topic's name nor its id is given"));
     }
     let topic = topics.by_id(wanted.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
     if context.allows_topic(Operation::Delete, &topic.name) {

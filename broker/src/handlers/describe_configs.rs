@@ -1,4 +1,4 @@
-//! DescribeConfigs: configs of topics, with where each value comes from; and a few of the broker.
+//! DescribeConfigs: configs of topics, of the broker and of groups, with where each value comes from.
 
 use std::collections::BTreeMap;
 
@@ -13,19 +13,23 @@ use kafka_wire::{
     },
 };
 
+use super::change_configs::{self, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, TOPIC};
 use crate::{
     access::Operation,
-    broker::{Context, NODE_ID},
+    broker::Context,
+    dynamic_config::{GROUP_DEFINITIONS, Scope},
     partition::Refusal,
-    settings::Settings,
-    topic_config::{DEFINITIONS, Kind},
+    topic_config::{DEFINITIONS, Definition, Kind},
 };
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+mod of_broker;
+
 const SOURCE_TOPIC: i8 = 1;
+const SOURCE_NODE: i8 = 2;
+const SOURCE_ALL_NODES: i8 = 3;
 const SOURCE_STATIC_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
+const SOURCE_GROUP: i8 = 8;
 
 pub(crate) async fn handle(
     context: Context,
@@ -67,82 +71,131 @@ fn describe(
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, Refusal> {
     let name = &resource.resource_name;
-    let settings = &context.broker.settings;
+    let cluster = || {
+        let allowed = context.allows_cluster(Operation::DescribeConfigs);
+        if allowed { Ok(()) } else { Err(Refusal::from(ErrorCode::ClusterAuthorizationFailed)) }
+    };
     match resource.resource_type {
         TOPIC => {
             if !context.allows_topic(Operation::DescribeConfigs, name) {
                 return Err(ErrorCode::TopicAuthorizationFailed.into());
             }
             let topic = context.broker.topics.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-            Ok(of_topic(&settings.topic_defaults, &topic.config().set))
+            Ok(of_topic(&Layers::of(context), &topic.config().set))
         }
         BROKER => {
-            if !context.allows_cluster(Operation::DescribeConfigs) {
-                return Err(ErrorCode::ClusterAuthorizationFailed.into());
+            cluster()?;
+            match change_configs::node(name)? {
+                // What is set for all nodes, and nothing else, as in Kafka.
+                Scope::AllNodes => Ok(of_broker::all_nodes(&context.broker.configs.get(Scope::AllNodes))),
+                _ => Ok(of_broker::node(context)),
             }
-            if !name.is_empty() && *name != NODE_ID.to_string() {
-                let text = format!("there is no node {name}: the only one is {NODE_ID}");
-                return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        BROKER_LOGGER => {
+            cluster()?;
+            change_configs::node(name)?;
+            // The level is given with the environment at the start; none can be changed.
+            Ok(Vec::new())
+        }
+        CLIENT_METRICS => cluster().map(|()| Vec::new()),
+        GROUP => {
+            if !context.allows_group(Operation::DescribeConfigs, name) {
+                return Err(ErrorCode::GroupAuthorizationFailed.into());
             }
-            Ok(of_broker(settings))
+            Ok(of_group(&context.broker.configs.get(Scope::Group(name))))
         }
         other => {
-            let text = format!("resource type {other} has no configs here: ask for 2 (topic) or 4 (broker)");
+            let text =
+                format!("resource type {other} has no configs: ask for 2 (topic), 4 (broker) or 32 (group)");
             Err(Refusal::new(ErrorCode::InvalidRequest, text))
         }
     }
 }
 
-/// The configs of a topic: its own, the broker's settings, the built-in ones.
+/// Where a topic's configs come from that are not its own, by the broker's names for them.
+#[derive(Default)]
+pub(crate) struct Layers {
+    node: BTreeMap<String, String>,
+    all_nodes: BTreeMap<String, String>,
+    /// By the topic's names.
+    settings: BTreeMap<String, String>,
+}
+
+impl Layers {
+    pub(crate) fn of(context: &Context) -> Self {
+        let broker = &context.broker;
+        Self {
+            node: broker.configs.get(Scope::Node),
+            all_nodes: broker.configs.get(Scope::AllNodes),
+            settings: broker.settings.topic_defaults.clone(),
+        }
+    }
+
+    /// All that give a config a value, the nearest first.
+    fn synonyms(&self, definition: &Definition) -> Vec<DescribeConfigsSynonym> {
+        let broker_name = definition.broker_name;
+        let from = |name: &str, value: Option<&str>, source: i8| {
+            let (name, value) = (name.to_owned(), Some(value?.to_owned()));
+            Some(DescribeConfigsSynonym { name, value, source })
+        };
+        let value = |map: &BTreeMap<String, String>, name: &str| map.get(name).cloned();
+        let default_name = if broker_name.is_empty() { definition.name } else { broker_name };
+        let all = [
+            from(broker_name, value(&self.node, broker_name).as_deref(), SOURCE_NODE),
+            from(broker_name, value(&self.all_nodes, broker_name).as_deref(), SOURCE_ALL_NODES),
+            from(broker_name, value(&self.settings, definition.name).as_deref(), SOURCE_STATIC_BROKER),
+            from(default_name, Some(definition.default), SOURCE_DEFAULT),
+        ];
+        all.into_iter().flatten().collect()
+    }
+}
+
+/// The configs of a topic: its own, the broker's, the built-in ones.
 pub(crate) fn of_topic(
-    defaults: &BTreeMap<String, String>,
+    layers: &Layers,
     set: &BTreeMap<String, String>,
 ) -> Vec<DescribeConfigsResourceResult> {
     let all = DEFINITIONS.iter().map(|definition| {
-        let mut synonyms = Vec::new();
-        let mut synonym = |value: Option<&str>, source: i8| {
-            if let Some(value) = value {
-                let (name, value) = (definition.name.to_owned(), Some(value.to_owned()));
-                synonyms.push(DescribeConfigsSynonym { name, value, source });
-            }
-        };
-        synonym(set.get(definition.name).map(String::as_str), SOURCE_TOPIC);
-        synonym(defaults.get(definition.name).map(String::as_str), SOURCE_STATIC_BROKER);
-        synonym(Some(definition.default), SOURCE_DEFAULT);
-        let nearest = synonyms.first().cloned().unwrap_or_default();
-        DescribeConfigsResourceResult {
+        let own = set.get(definition.name).map(|value| DescribeConfigsSynonym {
             name: definition.name.to_owned(),
-            value: nearest.value,
-            config_source: nearest.source,
-            synonyms,
-            config_type: definition.kind as i8,
-            documentation: Some(definition.documentation.to_owned()),
-            ..Default::default()
-        }
+            value: Some(value.clone()),
+            source: SOURCE_TOPIC,
+        });
+        let synonyms = own.into_iter().chain(layers.synonyms(definition)).collect();
+        described(definition.name, definition.kind, synonyms, definition.documentation)
     });
     all.collect()
 }
 
-fn of_broker(settings: &Settings) -> Vec<DescribeConfigsResourceResult> {
-    let values = [
-        ("auto.create.topics.enable", Kind::Boolean, settings.auto_create_topics.to_string()),
-        ("broker.id", Kind::Int, NODE_ID.to_string()),
-        ("default.replication.factor", Kind::Int, "1".to_owned()),
-        ("group.initial.rebalance.delay.ms", Kind::Int, settings.initial_rebalance_delay_ms.to_string()),
-        ("group.max.session.timeout.ms", Kind::Int, settings.session_timeout_ms_max.to_string()),
-        ("group.min.session.timeout.ms", Kind::Int, settings.session_timeout_ms_min.to_string()),
-        ("max.connections", Kind::Int, settings.connections_max.to_string()),
-        ("socket.request.max.bytes", Kind::Int, settings.request_bytes_max.to_string()),
-        ("num.partitions", Kind::Int, settings.default_partitions.to_string()),
-        ("offsets.retention.minutes", Kind::Int, (settings.offsets_retention_ms / 60_000).to_string()),
-    ];
-    let all = values.into_iter().map(|(name, kind, value)| DescribeConfigsResourceResult {
-        name: name.to_owned(),
-        value: Some(value),
-        read_only: true,
-        config_source: SOURCE_STATIC_BROKER,
-        config_type: kind as i8,
-        ..Default::default()
+fn of_group(set: &BTreeMap<String, String>) -> Vec<DescribeConfigsResourceResult> {
+    let all = GROUP_DEFINITIONS.iter().map(|definition| {
+        let synonym = |value: String, source: i8| DescribeConfigsSynonym {
+            name: definition.name.to_owned(),
+            value: Some(value),
+            source,
+        };
+        let own = set.get(definition.name).map(|value| synonym(value.clone(), SOURCE_GROUP));
+        let default = synonym(definition.default.to_string(), SOURCE_DEFAULT);
+        let synonyms = own.into_iter().chain([default]).collect();
+        described(definition.name, Kind::Int, synonyms, definition.documentation)
     });
     all.collect()
+}
+
+fn described(
+    name: &str,
+    kind: Kind,
+    synonyms: Vec<DescribeConfigsSynonym>,
+    documentation: &str,
+) -> DescribeConfigsResourceResult {
+    let nearest = synonyms.first().cloned().unwrap_or_default();
+    DescribeConfigsResourceResult {
+        name: name.to_owned(),
+        value: nearest.value,
+        config_source: nearest.source,
+        synonyms,
+        config_type: kind as i8,
+        documentation: Some(documentation.to_owned()),
+        ..Default::default()
+    }
 }

@@ -11,7 +11,7 @@ use kafka_wire::{
 use crate::{access::Operation, broker::Context, topics::Topic};
 
 /// The one folder; its real place is nobody's business outside.
-const FOLDER: &str = "/data";
+pub(crate) const FOLDER: &str = "/data";
 
 pub(crate) async fn handle(
     context: Context,

@@ -38,6 +38,12 @@ struct Target {
 }
 
 pub(crate) async fn handle(context: Context, request: FetchRequest, version: i16) -> FetchResponse {
+    // Sessions are not kept, which the session id 0 of every answer says; who goes on with one is told to begin
+    // anew. Epoch 0 would begin one and -1 ends one: both name all partitions.
+    if request.session_epoch > 0 {
+        let error_code = ErrorCode::FetchSessionIdNotFound.code();
+        return FetchResponse { error_code, ..Default::default() };
+    }
     let wait_ms = request.max_wait_ms.clamp(0, WAIT_MS_MAX);
     let deadline = clock::now() + Duration::from_millis(u64::from(wait_ms.unsigned_abs()));
     let min_bytes = size(request.min_bytes);

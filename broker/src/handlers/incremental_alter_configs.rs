@@ -1,6 +1,6 @@
-//! IncrementalAlterConfigs: sets and removes configs of topics, those of one topic all or none.
+//! IncrementalAlterConfigs: sets, removes, appends to and takes from configs, those of one resource all or none.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use kafka_wire::{
     ErrorCode,
@@ -10,11 +10,13 @@ use kafka_wire::{
     },
 };
 
-use crate::{access::Operation, broker::Context, partition::Refusal, topic_config};
+use super::change_configs::{self, Resource, Values};
+use crate::{broker::Context, partition::Refusal, topic_config};
 
-const TOPIC: i8 = 2;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 
 pub(crate) async fn handle(
     context: Context,
@@ -22,46 +24,96 @@ pub(crate) async fn handle(
     _: i16,
 ) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in request.resources {
-        let refusal = alter(&context, &resource, request.validate_only).await.err();
+    for resource in &request.resources {
+        let same = |other: &&AlterConfigsResource| {
+            other.resource_type == resource.resource_type && other.resource_name == resource.resource_name
+        };
+        let refusal = if request.resources.iter().filter(same).count() > 1 {
+            Some(Refusal::new(ErrorCode::InvalidRequest, "the resource is in the request twice"))
+        } else {
+            alter(&context, resource, request.validate_only).await.err()
+        };
         responses.push(AlterConfigsResourceResponse {
             error_code: refusal.as_ref().map_or(ErrorCode::None, |refusal| refusal.code).code(),
             error_message: refusal.and_then(|refusal| refusal.message),
             resource_type: resource.resource_type,
-            resource_name: resource.resource_name,
+            resource_name: resource.resource_name.clone(),
         });
     }
     IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
 async fn alter(context: &Context, resource: &AlterConfigsResource, only_check: bool) -> Result<(), Refusal> {
-    if resource.resource_type != TOPIC {
-        let text =
-            "only configs of topics (resource type 2) change while the broker runs: use its settings file";
-        return Err(Refusal::new(ErrorCode::InvalidRequest, text));
-    }
-    let name = &resource.resource_name;
-    if !context.allows_topic(Operation::AlterConfigs, name) {
-        return Err(ErrorCode::TopicAuthorizationFailed.into());
-    }
-    let topic = context.broker.topics.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let mut set = topic.config().set.clone();
+    let named = Resource { kind: resource.resource_type, name: &resource.resource_name };
+    let mut set = change_configs::current(context, named)?;
+    let mut seen = BTreeSet::new();
     for config in &resource.configs {
-        apply(&mut set, config)?;
+        if !seen.insert(config.name.as_str()) {
+            let text = format!("{} is in the request twice", config.name);
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+        apply(&mut set, named, config)?;
     }
-    context.broker.topics.configure(name, set, only_check).await
+    change_configs::replace(context, named, set, only_check).await
 }
 
-fn apply(set: &mut BTreeMap<String, String>, config: &AlterableConfig) -> Result<(), Refusal> {
+fn apply(set: &mut Values, resource: Resource<'_>, config: &AlterableConfig) -> Result<(), Refusal> {
     let invalid = |text: String| Refusal::new(ErrorCode::InvalidConfig, text);
-    if topic_config::find(&config.name).is_none() {
-        return Err(invalid(format!("{} is not a topic config of this broker: remove it", config.name)));
+    let name = &config.name;
+    if resource.kind == change_configs::TOPIC && topic_config::find(name).is_none() {
+        return Err(invalid(format!("{name} is not a topic config of this broker: remove it")));
     }
     match (config.config_operation, &config.value) {
-        (SET, Some(value)) => set.insert(config.name.clone(), value.clone()),
-        (DELETE, _) => set.remove(&config.name),
-        (SET, None) => return Err(invalid(format!("{} has no value", config.name))),
-        _ => return Err(invalid(format!("{}: lists cannot be appended to here, use set", config.name))),
-    };
+        (DELETE, _) => {
+            set.remove(name);
+        }
+        (SET, Some(value)) => {
+            set.insert(name.clone(), value.clone());
+        }
+        (APPEND | SUBTRACT, Some(value)) => {
+            if !change_configs::is_list(resource, name) {
+                return Err(invalid(format!("{name} is not a list: use set")));
+            }
+            let now = set.get(name).cloned().unwrap_or_else(|| change_configs::default_list(resource, name));
+            set.insert(name.clone(), joined(&now, value, config.config_operation == APPEND));
+        }
+        (SET | APPEND | SUBTRACT, None) => return Err(invalid(format!("{name} has no value"))),
+        (other, _) => {
+            let text = format!("{name}: there is no operation {other}");
+            return Err(Refusal::new(ErrorCode::InvalidRequest, text));
+        }
+    }
     Ok(())
+}
+
+/// The list with the items of `change` added, once each, or taken out.
+fn joined(now: &str, change: &str, add: bool) -> String {
+    let items = |text: &str| -> Vec<String> {
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    };
+    let (mut list, change) = (items(now), items(change));
+    if add {
+        for item in change {
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        }
+    } else {
+        list.retain(|item| !change.contains(item));
+    }
+    list.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    /// Goal: items are appended once and taken out wherever they stand.
+    #[test]
+    fn lists_are_appended_to_and_taken_from() {
+        assert_eq!(joined("delete", "compact", true), "delete,compact");
+        assert_eq!(joined("delete, compact", "compact", true), "delete,compact");
+        assert_eq!(joined("delete,compact", "delete", false), "compact");
+        assert_eq!(joined("", "compact", true), "compact");
+    }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn handle(context: Context, request: MetadataRequest, version: 
         Some(wanted) if !all => {
             let mut topics = Vec::with_capacity(wanted.len());
             for topic in wanted {
-                topics.push(one(&context, topic, request.allow_auto_topic_creation).await);
+                topics.push(one(&context, topic, request.allow_auto_topic_creation, version).await);
             }
             topics
         }
@@ -59,7 +59,15 @@ pub(crate) async fn handle(context: Context, request: MetadataRequest, version: 
     }
 }
 
-async fn one(context: &Context, wanted: MetadataRequestTopic, may_create: bool) -> MetadataResponseTopic {
+/// From this version on a topic may be asked for by its id alone.
+const ID_ALONE_SINCE: i16 = 12;
+
+async fn one(
+    context: &Context,
+    wanted: MetadataRequestTopic,
+    may_create: bool,
+    version: i16,
+) -> MetadataResponseTopic {
     let failed = |name: Option<String>, code: ErrorCode| MetadataResponseTopic {
         error_code: code.code(),
         name,
@@ -67,6 +75,9 @@ async fn one(context: &Context, wanted: MetadataRequestTopic, may_create: bool) 
         ..Default::default()
     };
     let topics = &context.broker.topics;
+    if version < ID_ALONE_SINCE && (wanted.name.is_none() || !wanted.topic_id.is_nil()) {
+        return failed(wanted.name.or_else(|| Some(String::new())), ErrorCode::InvalidRequest);
+    }
     let Some(name) = wanted.name else {
         return match topics.by_id(wanted.topic_id) {
             Some(topic) if context.allows_topic(Operation::Describe, &topic.name) => {

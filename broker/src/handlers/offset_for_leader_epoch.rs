@@ -1,5 +1,4 @@
-//! OffsetForLeaderEpoch: where the records of an epoch end. On one node that never loses what readers saw, that
-//! is the end of the log for every epoch up to this run's.
+//! OffsetForLeaderEpoch: where the records of an epoch end. Each run of the broker is an epoch.
 
 use kafka_wire::{
     ErrorCode,
@@ -43,8 +42,8 @@ fn find(context: &Context, topic: &str, wanted: &OffsetForLeaderPartition) -> Re
     let topic = context.broker.topics.by_name(topic);
     let partition = topic.and_then(|topic| topic.partition(wanted.partition));
     let partition = partition.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if wanted.leader_epoch > context.broker.leader_epoch {
+    if !(0..=context.broker.leader_epoch).contains(&wanted.leader_epoch) {
         return Ok((-1, -1));
     }
-    Ok((wanted.leader_epoch, partition.bounds().high_watermark))
+    partition.end_of_epoch(wanted.leader_epoch).map_err(|refusal| refusal.code)
 }

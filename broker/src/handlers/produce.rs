@@ -11,6 +11,7 @@ use kafka_wire::{
     },
     records::BatchHeader,
 };
+use uuid::Uuid;
 
 use crate::{
     access::{Operation, ResourceKind},
@@ -22,6 +23,8 @@ use crate::{
 };
 
 const ALL: i16 = -1;
+/// From this version on topics have ids instead of names.
+const TOPIC_IDS_SINCE: i16 = 13;
 
 /// One partition's part of the request, after it was taken or refused.
 struct Part {
@@ -38,6 +41,13 @@ struct Call<'a> {
     transaction: Option<&'a str>,
 }
 
+/// One topic's part of the request.
+struct Taking {
+    name: String,
+    id: Uuid,
+    parts: Vec<Part>,
+}
+
 /// Takes all batches now; what is returned ends when they are on disk.
 pub(crate) fn begin(
     context: &Context,
@@ -50,7 +60,7 @@ pub(crate) fn begin(
     let call = Call { context, version, acks, transaction };
     let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
     let bytes = partitions.filter_map(|data| data.records.as_ref()).map(|records| records.len()).sum();
-    let topics: Vec<(String, Vec<Part>)> = request
+    let topics: Vec<Taking> = request
         .topic_data
         .into_iter()
         .map(|topic| match &refused {
@@ -64,10 +74,10 @@ pub(crate) fn begin(
         if let Some(synced) = synced {
             synced.await;
         }
-        let responses = topics.into_iter().map(|(name, parts)| TopicProduceResponse {
-            name,
-            partition_responses: parts.into_iter().map(answer).collect(),
-            ..Default::default()
+        let responses = topics.into_iter().map(|topic| TopicProduceResponse {
+            name: topic.name,
+            topic_id: topic.id,
+            partition_responses: topic.parts.into_iter().map(answer).collect(),
         });
         ProduceResponse { responses: responses.collect(), ..Default::default() }
     }
@@ -105,25 +115,39 @@ fn may_use_transaction(context: &Context, request: &ProduceRequest) -> bool {
     request.transactional_id.as_ref().is_some_and(allows)
 }
 
-fn refuse_topic(topic: TopicProduceData, refusal: &Refusal) -> (String, Vec<Part>) {
+fn refuse_topic(topic: TopicProduceData, refusal: &Refusal) -> Taking {
     let refuse = |data: PartitionProduceData| Part { index: data.index, outcome: Err(refusal.clone()) };
-    (topic.name, topic.partition_data.into_iter().map(refuse).collect())
+    let parts = topic.partition_data.into_iter().map(refuse).collect();
+    Taking { name: topic.name, id: topic.topic_id, parts }
 }
 
-fn take_topic(call: Call<'_>, data: TopicProduceData) -> (String, Vec<Part>) {
-    if !call.context.allows_topic(Operation::Write, &data.name) {
-        return refuse_topic(data, &ErrorCode::TopicAuthorizationFailed.into());
-    }
-    let Some(topic) = call.context.broker.topics.by_name(&data.name) else {
-        return refuse_topic(data, &ErrorCode::UnknownTopicOrPartition.into());
+fn take_topic(call: Call<'_>, data: TopicProduceData) -> Taking {
+    let topic = match find(call.context, &data, call.version) {
+        Ok(topic) => topic,
+        Err(code) => return refuse_topic(data, &code.into()),
     };
     let replicas_wanted = topic.config().min_insync_replicas;
     if call.acks == ALL && replicas_wanted > 1 {
         let text = format!("min.insync.replicas is {replicas_wanted} and there is one replica: set it to 1");
         return refuse_topic(data, &Refusal::new(ErrorCode::NotEnoughReplicas, text));
     }
-    let parts = data.partition_data.into_iter().map(|data| take(&topic, data, call));
-    (data.name, parts.collect())
+    let parts = data.partition_data.into_iter().map(|data| take(&topic, data, call)).collect();
+    Taking { name: data.name, id: data.topic_id, parts }
+}
+
+/// The topic that is meant, when the caller may write to it. An id that is not there tells nothing.
+fn find(context: &Context, data: &TopicProduceData, version: i16) -> Result<Arc<Topic>, ErrorCode> {
+    let topics = &context.broker.topics;
+    let topic = if version >= TOPIC_IDS_SINCE {
+        Some(topics.by_id(data.topic_id).ok_or(ErrorCode::UnknownTopicId)?)
+    } else {
+        topics.by_name(&data.name)
+    };
+    let name = topic.as_ref().map_or(data.name.as_str(), |topic| &topic.name);
+    if !context.allows_topic(Operation::Write, name) {
+        return Err(ErrorCode::TopicAuthorizationFailed);
+    }
+    topic.ok_or(ErrorCode::UnknownTopicOrPartition)
 }
 
 fn take(topic: &Topic, data: PartitionProduceData, call: Call<'_>) -> Part {
@@ -153,8 +177,8 @@ fn append(partition: &Partition, call: Call<'_>, records: Bytes) -> Result<Taken
 }
 
 /// Has all logs synced that were written to, in one round.
-fn submit(context: &Context, topics: &[(String, Vec<Part>)], bytes: usize) -> Synced {
-    let parts = topics.iter().flat_map(|(_, parts)| parts);
+fn submit(context: &Context, topics: &[Taking], bytes: usize) -> Synced {
+    let parts = topics.iter().flat_map(|topic| &topic.parts);
     let written = parts.filter_map(|part| part.outcome.as_ref().ok());
     let logs = written.map(|(partition, _)| partition.durable());
     context.broker.committer.submit(logs, u64::try_from(bytes).unwrap_or(u64::MAX))

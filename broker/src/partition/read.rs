@@ -52,6 +52,8 @@ impl Bounds {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fetched {
     pub(crate) bytes: Bytes,
+    /// The offset after the last record; what was asked for when there is none.
+    pub(crate) next_offset: i64,
     pub(crate) bounds: Bounds,
     /// The aborted transactions with records in `bytes`, for readers of committed records.
     pub(crate) aborted: Vec<Aborted>,
@@ -62,13 +64,23 @@ pub(crate) struct Fetched {
 pub(crate) struct Timed {
     pub(crate) timestamp_ms: i64,
     pub(crate) offset: i64,
+    /// Of the record, or of the one before when there is none yet.
+    pub(crate) leader_epoch: i32,
 }
 
-impl Timed {
-    const NONE: Self = Self { timestamp_ms: -1, offset: -1 };
+/// What ListOffsets means by a timestamp below 0.
+pub(crate) const LATEST: i64 = -1;
+pub(crate) const EARLIEST: i64 = -2;
+pub(crate) const MAX_TIMESTAMP: i64 = -3;
+pub(crate) const EARLIEST_LOCAL: i64 = -4;
+pub(crate) const LATEST_TIERED: i64 = -5;
+pub(crate) const EARLIEST_PENDING_UPLOAD: i64 = -6;
 
-    fn at(offset: i64) -> Self {
-        Self { timestamp_ms: -1, offset }
+impl Timed {
+    const NONE: Self = Self { timestamp_ms: -1, offset: -1, leader_epoch: -1 };
+
+    fn at(offset: i64, leader_epoch: i32) -> Self {
+        Self { timestamp_ms: -1, offset, leader_epoch }
     }
 }
 
@@ -97,6 +109,20 @@ impl Partition {
         max_bytes: usize,
         isolation: Isolation,
     ) -> Result<Fetched, (Refusal, Bounds)> {
+        let fetched = self.look(offset, max_bytes, isolation)?;
+        let messages = u64::try_from(fetched.next_offset.saturating_sub(offset)).unwrap_or(0);
+        self.metrics.fetched_messages.inc_by(messages);
+        self.metrics.fetched_bytes.inc_by(u64::try_from(fetched.bytes.len()).unwrap_or(0));
+        Ok(fetched)
+    }
+
+    /// Reads without counting.
+    pub(super) fn look(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Fetched, (Refusal, Bounds)> {
         let (location, bounds) = {
             let mut state = self.lock();
             let bounds = bounds(&mut state);
@@ -115,7 +141,7 @@ impl Partition {
         };
         let end = bounds.end(isolation);
         let Some(location) = location.filter(|_| offset < end) else {
-            return Ok(Fetched { bounds, ..Default::default() });
+            return Ok(Fetched { next_offset: offset, bounds, ..Default::default() });
         };
         match location.read(max_bytes) {
             Ok(slice) => {
@@ -124,10 +150,7 @@ impl Partition {
                     Isolation::Uncommitted => Vec::new(),
                     Isolation::Committed => self.aborted_between(offset, next_offset),
                 };
-                let messages = u64::try_from(next_offset.saturating_sub(offset)).unwrap_or(0);
-                self.metrics.fetched_messages.inc_by(messages);
-                self.metrics.fetched_bytes.inc_by(u64::try_from(bytes.len()).unwrap_or(0));
-                Ok(Fetched { bytes, bounds, aborted })
+                Ok(Fetched { bytes, next_offset, bounds, aborted })
             }
             Err(error) => {
                 self.met(&error);
@@ -174,19 +197,18 @@ impl Partition {
 
     /// The offset that a ListOffsets timestamp stands for.
     pub(crate) fn offset_at(&self, timestamp: i64, isolation: Isolation) -> Result<Timed, Refusal> {
-        const LATEST: i64 = -1;
-        const EARLIEST: i64 = -2;
-        const MAX_TIMESTAMP: i64 = -3;
-        const EARLIEST_LOCAL: i64 = -4;
-        const LATEST_TIERED: i64 = -5;
         let bounds = self.bounds();
         // A reader is not sent to a record that it cannot see yet.
         let visible = |timed: Timed| if timed.offset < bounds.end(isolation) { timed } else { Timed::NONE };
         match timestamp {
-            LATEST => Ok(Timed::at(bounds.end(isolation))),
-            EARLIEST | EARLIEST_LOCAL => Ok(Timed::at(bounds.start)),
+            LATEST => Ok(Timed::at(bounds.end(isolation), self.ground.leader_epoch)),
+            EARLIEST | EARLIEST_LOCAL => {
+                let first = self.batch_at(bounds.start)?;
+                let epoch = first.map_or(self.ground.leader_epoch, |first| first.partition_leader_epoch);
+                Ok(Timed::at(bounds.start, epoch))
+            }
             // Nothing is ever moved to another tier.
-            LATEST_TIERED => Ok(Timed::NONE),
+            LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(Timed::NONE),
             MAX_TIMESTAMP => {
                 let newest = self.lock().log.as_mut().map_or(Ok(None), Log::max_timestamp);
                 let newest = newest.map_err(|error| self.unreadable(&error))?;
@@ -231,11 +253,13 @@ fn first_record_at(batch: &Bytes, time_ms: i64, start: i64) -> Option<Timed> {
     if let Ok(mut records) = Records::open(batch, UNPACKED_BYTES_MAX)
         && let Some(Ok(record)) = records.find(|record| record.as_ref().is_ok_and(matches))
     {
-        return Some(Timed { timestamp_ms: record.timestamp_ms, offset: record.offset });
+        let leader_epoch = records.header().partition_leader_epoch;
+        return Some(Timed { timestamp_ms: record.timestamp_ms, offset: record.offset, leader_epoch });
     }
     let header = batch::header(batch)?;
     Some(Timed {
         timestamp_ms: header.base_timestamp_ms.max(time_ms.min(header.max_timestamp_ms)),
         offset: header.base_offset.max(start),
+        leader_epoch: header.partition_leader_epoch,
     })
 }

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod admin;
 mod clients;
 mod consumer_groups;
 mod durability;

@@ -132,6 +132,8 @@ apis! {
     DescribeConfigs = 32, messages::DescribeConfigsRequest;
     /// Replaces all settings of topics and brokers.
     AlterConfigs = 33, messages::AlterConfigsRequest;
+    /// Moves replicas between the log folders of a node.
+    AlterReplicaLogDirs = 34, messages::AlterReplicaLogDirsRequest;
     /// Tells the sizes of partitions on disk.
     DescribeLogDirs = 35, messages::DescribeLogDirsRequest;
     /// Carries the bytes of an authentication.
@@ -170,6 +172,10 @@ apis! {
     ConsumerGroupHeartbeat = 68, messages::ConsumerGroupHeartbeatRequest;
     /// Describes consumer groups.
     ConsumerGroupDescribe = 69, messages::ConsumerGroupDescribeRequest;
+    /// Names the resources that have configs.
+    ListConfigResources = 74, messages::ListConfigResourcesRequest;
+    /// Names the partitions of topics, a page at a time.
+    DescribeTopicPartitions = 75, messages::DescribeTopicPartitionsRequest;
 }
 
 impl ApiKey {

@@ -5,14 +5,14 @@ use crate::schema::{Request, always, message, since};
 
 message! {
     /// The request: tells the sizes of partitions on disk.
-    DescribeLogDirsRequest, versions 1..=4, flexible 2;
+    DescribeLogDirsRequest, versions 1..=5, flexible 2;
     /// Each topic that we want to describe log directories for, or null for all topics.
     topics: Option<Vec<DescribableLogDirTopic>> = Some(Default::default()), always();
 }
 
 message! {
     /// An element of [`DescribeLogDirsRequest::topics`].
-    DescribableLogDirTopic, versions 1..=4, flexible 2;
+    DescribableLogDirTopic, versions 1..=5, flexible 2;
     /// The topic name.
     topic: String, always();
     /// The partition indexes.
@@ -26,7 +26,7 @@ impl Request for DescribeLogDirsRequest {
 
 message! {
     /// The answer to [`DescribeLogDirsRequest`].
-    DescribeLogDirsResponse, versions 1..=4, flexible 2;
+    DescribeLogDirsResponse, versions 1..=5, flexible 2;
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if
     /// the request did not violate any quota.
     throttle_time_ms: i32, always();
@@ -38,7 +38,7 @@ message! {
 
 message! {
     /// An element of [`DescribeLogDirsResponse::results`].
-    DescribeLogDirsResult, versions 1..=4, flexible 2;
+    DescribeLogDirsResult, versions 1..=5, flexible 2;
     /// The error code, or 0 if there was no error.
     error_code: i16, always();
     /// The absolute log directory path.
@@ -49,11 +49,13 @@ message! {
     total_bytes: i64 = -1, since(4).ignorable();
     /// The usable size in bytes of the volume the log directory is in.
     usable_bytes: i64 = -1, since(4).ignorable();
+    /// True if this log directory is cordoned.
+    is_cordoned: bool, since(5).ignorable();
 }
 
 message! {
     /// An element of [`DescribeLogDirsResult::topics`].
-    DescribeLogDirsTopic, versions 1..=4, flexible 2;
+    DescribeLogDirsTopic, versions 1..=5, flexible 2;
     /// The topic name.
     name: String, always();
     /// The partitions.
@@ -62,7 +64,7 @@ message! {
 
 message! {
     /// An element of [`DescribeLogDirsTopic::partitions`].
-    DescribeLogDirsPartition, versions 1..=4, flexible 2;
+    DescribeLogDirsPartition, versions 1..=5, flexible 2;
     /// The partition index.
     partition_index: i32, always();
     /// The size of the log segments in this partition in bytes.

@@ -5,7 +5,7 @@ use crate::schema::{Request, always, message, since};
 
 message! {
     /// The request: finds offsets by time, or the earliest and latest.
-    ListOffsetsRequest, versions 1..=10, flexible 6;
+    ListOffsetsRequest, versions 1..=11, flexible 6;
     /// The broker ID of the requester, or -1 if this request is being made by a normal consumer.
     replica_id: i32, always();
     /// This setting controls the visibility of transactional records. Using READ_UNCOMMITTED (isolation_level =
@@ -23,7 +23,7 @@ message! {
 
 message! {
     /// An element of [`ListOffsetsRequest::topics`].
-    ListOffsetsTopic, versions 1..=10, flexible 6;
+    ListOffsetsTopic, versions 1..=11, flexible 6;
     /// The topic name.
     name: String, always();
     /// Each partition in the request.
@@ -32,7 +32,7 @@ message! {
 
 message! {
     /// An element of [`ListOffsetsTopic::partitions`].
-    ListOffsetsPartition, versions 1..=10, flexible 6;
+    ListOffsetsPartition, versions 1..=11, flexible 6;
     /// The partition index.
     partition_index: i32, always();
     /// The current leader epoch.
@@ -48,7 +48,7 @@ impl Request for ListOffsetsRequest {
 
 message! {
     /// The answer to [`ListOffsetsRequest`].
-    ListOffsetsResponse, versions 1..=10, flexible 6;
+    ListOffsetsResponse, versions 1..=11, flexible 6;
     /// The duration in milliseconds for which the request was throttled due to a quota violation, or zero if
     /// the request did not violate any quota.
     throttle_time_ms: i32, since(2).ignorable();
@@ -58,7 +58,7 @@ message! {
 
 message! {
     /// An element of [`ListOffsetsResponse::topics`].
-    ListOffsetsTopicResponse, versions 1..=10, flexible 6;
+    ListOffsetsTopicResponse, versions 1..=11, flexible 6;
     /// The topic name.
     name: String, always();
     /// Each partition in the response.
@@ -67,7 +67,7 @@ message! {
 
 message! {
     /// An element of [`ListOffsetsTopicResponse::partitions`].
-    ListOffsetsPartitionResponse, versions 1..=10, flexible 6;
+    ListOffsetsPartitionResponse, versions 1..=11, flexible 6;
     /// The partition index.
     partition_index: i32, always();
     /// The partition error code, or 0 if there was no error.

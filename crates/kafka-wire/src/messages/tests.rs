@@ -65,32 +65,35 @@ fn prefixes_are_refused<M: Message + Sample>(seed: u64) {
 macro_rules! for_every_message {
     ($do:ident) => {
         $do! {
-            AddOffsetsToTxnRequest AddOffsetsToTxnResponse AddPartitionsToTxnRequest AddPartitionsToTxnResponse
-            AlterClientQuotasRequest AlterClientQuotasResponse AlterConfigsRequest AlterConfigsResponse
-            AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse
+            AddOffsetsToTxnRequest AddOffsetsToTxnResponse AddPartitionsToTxnRequest
+            AddPartitionsToTxnResponse AlterClientQuotasRequest AlterClientQuotasResponse
+            AlterConfigsRequest AlterConfigsResponse AlterPartitionReassignmentsRequest
+            AlterPartitionReassignmentsResponse AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse
             AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse ApiVersionsRequest
             ApiVersionsResponse ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
-            ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse CreateAclsRequest CreateAclsResponse
-            CreatePartitionsRequest CreatePartitionsResponse CreateTopicsRequest CreateTopicsResponse
-            DeleteAclsRequest DeleteAclsResponse DeleteGroupsRequest DeleteGroupsResponse DeleteRecordsRequest
-            DeleteRecordsResponse DeleteTopicsRequest DeleteTopicsResponse DescribeAclsRequest
-            DescribeAclsResponse DescribeClientQuotasRequest DescribeClientQuotasResponse
-            DescribeClusterRequest DescribeClusterResponse DescribeConfigsRequest DescribeConfigsResponse
-            DescribeGroupsRequest DescribeGroupsResponse DescribeLogDirsRequest DescribeLogDirsResponse
-            DescribeProducersRequest DescribeProducersResponse DescribeTransactionsRequest
-            DescribeTransactionsResponse DescribeUserScramCredentialsRequest
+            ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse CreateAclsRequest
+            CreateAclsResponse CreatePartitionsRequest CreatePartitionsResponse CreateTopicsRequest
+            CreateTopicsResponse DeleteAclsRequest DeleteAclsResponse DeleteGroupsRequest
+            DeleteGroupsResponse DeleteRecordsRequest DeleteRecordsResponse DeleteTopicsRequest
+            DeleteTopicsResponse DescribeAclsRequest DescribeAclsResponse DescribeClientQuotasRequest
+            DescribeClientQuotasResponse DescribeClusterRequest DescribeClusterResponse
+            DescribeConfigsRequest DescribeConfigsResponse DescribeGroupsRequest DescribeGroupsResponse
+            DescribeLogDirsRequest DescribeLogDirsResponse DescribeProducersRequest
+            DescribeProducersResponse DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse
+            DescribeTransactionsRequest DescribeTransactionsResponse DescribeUserScramCredentialsRequest
             DescribeUserScramCredentialsResponse ElectLeadersRequest ElectLeadersResponse EndTxnRequest
             EndTxnResponse FetchRequest FetchResponse FindCoordinatorRequest FindCoordinatorResponse
-            HeartbeatRequest HeartbeatResponse IncrementalAlterConfigsRequest IncrementalAlterConfigsResponse
-            InitProducerIdRequest InitProducerIdResponse JoinGroupRequest JoinGroupResponse LeaveGroupRequest
-            LeaveGroupResponse ListGroupsRequest ListGroupsResponse ListOffsetsRequest ListOffsetsResponse
-            ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse ListTransactionsRequest
-            ListTransactionsResponse MetadataRequest MetadataResponse OffsetCommitRequest OffsetCommitResponse
-            OffsetDeleteRequest OffsetDeleteResponse OffsetFetchRequest OffsetFetchResponse
-            OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse ProduceRequest ProduceResponse
-            SaslAuthenticateRequest SaslAuthenticateResponse SaslHandshakeRequest SaslHandshakeResponse
-            SyncGroupRequest SyncGroupResponse TxnOffsetCommitRequest TxnOffsetCommitResponse
-            WriteTxnMarkersRequest WriteTxnMarkersResponse
+            HeartbeatRequest HeartbeatResponse IncrementalAlterConfigsRequest
+            IncrementalAlterConfigsResponse InitProducerIdRequest InitProducerIdResponse JoinGroupRequest
+            JoinGroupResponse LeaveGroupRequest LeaveGroupResponse ListConfigResourcesRequest
+            ListConfigResourcesResponse ListGroupsRequest ListGroupsResponse ListOffsetsRequest
+            ListOffsetsResponse ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse
+            ListTransactionsRequest ListTransactionsResponse MetadataRequest MetadataResponse
+            OffsetCommitRequest OffsetCommitResponse OffsetDeleteRequest OffsetDeleteResponse
+            OffsetFetchRequest OffsetFetchResponse OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
+            ProduceRequest ProduceResponse SaslAuthenticateRequest SaslAuthenticateResponse
+            SaslHandshakeRequest SaslHandshakeResponse SyncGroupRequest SyncGroupResponse
+            TxnOffsetCommitRequest TxnOffsetCommitResponse WriteTxnMarkersRequest WriteTxnMarkersResponse
         }
     };
 }
