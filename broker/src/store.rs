@@ -166,13 +166,32 @@ impl Store {
             inner.live = (inner.live + after).saturating_sub(before);
             appended.last_offset + 1
         };
+        Ok(self.durable(next_offset, written))
+    }
+
+    /// Ends well when all changes that were written so far are durable; `None` when they are already.
+    pub(crate) fn unsettled(
+        self: &Arc<Self>,
+    ) -> Option<impl Future<Output = Result<(), StoreError>> + Send + use<>> {
+        let next_offset = {
+            let inner = self.lock();
+            Some(inner.log.end_offset()).filter(|end| inner.log.synced_offset() < *end)?
+        };
+        Some(self.durable(next_offset, 0))
+    }
+
+    fn durable(
+        self: &Arc<Self>,
+        next_offset: i64,
+        written: u64,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
         let this = Arc::clone(self);
         let synced: Synced = self.committer.submit([Arc::clone(self) as Arc<Durable>], written);
-        Ok(async move {
+        async move {
             synced.await;
             let done = this.lock().log.synced_offset() >= next_offset;
             if done { Ok(()) } else { Err(StoreError::NotSynced) }
-        })
+        }
     }
 
     /// Writes one change and waits until it is durable.

@@ -231,10 +231,19 @@ impl Coordinator {
                             Some(Waiting::Join(sender)) => Some(Step::Join(sender, answer)),
                             _ => None,
                         },
-                        Output::Sync(ticket, answer) => match inner.waiting.remove(&ticket) {
-                            Some(Waiting::Sync(sender)) => Some(Step::Sync(sender, answer)),
-                            _ => None,
-                        },
+                        Output::Sync(ticket, answer) => {
+                            // The leader's part may still be on its way to the disk when a follower asks: no
+                            // assignment is given that a crash could take back.
+                            if steps.is_empty()
+                                && let Some(stored) = self.store.unsettled()
+                            {
+                                steps.push(Step::Stored(Box::pin(stored)));
+                            }
+                            match inner.waiting.remove(&ticket) {
+                                Some(Waiting::Sync(sender)) => Some(Step::Sync(sender, answer)),
+                                _ => None,
+                            }
+                        }
                     };
                     steps.extend(step);
                 }

@@ -322,8 +322,9 @@ impl File for MemoryFile {
         let position = usize::try_from(position).map_err(io::Error::other)?;
         let outgrows = state.files[self.file].current.len() < position + bytes.len();
         let outcome = state.change(outgrows);
-        // A write that fails may have written its first half.
-        let written = if outcome.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+        // A write that fails may have written its first half. No sector is written in part, as at a loss of power.
+        let half = bytes.len() / 2 / SECTOR * SECTOR;
+        let written = if outcome.is_ok() { bytes } else { &bytes[..half] };
         let content = &mut state.files[self.file];
         put(&mut content.current, position, written);
         content.pending.push(Pending::Write(position, written.to_vec()));
