@@ -10,23 +10,25 @@ use kafka_wire::{
     },
 };
 
-use super::change_configs::{self, Resource};
+use super::{
+    change_configs::{self, Resource},
+    repeated::repeated,
+};
 use crate::{broker::Context, partition::Refusal};
 
 pub(crate) async fn handle(context: Context, request: AlterConfigsRequest, _: i16) -> AlterConfigsResponse {
+    let twice = repeated(request.resources.iter().map(named));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
-        let same = |other: &&AlterConfigsResource| {
-            other.resource_type == resource.resource_type && other.resource_name == resource.resource_name
-        };
-        let refusal = if request.resources.iter().filter(same).count() > 1 {
-            Some(Refusal::new(ErrorCode::InvalidRequest, "the resource is in the request twice"))
+        let outcome = if twice.contains(&named(resource)) {
+            Err(change_configs::named_twice())
         } else {
-            alter(&context, resource, request.validate_only).await.err()
+            alter(&context, resource, request.validate_only).await
         };
+        let (error_code, error_message) = change_configs::told(outcome);
         responses.push(AlterConfigsResourceResponse {
-            error_code: refusal.as_ref().map_or(ErrorCode::None, |refusal| refusal.code).code(),
-            error_message: refusal.and_then(|refusal| refusal.message),
+            error_code,
+            error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
         });
@@ -34,9 +36,13 @@ pub(crate) async fn handle(context: Context, request: AlterConfigsRequest, _: i1
     AlterConfigsResponse { responses, ..Default::default() }
 }
 
+fn named(resource: &AlterConfigsResource) -> Resource<'_> {
+    Resource { kind: resource.resource_type, name: &resource.resource_name }
+}
+
 async fn alter(context: &Context, resource: &AlterConfigsResource, only_check: bool) -> Result<(), Refusal> {
-    let named = Resource { kind: resource.resource_type, name: &resource.resource_name };
-    change_configs::current(context, named)?;
+    let resource_named = named(resource);
+    change_configs::current(context, resource_named)?;
     let mut values = BTreeMap::new();
     for config in &resource.configs {
         let value = config
@@ -48,5 +54,5 @@ async fn alter(context: &Context, resource: &AlterConfigsResource, only_check: b
             return Err(Refusal::new(ErrorCode::InvalidRequest, text));
         }
     }
-    change_configs::replace(context, named, values, only_check).await
+    change_configs::replace(context, resource_named, values, only_check).await
 }

@@ -19,7 +19,7 @@ pub(crate) const CLIENT_METRICS: i8 = 16;
 pub(crate) const GROUP: i8 = 32;
 
 /// A resource as a request names it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Resource<'a> {
     pub(crate) kind: i8,
     pub(crate) name: &'a str,
@@ -27,6 +27,19 @@ pub(crate) struct Resource<'a> {
 
 /// The text configs of a resource, by name.
 pub(crate) type Values = BTreeMap<String, String>;
+
+/// The error code and text of an outcome.
+pub(crate) fn told(outcome: Result<(), Refusal>) -> (i16, Option<String>) {
+    match outcome {
+        Ok(()) => (ErrorCode::None.code(), None),
+        Err(refusal) => (refusal.code.code(), refusal.message),
+    }
+}
+
+/// For a resource that a request names more than once: nobody could say which of its parts counts.
+pub(crate) fn named_twice() -> Refusal {
+    Refusal::new(ErrorCode::InvalidRequest, "the resource is in the request twice")
+}
 
 /// What the resource has of its own, when the caller may change it.
 pub(crate) fn current(context: &Context, resource: Resource<'_>) -> Result<Values, Refusal> {

@@ -1,6 +1,6 @@
 //! CreatePartitions: more partitions for a topic; never fewer.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use kafka_wire::{
     ErrorCode,
@@ -10,6 +10,7 @@ use kafka_wire::{
     },
 };
 
+use super::repeated::repeated;
 use crate::{
     access::Operation,
     broker::{Context, NODE_ID},
@@ -22,9 +23,8 @@ pub(crate) async fn handle(
     _: i16,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
-    let mut seen = BTreeSet::new();
-    let twice: BTreeSet<String> =
-        request.topics.iter().filter(|it| !seen.insert(it.name.clone())).map(|it| it.name.clone()).collect();
+    let twice = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let twice: HashSet<String> = twice.into_iter().map(str::to_owned).collect();
     for topic in request.topics {
         let refusal = if twice.contains(&topic.name) {
             Some(Refusal::new(ErrorCode::InvalidRequest, "the topic is in the request twice"))

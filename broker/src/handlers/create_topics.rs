@@ -1,6 +1,6 @@
 //! CreateTopics: each topic by itself; a refusal names the topic's field and what to change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use kafka_wire::{
     ErrorCode,
@@ -11,15 +11,17 @@ use kafka_wire::{
 };
 use uuid::Uuid;
 
-use super::describe_configs::{self, Layers};
+use super::{
+    describe_configs::{self, Layers},
+    repeated::repeated,
+};
 use crate::{
     access::Operation, broker::Context, partition::Refusal, topic_config::TopicConfig, topics::NewTopic,
 };
 
 pub(crate) async fn handle(context: Context, request: CreateTopicsRequest, _: i16) -> CreateTopicsResponse {
-    let mut seen = BTreeSet::new();
-    let twice: BTreeSet<String> =
-        request.topics.iter().filter(|it| !seen.insert(it.name.clone())).map(|it| it.name.clone()).collect();
+    let twice = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
+    let twice: HashSet<String> = twice.into_iter().map(str::to_owned).collect();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let name = topic.name.clone();

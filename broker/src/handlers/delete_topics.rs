@@ -1,6 +1,6 @@
 //! DeleteTopics: by name or by id, with all records and committed offsets.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use kafka_wire::{
     ErrorCode,
@@ -10,6 +10,9 @@ use kafka_wire::{
     },
 };
 
+use uuid::Uuid;
+
+use super::repeated::repeated;
 use crate::{access::Operation, broker::Context, partition::Refusal, topics::Topic};
 
 /// From this version on topics may be named by id.
@@ -27,10 +30,13 @@ pub(crate) async fn handle(
         request.topic_names.into_iter().map(named).collect()
     };
     let mut responses = Vec::with_capacity(wanted.len());
-    let twice: Vec<bool> =
-        wanted.iter().map(|topic| wanted.iter().filter(|other| *other == topic).count() > 1).collect();
-    for (topic, twice) in wanted.into_iter().zip(twice) {
-        responses.push(if twice {
+    let key = |topic: &DeleteTopicState| (topic.name.clone(), topic.topic_id);
+    let twice: HashSet<(Option<String>, Uuid)> = {
+        let named = wanted.iter().map(|topic| (topic.name.as_deref(), topic.topic_id));
+        repeated(named).into_iter().map(|(name, id)| (name.map(str::to_owned), id)).collect()
+    };
+    for topic in wanted {
+        responses.push(if twice.contains(&key(&topic)) {
             refused(topic, Refusal::new(ErrorCode::InvalidRequest, "the topic is in the request twice"))
         } else {
             delete(&context, topic).await

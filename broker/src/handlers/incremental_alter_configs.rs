@@ -10,7 +10,10 @@ use kafka_wire::{
     },
 };
 
-use super::change_configs::{self, Resource, Values};
+use super::{
+    change_configs::{self, Resource, Values},
+    repeated::repeated,
+};
 use crate::{broker::Context, partition::Refusal, topic_config};
 
 const SET: i8 = 0;
@@ -23,19 +26,18 @@ pub(crate) async fn handle(
     request: IncrementalAlterConfigsRequest,
     _: i16,
 ) -> IncrementalAlterConfigsResponse {
+    let twice = repeated(request.resources.iter().map(named));
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
-        let same = |other: &&AlterConfigsResource| {
-            other.resource_type == resource.resource_type && other.resource_name == resource.resource_name
-        };
-        let refusal = if request.resources.iter().filter(same).count() > 1 {
-            Some(Refusal::new(ErrorCode::InvalidRequest, "the resource is in the request twice"))
+        let outcome = if twice.contains(&named(resource)) {
+            Err(change_configs::named_twice())
         } else {
-            alter(&context, resource, request.validate_only).await.err()
+            alter(&context, resource, request.validate_only).await
         };
+        let (error_code, error_message) = change_configs::told(outcome);
         responses.push(AlterConfigsResourceResponse {
-            error_code: refusal.as_ref().map_or(ErrorCode::None, |refusal| refusal.code).code(),
-            error_message: refusal.and_then(|refusal| refusal.message),
+            error_code,
+            error_message,
             resource_type: resource.resource_type,
             resource_name: resource.resource_name.clone(),
         });
@@ -43,18 +45,22 @@ pub(crate) async fn handle(
     IncrementalAlterConfigsResponse { responses, ..Default::default() }
 }
 
+fn named(resource: &AlterConfigsResource) -> Resource<'_> {
+    Resource { kind: resource.resource_type, name: &resource.resource_name }
+}
+
 async fn alter(context: &Context, resource: &AlterConfigsResource, only_check: bool) -> Result<(), Refusal> {
-    let named = Resource { kind: resource.resource_type, name: &resource.resource_name };
-    let mut set = change_configs::current(context, named)?;
+    let resource_named = named(resource);
+    let mut set = change_configs::current(context, resource_named)?;
     let mut seen = BTreeSet::new();
     for config in &resource.configs {
         if !seen.insert(config.name.as_str()) {
             let text = format!("{} is in the request twice", config.name);
             return Err(Refusal::new(ErrorCode::InvalidRequest, text));
         }
-        apply(&mut set, named, config)?;
+        apply(&mut set, resource_named, config)?;
     }
-    change_configs::replace(context, named, set, only_check).await
+    change_configs::replace(context, resource_named, set, only_check).await
 }
 
 fn apply(set: &mut Values, resource: Resource<'_>, config: &AlterableConfig) -> Result<(), Refusal> {

@@ -164,13 +164,6 @@ impl Partition {
         self.lock().producers.transactions.aborted_between(from, to)
     }
 
-    /// All below is durable and belongs to no open transaction. Nothing above may be compacted, and below it the
-    /// records that [`aborted_between`](Self::aborted_between) names do not count.
-    #[allow(dead_code, reason = "for compaction")]
-    pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.bounds().last_stable
-    }
-
     /// Damage that a reader met makes the partition read-only.
     pub(super) fn met(&self, error: &ReadError) {
         if let ReadError::Damaged { .. } | ReadError::Missing { .. } = error

@@ -27,7 +27,7 @@ fn read(partition: &Partition, offset: i64) -> (Vec<i64>, Vec<(i64, i64)>) {
 }
 
 fn check_all(partition: &Arc<Partition>) {
-    assert_eq!(partition.last_stable_offset(), 6);
+    assert_eq!(partition.bounds().last_stable, 6);
     assert_eq!(read(partition, 0), (vec![0, 2, 4, 5], vec![(1, 0)]));
     assert_eq!(read(partition, 4), (vec![4, 5], vec![(1, 0)]), "it began before what is read");
     assert_eq!(read(partition, 5), (vec![5], vec![]));
@@ -53,7 +53,7 @@ async fn readers_of_committed_records_wait_for_the_end() {
     assert_eq!(read(&partition, 0), (vec![], vec![]));
     assert_eq!(partition.append_marker((1, 0), ABORT).unwrap().base_offset, 4);
     assert_eq!(partition.append_marker((2, 0), COMMIT).unwrap().base_offset, 5);
-    assert_eq!(partition.last_stable_offset(), 0, "a marker counts when it is durable");
+    assert_eq!(partition.bounds().last_stable, 0, "a marker counts when it is durable");
     assert_eq!(partition.append_checked(of(1, 2), 9).unwrap().base_offset, 6);
     partition.submit().await;
     check_all(&partition);
@@ -65,7 +65,7 @@ async fn readers_of_committed_records_wait_for_the_end() {
     again.append_marker((1, 1), COMMIT).unwrap();
     assert_eq!(again.append_checked(of(1, 4), 9).unwrap_err().code, ErrorCode::InvalidProducerEpoch);
     again.submit().await;
-    assert_eq!(again.last_stable_offset(), 9);
+    assert_eq!(again.bounds().last_stable, 9);
 }
 
 /// Goal: transactions that are open or aborted in sealed segments are known after a kill, with and without the file
@@ -93,15 +93,15 @@ async fn transactions_survive_new_segments_and_deletions() {
             written.iter().for_each(|path| std::fs::remove_file(path).unwrap());
         }
         let (again, _commit, _) = open(folder.path(), &sized);
-        assert_eq!(again.last_stable_offset(), 3, "{keep_file}");
+        assert_eq!(again.bounds().last_stable, 3, "{keep_file}");
         assert_eq!(read(&again, 0), (vec![0, 2], vec![(1, 0)]));
     }
     let (again, _commit, _) = open(folder.path(), &sized);
     again.delete_before(100).unwrap();
-    assert_eq!(again.last_stable_offset(), 100, "nothing before the start is waited for");
+    assert_eq!(again.bounds().last_stable, 100, "nothing before the start is waited for");
     assert_eq!(again.append_marker((2, 0), ABORT).unwrap().base_offset, 1_006);
     again.submit().await;
-    assert_eq!(again.last_stable_offset(), 1_007);
+    assert_eq!(again.bounds().last_stable, 1_007);
     let (bases, aborted) = read(&again, 999);
     assert_eq!((bases.first(), aborted), (Some(&999), vec![(2, 3)]));
 }
@@ -136,5 +136,5 @@ async fn damage_ends_what_is_known_to_be_committed() {
     bytes[middle..middle + 200].fill(0xff);
     std::fs::write(&first, bytes).unwrap();
     let (again, _commit, _) = open(folder.path(), &sized);
-    assert!(again.bounds().high_watermark == 401 && again.last_stable_offset() < 200);
+    assert!(again.bounds().high_watermark == 401 && again.bounds().last_stable < 200);
 }
