@@ -4,7 +4,7 @@
 //! When no round ran for a while all logs are, once, and then this sleeps until there is a round again.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
@@ -194,19 +194,26 @@ impl Shared {
             let mut state = self.storing.lock();
             (std::mem::take(&mut state.known), state.rounds)
         };
-        for (folder, log) in &known {
+        let (mut left, mut stored) = (known.into_iter(), Known::new());
+        for (folder, log) in left.by_ref() {
             match log.upgrade() {
                 Some(log) => self.store(&*log),
-                None => self.journal().confirm(folder, i64::MAX),
+                None => self.journal().confirm(&folder, i64::MAX),
             }
+            stored.insert(folder, log);
             // It is not quiet any more.
             if self.storing.lock().rounds != rounds && self.pause(PAUSE) {
                 break;
             }
         }
-        let needed = self.journal().needed();
-        let stuck = known.into_iter().filter(|(folder, _)| needed.contains(folder));
-        self.storing.lock().stuck.extend(stuck);
+        let needed: HashSet<String> = self.journal().needed().into_iter().collect();
+        let mut state = self.storing.lock();
+        // What this did not come to is for the next time.
+        for (folder, log) in left {
+            state.known.entry(folder).or_insert(log);
+        }
+        state.stuck.extend(stored);
+        state.stuck.retain(|folder, _| needed.contains(folder));
     }
 
     /// What the storing thread might do about now; how often depends on the rounds alone.
