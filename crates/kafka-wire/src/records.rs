@@ -7,6 +7,7 @@ pub mod batch;
 pub mod builder;
 pub mod compression;
 pub mod control;
+pub mod raw;
 pub mod recompress;
 pub mod record;
 
@@ -14,6 +15,7 @@ pub use batch::{BatchError, BatchHeader, Batches};
 pub use builder::BatchBuilder;
 pub use compression::{Codec, CompressionError};
 pub use control::Marker;
+pub use raw::{RawRecord, RawRecords};
 pub use recompress::recompress;
 pub use record::{Record, RecordError, RecordHeader, Records};
 

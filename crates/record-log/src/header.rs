@@ -12,13 +12,13 @@ pub(crate) const PAGE_LENGTH: u64 = 4096;
 /// Distance of the slots: never in one sector.
 const SLOT_DISTANCE: u64 = 2048;
 /// Bytes of a slot; less than a sector, so that it is written at once or not at all.
-pub(crate) const SLOT_LENGTH: usize = 192;
+pub(crate) const SLOT_LENGTH: usize = 208;
 /// Bytes of a slot before the log's mark.
-const FIXED_LENGTH: usize = 64;
+const FIXED_LENGTH: usize = 84;
 /// Bytes of a log's folder that are its mark: its end, where folders differ.
 const MARK_LENGTH_MAX: usize = 120;
 const MAGIC: &[u8; 4] = b"PLOG";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const SEALED: u8 = 1;
 const SPARSE: u8 = 2;
 
@@ -42,6 +42,12 @@ pub(crate) struct Header {
     pub(crate) max_timestamp_offset: i64,
     /// When it was sealed, milliseconds since 1970; when it was made, before that.
     pub(crate) stamped_ms: i64,
+    /// Compaction has left one record of each key of what is below this offset.
+    pub(crate) clean_offset: i64,
+    /// When the first of what compaction keeps for its time, tombstones and markers, may go; `i64::MAX`: nothing.
+    pub(crate) horizon_ms: i64,
+    /// How often its batches were written anew. Tells its index from that of the file before.
+    pub(crate) incarnation: u32,
 }
 
 /// What a header page says.
@@ -76,7 +82,15 @@ impl Header {
             max_timestamp: -1,
             max_timestamp_offset: -1,
             stamped_ms: now_ms,
+            clean_offset: base_offset,
+            horizon_ms: i64::MAX,
+            incarnation: 0,
         }
+    }
+
+    /// Where it ends that was put in place of several; the files of the others may still be there.
+    pub(crate) fn compacted_end(&self) -> Option<i64> {
+        (self.sealed && self.sparse).then_some(self.synced_offset)
     }
 
     /// Where this slot belongs in the file.
@@ -99,6 +113,9 @@ impl Header {
         bytes.put_i64(self.max_timestamp);
         bytes.put_i64(self.max_timestamp_offset);
         bytes.put_i64(self.stamped_ms);
+        bytes.put_i64(self.clean_offset);
+        bytes.put_i64(self.horizon_ms);
+        bytes.put_u32(self.incarnation);
         bytes.put_slice(mark);
         let checksum = crc32c::crc32c(&bytes);
         bytes.put_u32(checksum);
@@ -127,6 +144,9 @@ impl Header {
             max_timestamp: fixed.get_i64(),
             max_timestamp_offset: fixed.get_i64(),
             stamped_ms: fixed.get_i64(),
+            clean_offset: fixed.get_i64(),
+            horizon_ms: fixed.get_i64(),
+            incarnation: fixed.get_u32(),
         };
         Some((header, mark))
     }

@@ -1,7 +1,7 @@
 //! Sparse index of a segment: offset and time to byte position. Rebuildable from the batches alone.
 //!
 //! Its file beside the segment grows by one chunk now and then, never synced: what a crash loses, or somebody
-//! swaps, is walked again. Nothing is believed of it that the batches do not confirm. Entries are at least
+//! swaps, is walked again, and so is a segment whose batches were written anew since. Nothing is believed of it that the batches do not confirm. Entries are at least
 //! [`INTERVAL`] bytes of batches apart.
 
 use bytes::{Buf, BufMut};
@@ -12,7 +12,7 @@ use crate::header::PAGE_LENGTH;
 pub(crate) const INTERVAL: u64 = 16 * 1024;
 const ENTRY_LENGTH: usize = 16;
 const MAGIC: &[u8; 8] = b"PIDX\x02\0\0\0";
-/// Magic, base offset, the log's checksum, count.
+/// Magic, base offset, the mark of what it is of, count.
 const CHUNK_HEAD: usize = 24;
 
 /// Says that the batch at `position` is the first at or after `base + offset_delta`, and that no batch
@@ -41,12 +41,12 @@ impl Index {
         Self { entries: Vec::new(), floor, saved: 0, file_length: 0 }
     }
 
-    /// What the file says of the segment of `log` at `base`, as far as it can be believed; `end` is where the
-    /// segment's batches end.
-    pub(crate) fn from_file(bytes: &[u8], log: &str, base: i64, end: u64) -> Self {
+    /// What the file says of the segment at `base` with this [`mark`], as far as it can be believed; `end` is where
+    /// the segment's batches end.
+    pub(crate) fn from_file(bytes: &[u8], mark: u32, base: i64, end: u64) -> Self {
         let mut index = Self::new(PAGE_LENGTH);
         let mut rest = bytes;
-        while let Some((entries, length)) = decode(rest, log, base) {
+        while let Some((entries, length)) = decode(rest, mark, base) {
             let last = index.entries.last().map_or(0, |last| last.position);
             let inside = |entry: &Entry| entry.position > last && u64::from(entry.position) < end;
             if !entries.first().is_some_and(inside) || !entries.iter().all(inside) {
@@ -93,11 +93,11 @@ impl Index {
     }
 
     /// The next chunk of the file: entries before `synced` that are not in it, and where it goes.
-    pub(crate) fn unsaved(&self, log: &str, base: i64, synced: u64) -> Option<(u64, Vec<u8>, usize)> {
+    pub(crate) fn unsaved(&self, mark: u32, base: i64, synced: u64) -> Option<(u64, Vec<u8>, usize)> {
         let new = self.entries.get(self.saved..).unwrap_or_default();
         let count = new.iter().take_while(|entry| u64::from(entry.position) < synced).count();
         let new = new.get(..count).filter(|new| !new.is_empty())?;
-        Some((self.file_length, encode(new, log, base), self.saved + count))
+        Some((self.file_length, encode(new, mark, base), self.saved + count))
     }
 
     /// Takes note that a chunk was written.
@@ -107,11 +107,16 @@ impl Index {
     }
 }
 
-fn encode(entries: &[Entry], log: &str, base: i64) -> Vec<u8> {
+/// What an index says that it is of: a log, and which of the files that a segment has had.
+pub(crate) fn mark(log: &str, incarnation: u32) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(log.as_bytes()), &incarnation.to_be_bytes())
+}
+
+fn encode(entries: &[Entry], mark: u32, base: i64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(CHUNK_HEAD + entries.len() * ENTRY_LENGTH + 4);
     bytes.put_slice(MAGIC);
     bytes.put_i64(base);
-    bytes.put_u32(crc32c::crc32c(log.as_bytes()));
+    bytes.put_u32(mark);
     bytes.put_u32(u32::try_from(entries.len()).unwrap_or(u32::MAX));
     for entry in entries {
         bytes.put_u32(entry.offset_delta);
@@ -124,9 +129,9 @@ fn encode(entries: &[Entry], log: &str, base: i64) -> Vec<u8> {
 }
 
 /// Reads the first chunk and says how long it is; `None` when it is anything else than one of this segment.
-fn decode(bytes: &[u8], log: &str, base: i64) -> Option<(Vec<Entry>, usize)> {
+fn decode(bytes: &[u8], mark: u32, base: i64) -> Option<(Vec<Entry>, usize)> {
     let mut head = bytes.strip_prefix(MAGIC)?.get(..CHUNK_HEAD - MAGIC.len())?;
-    let own = head.get_i64() == base && head.get_u32() == crc32c::crc32c(log.as_bytes());
+    let own = head.get_i64() == base && head.get_u32() == mark;
     let count = usize::try_from(head.get_u32()).ok().filter(|_| own)?;
     let body_length = count.checked_mul(ENTRY_LENGTH)?.checked_add(CHUNK_HEAD)?;
     let body = bytes.get(..body_length)?;
@@ -147,6 +152,10 @@ mod tests {
     use super::*;
 
     const LOG: &str = "topics/0/1";
+
+    fn own() -> u32 {
+        mark(LOG, 0)
+    }
 
     fn entry(step: u32) -> Entry {
         Entry {
@@ -176,21 +185,22 @@ mod tests {
         let mut file = Vec::new();
         for chunk in 0..3 {
             (chunk * 10..chunk * 10 + 10).for_each(|step| index.offer(entry(step * 2)));
-            let (at, bytes, count) = index.unsaved(LOG, 7, u64::MAX).unwrap();
+            let (at, bytes, count) = index.unsaved(own(), 7, u64::MAX).unwrap();
             assert_eq!(at, file.len() as u64);
             file.extend(bytes);
             index.saved(file.len() as u64, count);
         }
-        assert_eq!(index.unsaved(LOG, 7, u64::MAX), None);
-        assert_eq!(Index::from_file(&file, LOG, 7, u64::MAX), index);
-        let torn = Index::from_file(&file[..file.len() - 1], LOG, 7, u64::MAX);
+        assert_eq!(index.unsaved(own(), 7, u64::MAX), None);
+        assert_eq!(Index::from_file(&file, own(), 7, u64::MAX), index);
+        let torn = Index::from_file(&file[..file.len() - 1], own(), 7, u64::MAX);
         assert_eq!((torn.entries.len(), torn.saved), (20, 20));
         let mut flipped = file.clone();
         flipped[30] ^= 1;
-        assert_eq!(Index::from_file(&flipped, LOG, 7, u64::MAX), Index::new(4096));
-        assert_eq!(Index::from_file(&file, LOG, 8, u64::MAX), Index::new(4096));
-        assert_eq!(Index::from_file(&file, "topics/0/2", 7, u64::MAX), Index::new(4096));
-        assert_eq!(Index::from_file(&file, LOG, 7, 20_000), Index::new(4096));
-        assert_eq!(Index::from_file(&[0xff; 100], LOG, 7, u64::MAX), Index::new(4096));
+        assert_eq!(Index::from_file(&flipped, own(), 7, u64::MAX), Index::new(4096));
+        assert_eq!(Index::from_file(&file, own(), 8, u64::MAX), Index::new(4096));
+        assert_eq!(Index::from_file(&file, mark("topics/0/2", 0), 7, u64::MAX), Index::new(4096));
+        assert_eq!(Index::from_file(&file, own(), 7, 20_000), Index::new(4096));
+        assert_eq!(Index::from_file(&file, mark(LOG, 1), 7, u64::MAX), Index::new(4096));
+        assert_eq!(Index::from_file(&[0xff; 100], own(), 7, u64::MAX), Index::new(4096));
     }
 }

@@ -12,6 +12,7 @@
 #![warn(missing_docs)]
 
 pub mod batch;
+pub mod compact;
 mod error;
 mod header;
 mod heal;

@@ -117,15 +117,9 @@ impl<S: Storage> Log<S> {
                 }
                 rest = after;
             }
-            // Nothing between here and the segment's end: records that compaction took away.
-            from = if slice.next_offset > from { slice.next_offset } else { self.segment_end(from) };
+            from = slice.next_offset;
         }
         Ok(())
-    }
-
-    fn segment_end(&self, offset: i64) -> i64 {
-        let at = self.segments.partition_point(|segment| segment.base_offset <= offset);
-        self.segments.get(at).map_or_else(|| self.end_offset(), |next| next.base_offset)
     }
 
     /// The index of a segment, completed from its file and the batches when it is not all in memory.
@@ -156,7 +150,7 @@ impl<S: Storage> Log<S> {
     fn completed(&self, segment: &Segment<S::File>) -> io::Result<Index> {
         let bytes = self.read_index(segment.base_offset)?;
         let known = segment.index.floor.min(segment.position);
-        let mut index = Index::from_file(&bytes, &segment.log, segment.base_offset, known);
+        let mut index = Index::from_file(&bytes, segment.index_mark(), segment.base_offset, known);
         if let Some(entry) = index.last()
             && !is_confirmed(segment, entry)?
         {
@@ -197,7 +191,8 @@ impl<S: Storage> Log<S> {
     pub fn save_index(&mut self) -> Result<(), ReadError> {
         self.complete_active_index()?;
         let segment = self.active();
-        let unsaved = segment.index.unsaved(&segment.log, segment.base_offset, segment.synced_position);
+        let unsaved =
+            segment.index.unsaved(segment.index_mark(), segment.base_offset, segment.synced_position);
         let Some((at, chunk, count)) = unsaved else { return Ok(()) };
         let path = format!("{}/{}", self.folder, segment::index_name(segment.base_offset));
         let write = || {

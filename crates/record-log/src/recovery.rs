@@ -9,6 +9,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     batch::BatchHeader,
+    compact,
     error::OpenError,
     header::{Header, PAGE_LENGTH, Page},
     log::{Log, ReadOnly, Settings, seal},
@@ -77,6 +78,9 @@ impl<S: Storage> Log<S> {
             Opening { storage: &storage, folder: &folder, now_ms, truncated_bytes: 0, read_only };
         let start = opening.start(&start);
         let mut segments = opening.segments(&bases, start, visit).map_err(failed("reading a segment"))?;
+        if opening.read_only.is_none() {
+            compact::remove_unfinished(&storage, &folder, &names);
+        }
         if segments.is_empty() {
             if let Some(ReadOnly { reason, .. }) = &opening.read_only
                 && !bases.is_empty()
@@ -145,6 +149,7 @@ impl<S: Storage> Opening<'_, S> {
         visit: &mut dyn FnMut(&BatchHeader, &[u8]),
     ) -> io::Result<Vec<Segment<S::File>>> {
         let mut segments: Vec<Segment<S::File>> = Vec::with_capacity(bases.len().max(1));
+        let mut compacted_end = i64::MIN;
         for (at, base) in bases.iter().enumerate() {
             let loaded = self.load(*base)?;
             if let Page::Foreign(log, offset) = &loaded.page {
@@ -153,7 +158,14 @@ impl<S: Storage> Opening<'_, S> {
                 self.read_only_for(*base, &what, false);
                 continue;
             }
-            let segment = match bases.get(at + 1) {
+            if *base < compacted_end {
+                self.left_over(loaded, *base)?;
+                continue;
+            }
+            if let Page::Own { header, .. } = &loaded.page {
+                compacted_end = header.compacted_end().unwrap_or(i64::MIN);
+            }
+            let segment = match bases.iter().skip(at + 1).find(|next| **next >= compacted_end) {
                 // All of it was deleted, and the process ended before its file was.
                 Some(next) if start.is_some_and(|start| *next <= start) => {
                     drop(loaded);
@@ -170,6 +182,15 @@ impl<S: Storage> Opening<'_, S> {
         }
         self.seal_all_but_last(&mut segments)?;
         Ok(segments)
+    }
+
+    /// A segment that a compacted one has taken the place of, and the process ended before its file was removed.
+    fn left_over(&self, loaded: Loaded<S::File>, base: i64) -> io::Result<()> {
+        if self.read_only.is_some() || !matches!(loaded.page, Page::Own { .. }) {
+            return Ok(());
+        }
+        drop(loaded);
+        retention::remove_segment(self.storage, self.folder, base)
     }
 
     /// The process may have ended between making a segment and sealing the one before. Only now: a sealed one says

@@ -5,7 +5,7 @@ use std::{io, ops::ControlFlow, sync::Arc};
 use crate::{
     batch::BatchHeader,
     header::{Header, PAGE_LENGTH},
-    index::{Entry, Index},
+    index::{self, Entry, Index},
     scan::{Met, Scan, to_u64},
     storage::{File, Storage},
 };
@@ -116,6 +116,11 @@ impl<F: File> Segment<F> {
         }
     }
 
+    /// What its index's file says that it is of.
+    pub(crate) fn index_mark(&self) -> u32 {
+        index::mark(&self.log, self.header.incarnation)
+    }
+
     /// Bytes of batches.
     pub(crate) fn size(&self) -> u64 {
         self.position.saturating_sub(PAGE_LENGTH)
@@ -164,13 +169,11 @@ impl<F: File> Segment<F> {
         Header {
             sequence: self.header.sequence + 1,
             sealed: false,
-            sparse: self.header.sparse,
-            base_offset: self.base_offset,
             synced_position: self.stored_position,
             synced_offset: self.stored_offset,
             max_timestamp: self.stored_max.0,
             max_timestamp_offset: self.stored_max.1,
-            stamped_ms: self.header.stamped_ms,
+            ..self.header
         }
     }
 

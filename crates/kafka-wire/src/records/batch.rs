@@ -25,11 +25,11 @@ const MAX_TIMESTAMP_END: usize = 43;
 /// First version of Produce that may carry zstd.
 const ZSTD_PRODUCE_VERSION_MIN: i16 = 7;
 
-const CODEC_BITS: i16 = 0b0111;
+pub(crate) const CODEC_BITS: i16 = 0b0111;
 pub(crate) const LOG_APPEND_TIME: i16 = 1 << 3;
 pub(crate) const TRANSACTIONAL: i16 = 1 << 4;
 pub(crate) const CONTROL: i16 = 1 << 5;
-const DELETE_HORIZON: i16 = 1 << 6;
+pub(crate) const DELETE_HORIZON: i16 = 1 << 6;
 
 /// Why a batch is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

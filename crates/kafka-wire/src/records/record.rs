@@ -124,7 +124,7 @@ impl Iterator for Records {
     }
 }
 
-fn nullable_bytes(reader: &mut Reader) -> Result<Option<Bytes>, Fault> {
+pub(super) fn nullable_bytes(reader: &mut Reader) -> Result<Option<Bytes>, Fault> {
     let length = reader.varint()?;
     if length == -1 {
         return Ok(None);
