@@ -7,6 +7,7 @@ mod access;
 pub mod args;
 mod broker;
 mod commit;
+mod compaction;
 mod connection;
 mod disk;
 mod dispatch;

@@ -1,7 +1,10 @@
 //! All metrics of the broker. Label values are topic names and partitions, which configuration bounds.
 
+mod compaction;
+
+pub(crate) use compaction::CompactionMetrics;
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::Collector,
 };
 
@@ -31,6 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) denied: IntCounter,
     pub(crate) failed_authentications: IntCounter,
     pub(crate) scrubbed_bytes: IntCounter,
+    pub(crate) compaction: CompactionMetrics,
     produced_bytes: IntCounterVec,
     produced_messages: IntCounterVec,
     fetched_bytes: IntCounterVec,
@@ -59,6 +63,10 @@ impl Maker<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
         self.register(IntGauge::new(name, help)?)
+    }
+
+    fn real(&self, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+        self.register(Gauge::new(name, help)?)
     }
 
     fn counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
@@ -134,6 +142,7 @@ impl Metrics {
                 "pinnace_broker_scrubbed_bytes_total",
                 "Bytes of batches read through after an unclean end.",
             )?,
+            compaction: CompactionMetrics::new(&make)?,
             produced_bytes: make
                 .by_topic("pinnace_broker_produced_bytes_total", "Bytes of batches taken.")?,
             produced_messages: make.by_topic("pinnace_broker_produced_messages_total", "Messages taken.")?,

@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub(crate) mod append;
+pub(crate) mod compaction;
 mod epochs;
 pub(crate) mod producers;
 pub(crate) mod read;
@@ -32,6 +33,7 @@ pub(crate) mod scrub;
 mod snapshots;
 pub(crate) mod transactions;
 
+use compaction::Compactions;
 use producers::Producers;
 use snapshots::{Due, Files};
 
@@ -43,17 +45,19 @@ const WAITERS_SWEEP: usize = 64;
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) message: Option<String>,
+    /// Which records of a batch are to blame, by their number in it.
+    pub(crate) records: Vec<i32>,
 }
 
 impl Refusal {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: Some(message.into()) }
+        Self { code, message: Some(message.into()), records: Vec::new() }
     }
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None }
+        Self { code, message: None, records: Vec::new() }
     }
 }
 
@@ -72,6 +76,7 @@ struct State {
     producers: Producers,
     /// When the producers are to be written down again.
     due: Due,
+    compactions: Compactions,
     config: Arc<TopicConfig>,
     /// The topic was deleted.
     gone: bool,
@@ -113,6 +118,7 @@ impl Partition {
             log: None,
             producers: Producers::default(),
             due: Due::default(),
+            compactions: Compactions::default(),
             config,
             gone: false,
             existing: earlier.is_some(),
@@ -228,6 +234,7 @@ impl Partition {
         if let Some(log) = &mut state.log {
             log.set_settings(config.segments);
         }
+        self.may_compact(&mut state);
     }
 
     /// Bytes of batches.
@@ -239,6 +246,7 @@ impl Partition {
     pub(crate) fn go(&self) {
         let mut state = self.lock_as_it_is();
         state.gone = true;
+        self.may_compact(&mut state);
         let read_only = state.log.take().is_some_and(|log| log.read_only_reason().is_some());
         if read_only || state.unusable.is_some() {
             self.ground.metrics.read_only_partitions.dec();

@@ -25,6 +25,7 @@ use crate::{
     args::Args,
     broker::{Broker, identify},
     commit::{self, CommitThread, Committer},
+    compaction,
     disk::DiskStorage,
     dynamic_config::DynamicConfigs,
     groups::{
@@ -406,6 +407,7 @@ fn serve(
         }
     }));
     drop(tasks.spawn_until_shutdown("retention", retain(Arc::clone(broker))));
+    drop(tasks.spawn_until_shutdown("compaction", compaction::run(Arc::clone(broker))));
     let this = Arc::clone(broker);
     drop(tasks.spawn_until_shutdown("offsets", async move {
         loop {

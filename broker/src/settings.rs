@@ -1,9 +1,11 @@
 //! What the broker can be told, with its defaults and limits. Parsed once; nothing else reads text.
 
+mod compaction;
 mod sasl;
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub(crate) use compaction::CompactionSettings;
 use kafka_wire::frame;
 pub(crate) use sasl::SaslSettings;
 
@@ -70,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) scrub_bytes_per_second: u64,
     /// How often retention looks.
     pub(crate) retention_check: Duration,
+    /// How the broker compacts.
+    pub(crate) compaction: CompactionSettings,
 }
 
 impl Default for Settings {
@@ -108,6 +112,7 @@ impl Default for Settings {
             sasl: SaslSettings::default(),
             scrub_bytes_per_second: 32 * 1024 * 1024,
             retention_check: Duration::from_secs(300),
+            compaction: CompactionSettings::default(),
         }
     }
 }
@@ -188,7 +193,7 @@ impl Settings {
             "authorizer.class.name" => self.authorizer = authorizer(key, value)?,
             "allow.everyone.if.no.acl.found" => self.allow_if_no_rule = boolean(key, value)?,
             "super.users" => self.super_users = principals(key, value)?,
-            _ if self.sasl.set(key, value)? => {}
+            _ if self.sasl.set(key, value)? || self.compaction.set(key, value)? => {}
             _ => return self.set_topic_default(key, value),
         }
         Ok(())

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use kafka_wire::records::Codec;
-use record_log::{Retention, Settings};
+use record_log::{Retention, Settings, compact::Policy};
 
 /// The kind of value, with the numbers that DescribeConfigs gives for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     Text = 2,
     Int = 3,
     Long = 5,
+    Double = 6,
     List = 7,
 }
 
@@ -33,6 +34,10 @@ pub(crate) struct Definition {
 enum Check {
     Range(i64, i64),
     OneOf(&'static [&'static str]),
+    /// Some of these, each once, with commas between.
+    SomeOf(&'static [&'static str]),
+    /// A part of a whole.
+    Ratio,
 }
 
 const ANY_LONG: Check = Check::Range(i64::MIN, i64::MAX);
@@ -57,8 +62,8 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         ("cleanup.policy", "log.cleanup.policy"),
         Kind::List,
         "delete",
-        Check::OneOf(&["delete"]),
-        "delete: old segments go. Compaction is not built yet and is refused.",
+        Check::SomeOf(&["compact", "delete"]),
+        "delete: old segments go. compact: of each key the last record stays. Both: old segments of a compacted log go.",
     ),
     definition(
         ("compression.type", "compression.type"),
@@ -67,8 +72,22 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         Check::OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
         "producer: batches stay as they came. Any other: batches that came otherwise are compressed anew, which costs the broker time.",
     ),
+    definition(
+        ("delete.retention.ms", "log.cleaner.delete.retention.ms"),
+        Kind::Long,
+        "86400000",
+        Check::Range(0, i64::MAX),
+        "How long a tombstone stays in a compacted topic after it was compacted first.",
+    ),
     definition(("flush.messages", ""), Kind::Long, "1", POSITIVE, NO_EFFECT),
     definition(("flush.ms", ""), Kind::Long, "0", ANY_LONG, NO_EFFECT),
+    definition(
+        ("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms"),
+        Kind::Long,
+        "9223372036854775807",
+        POSITIVE,
+        "A record that is older than this is compacted, however small the part is that is not.",
+    ),
     definition(
         ("max.message.bytes", "message.max.bytes"),
         Kind::Int,
@@ -96,6 +115,20 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         "CreateTime",
         Check::OneOf(&["CreateTime", "LogAppendTime"]),
         "Whose time a record carries: the producer's or the broker's.",
+    ),
+    definition(
+        ("min.cleanable.dirty.ratio", "log.cleaner.min.cleanable.ratio"),
+        Kind::Double,
+        "0.5",
+        Check::Ratio,
+        "A partition is compacted when a larger part of it than this is not.",
+    ),
+    definition(
+        ("min.compaction.lag.ms", "log.cleaner.min.compaction.lag.ms"),
+        Kind::Long,
+        "0",
+        Check::Range(0, i64::MAX),
+        "A record that is younger than this is not compacted.",
     ),
     definition(
         ("min.insync.replicas", "min.insync.replicas"),
@@ -143,7 +176,7 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
 ];
 
 /// What a topic's configs mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TopicConfig {
     /// What was set for this topic, as text.
     pub(crate) set: BTreeMap<String, String>,
@@ -154,11 +187,30 @@ pub(crate) struct TopicConfig {
     pub(crate) timestamp_before_max_ms: i64,
     pub(crate) timestamp_after_max_ms: i64,
     pub(crate) min_insync_replicas: i64,
+    /// Old segments go, and the beginning on request.
+    pub(crate) deletes: bool,
+    /// Of each key the last record stays.
+    pub(crate) compaction: Option<Policy>,
     pub(crate) retention: Retention,
     pub(crate) segments: Settings,
 }
 
 impl TopicConfig {
+    /// Checks and reads configs that a topic is to have from now on: they have to fit together as well. Those that it
+    /// has are taken as they are, so that another default never keeps a broker from starting.
+    pub(crate) fn parse_new(
+        defaults: &BTreeMap<String, String>,
+        set: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let config = Self::parse(defaults, set)?;
+        match config.compaction {
+            Some(Policy { lag_ms_min, lag_ms_max, .. }) if lag_ms_min > lag_ms_max => Err(format!(
+                "min.compaction.lag.ms={lag_ms_min} is above max.compaction.lag.ms={lag_ms_max}: lower the one or raise the other"
+            )),
+            _ => Ok(config),
+        }
+    }
+
     /// Checks and reads configs; `defaults` is what the broker was told. The error names the config and says
     /// what it may be.
     pub(crate) fn parse(
@@ -172,6 +224,14 @@ impl TopicConfig {
         let value = |name: &str| text(name).unwrap_or_else(|| default_of(name));
         let number = |name: &str| value(name).parse::<i64>().unwrap_or_default();
         let unless_negative = |number: i64| (number >= 0).then_some(number);
+        let has = |policy: &str| value("cleanup.policy").split(',').any(|it| it.trim() == policy);
+        let compaction = has("compact").then(|| Policy {
+            dirty_ratio_min: value("min.cleanable.dirty.ratio").parse().unwrap_or_default(),
+            lag_ms_min: number("min.compaction.lag.ms"),
+            lag_ms_max: number("max.compaction.lag.ms"),
+            delete_retention_ms: number("delete.retention.ms"),
+        });
+        let deletes = has("delete");
         Ok(Self {
             codec: codec(value("compression.type")),
             max_message_bytes: usize::try_from(number("max.message.bytes")).unwrap_or_default(),
@@ -179,13 +239,18 @@ impl TopicConfig {
             timestamp_before_max_ms: number("message.timestamp.before.max.ms"),
             timestamp_after_max_ms: number("message.timestamp.after.max.ms"),
             min_insync_replicas: number("min.insync.replicas"),
+            deletes,
+            compaction,
             retention: Retention {
-                time_ms: unless_negative(number("retention.ms")),
-                bytes: unless_negative(number("retention.bytes")).and_then(|bytes| u64::try_from(bytes).ok()),
+                time_ms: unless_negative(number("retention.ms")).filter(|_| deletes),
+                bytes: unless_negative(number("retention.bytes"))
+                    .and_then(|bytes| u64::try_from(bytes).ok())
+                    .filter(|_| deletes),
             },
             segments: Settings {
                 segment_bytes: u64::try_from(number("segment.bytes")).unwrap_or_default(),
-                segment_ms: number("segment.ms"),
+                // What is to be compacted has to be sealed by then.
+                segment_ms: number("segment.ms").min(compaction.map_or(i64::MAX, |policy| policy.lag_ms_max)),
             },
             set: set.clone(),
         })
@@ -224,14 +289,21 @@ pub(crate) fn check(name: &str, value: &str) -> Result<(), String> {
     let Some(definition) = find(name) else {
         return Err(format!("{name} is not a topic config of this broker: remove it"));
     };
-    if name == "cleanup.policy" && value.split(',').any(|policy| policy.trim() == "compact") {
-        return Err(
-            "cleanup.policy=compact is not supported by the Embedded engine yet: use delete".to_owned()
-        );
-    }
     match definition.check {
         Check::OneOf(values) if values.contains(&value) => Ok(()),
         Check::OneOf(values) => Err(format!("{name}={value}: it must be {}", values.join(" or "))),
+        Check::SomeOf(values) => {
+            let items: Vec<&str> = value.split(',').map(str::trim).collect();
+            let is_once = |item: &&str| items.iter().filter(|other| *other == item).count() == 1;
+            if items.iter().all(|item| values.contains(item) && is_once(item)) {
+                return Ok(());
+            }
+            Err(format!("{name}={value}: it must be {}, each once, with commas between", values.join(" or ")))
+        }
+        Check::Ratio => match value.parse::<f64>() {
+            Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(()),
+            _ => Err(format!("{name}={value}: it must be a number from 0 to 1")),
+        },
         Check::Range(min, max) => match value.parse::<i64>() {
             Ok(number) if (min..=max).contains(&number) => Ok(()),
             _ => Err(format!("{name}={value}: it must be a whole number from {min} to {max}")),
@@ -256,14 +328,36 @@ mod tests {
         assert_eq!(config.segments, Settings { segment_bytes: 134_217_728, segment_ms: 5 });
     }
 
+    /// Goal: the policy says whether old segments go, whether it is compacted, or both; and what is to be compacted
+    /// after some time is sealed by then. Lags that cannot both be kept are refused.
+    #[test]
+    fn a_policy_is_one_or_both() {
+        let parse = |pairs: &[(&str, &str)]| TopicConfig::parse(&BTreeMap::new(), &map(pairs)).unwrap();
+        let week = Retention { time_ms: Some(604_800_000), bytes: None };
+        let delete = parse(&[]);
+        assert_eq!((delete.deletes, delete.compaction, delete.retention), (true, None, week));
+        let compact = parse(&[("cleanup.policy", "compact"), ("max.compaction.lag.ms", "900")]);
+        assert_eq!((compact.deletes, compact.retention), (false, Retention::default()));
+        assert_eq!(compact.compaction.map(|policy| policy.delete_retention_ms), Some(86_400_000));
+        assert_eq!(compact.segments.segment_ms, 900);
+        let both = parse(&[("cleanup.policy", "delete, compact")]);
+        assert_eq!((both.deletes, both.compaction.is_some(), both.retention), (true, true, week));
+        let lags =
+            [("cleanup.policy", "compact"), ("max.compaction.lag.ms", "9"), ("min.compaction.lag.ms", "10")];
+        let refused = TopicConfig::parse_new(&BTreeMap::new(), &map(&lags)).unwrap_err();
+        assert!(refused.contains("min.compaction.lag.ms=10"), "{refused}");
+    }
+
     /// Goal: what is unknown, wrong or not built is refused, with the name and what it may be.
     #[test]
     fn what_cannot_be_kept_is_refused() {
         let refused = |name, value| TopicConfig::parse(&BTreeMap::new(), &map(&[(name, value)])).unwrap_err();
         assert!(refused("retention.msec", "1").contains("retention.msec"));
         assert!(refused("retention.ms", "week").contains("whole number"));
-        assert!(refused("cleanup.policy", "compact").contains("not supported"));
-        assert!(refused("cleanup.policy", "delete,compact").contains("not supported"));
+        for value in ["", "compress", "compact,compact", "compact,"] {
+            assert!(refused("cleanup.policy", value).contains("compact or delete"), "{value}");
+        }
+        assert!(refused("min.cleanable.dirty.ratio", "1.5").contains("from 0 to 1"));
         assert!(refused("compression.type", "brotli").contains("zstd"));
         for definition in DEFINITIONS {
             assert_eq!(check(definition.name, definition.default), Ok(()), "{}", definition.name);

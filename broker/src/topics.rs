@@ -261,7 +261,7 @@ impl Topics {
             return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
         }
         self.check_count(new.partitions, new.partitions)?;
-        TopicConfig::parse(&self.defaults(), &new.config)
+        TopicConfig::parse_new(&self.defaults(), &new.config)
             .map_err(|reason| Refusal::new(ErrorCode::InvalidConfig, reason))
     }
 
@@ -327,7 +327,7 @@ impl Topics {
     ) -> Result<(), Refusal> {
         let _one = self.changing.lock().await;
         let topic = self.by_name(name).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let config = TopicConfig::parse(&self.defaults(), &set);
+        let config = TopicConfig::parse_new(&self.defaults(), &set);
         let config = Arc::new(config.map_err(|reason| Refusal::new(ErrorCode::InvalidConfig, reason))?);
         if only_check {
             return Ok(());

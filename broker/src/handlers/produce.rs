@@ -7,7 +7,10 @@ use kafka_wire::{
     ErrorCode,
     messages::{
         ProduceRequest, ProduceResponse,
-        produce::{PartitionProduceData, PartitionProduceResponse, TopicProduceData, TopicProduceResponse},
+        produce::{
+            BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, TopicProduceData,
+            TopicProduceResponse,
+        },
     },
     records::BatchHeader,
 };
@@ -25,6 +28,8 @@ use crate::{
 const ALL: i16 = -1;
 /// From this version on topics have ids instead of names.
 const TOPIC_IDS_SINCE: i16 = 13;
+/// The first so many records of a batch are refused with a text of their own.
+const RECORD_TEXTS_MAX: i32 = 100;
 
 /// One partition's part of the request, after it was taken or refused.
 struct Part {
@@ -184,11 +189,19 @@ fn submit(context: &Context, topics: &[Taking], bytes: usize) -> Synced {
     context.broker.committer.submit(logs, u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
+/// The one reason for which a record is refused and not its batch.
+fn record_error(batch_index: i32) -> BatchIndexAndErrorMessage {
+    let text = (batch_index < RECORD_TEXTS_MAX)
+        .then(|| "a compacted topic takes no record without a key".to_owned());
+    BatchIndexAndErrorMessage { batch_index, batch_index_error_message: text }
+}
+
 fn answer(part: Part) -> PartitionProduceResponse {
     let refused = |refusal: Refusal| PartitionProduceResponse {
         index: part.index,
         error_code: refusal.code.code(),
         base_offset: -1,
+        record_errors: refusal.records.into_iter().map(record_error).collect(),
         error_message: refusal.message,
         ..Default::default()
     };

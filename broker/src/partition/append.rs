@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_wire::{
     ErrorCode,
     records::{
-        BatchError, Codec, Marker,
+        BatchError, Codec, Marker, RawRecords, RecordError,
         batch::{Rules, stamp},
         recompress,
     },
@@ -48,6 +48,9 @@ impl Partition {
         let now_ms = clock::unix_ms();
         let mut state = self.lock();
         let header = check(&records, version, &state.config, now_ms)?;
+        if state.config.compaction.is_some() {
+            check_keys(&records)?;
+        }
         self.open(&mut state)?;
         let from_zero = header.is_transactional() && version >= TRANSACTION_FROM_ZERO_SINCE;
         let State { log, producers, config, due, .. } = &mut *state;
@@ -209,6 +212,25 @@ fn check(records: &[u8], version: i16, config: &TopicConfig, now_ms: i64) -> Res
         check_times(&header, config, now_ms)?;
     }
     Ok(header)
+}
+
+/// In a compacted topic each record needs a key.
+fn check_keys(records: &Bytes) -> Result<(), Refusal> {
+    let unreadable = |error: RecordError| Refusal::new(ErrorCode::InvalidRecord, crate::error_text(&error));
+    let mut keyless = Vec::new();
+    for (at, record) in (0..).zip(RawRecords::open(records, UNPACKED_BYTES_MAX).map_err(unreadable)?) {
+        if record.map_err(unreadable)?.key.is_none() {
+            keyless.push(at);
+        }
+    }
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    let text = format!(
+        "{} records of the batch have no key, and the topic is compacted: give each record a key",
+        keyless.len()
+    );
+    Err(Refusal { records: keyless, ..Refusal::new(ErrorCode::InvalidRecord, text) })
 }
 
 /// The batch in the codec that its topic asks for.

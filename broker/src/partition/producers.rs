@@ -67,6 +67,8 @@ pub(crate) struct Known {
     pub(crate) coordinator_epoch: i32,
     /// Where its open transaction began.
     pub(crate) first_offset: Option<i64>,
+    /// Of its last record; `None` when nothing but markers is known.
+    pub(crate) last_offset: Option<i64>,
 }
 
 /// What to do with a batch.
@@ -150,7 +152,8 @@ impl Producers {
             }
             return;
         }
-        if header.is_transactional() && producer.first_offset.is_none() {
+        // One that compaction emptied belongs to nothing any more.
+        if header.is_transactional() && header.record_count > 0 && producer.first_offset.is_none() {
             producer.first_offset = Some(header.base_offset);
             self.transactions.began(header.base_offset, header.producer_id);
         }
@@ -184,6 +187,7 @@ impl Producers {
             last_ms: producer.last_ms,
             coordinator_epoch: producer.coordinator_epoch,
             first_offset: producer.first_offset,
+            last_offset: producer.batches.back().map(|batch| batch.last_offset),
         })
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kafka_wire::{
     ErrorCode,
-    records::{Record, Records},
+    records::{Batches, Record, Records},
 };
 use record_log::{Log, ReadError, Slice, batch};
 
@@ -110,10 +110,19 @@ impl Partition {
         isolation: Isolation,
     ) -> Result<Fetched, (Refusal, Bounds)> {
         let fetched = self.look(offset, max_bytes, isolation)?;
-        let messages = u64::try_from(fetched.next_offset.saturating_sub(offset)).unwrap_or(0);
+        let messages = self.messages(offset, &fetched);
         self.metrics.fetched_messages.inc_by(messages);
         self.metrics.fetched_bytes.inc_by(u64::try_from(fetched.bytes.len()).unwrap_or(0));
         Ok(fetched)
+    }
+
+    /// How many were given. Where there may be holes, offsets say too much.
+    fn messages(&self, offset: i64, fetched: &Fetched) -> u64 {
+        if self.lock_as_it_is().config.compaction.is_none() {
+            return u64::try_from(fetched.next_offset.saturating_sub(offset)).unwrap_or(0);
+        }
+        let headers = Batches::new(fetched.bytes.clone()).filter_map(Result::ok);
+        headers.map(|(header, _)| u64::from(header.record_count.unsigned_abs())).sum()
     }
 
     /// Reads without counting.
@@ -123,7 +132,21 @@ impl Partition {
         max_bytes: usize,
         isolation: Isolation,
     ) -> Result<Fetched, (Refusal, Bounds)> {
-        let (location, bounds) = {
+        loop {
+            if let Some(fetched) = self.look_once(offset, max_bytes, isolation)? {
+                return Ok(fetched);
+            }
+        }
+    }
+
+    /// Reads; `None` when a compaction ended meanwhile, and what was read may be of transactions that are forgotten.
+    fn look_once(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        isolation: Isolation,
+    ) -> Result<Option<Fetched>, (Refusal, Bounds)> {
+        let (location, bounds, compactions) = {
             let mut state = self.lock();
             let bounds = bounds(&mut state);
             if state.gone {
@@ -137,31 +160,33 @@ impl Partition {
                 None if offset == 0 => Ok(None),
                 None => Err(ReadError::OutOfRange { offset, start: 0, end: 0 }),
             };
-            (located.map_err(|error| (self.unreadable(&error), bounds))?, bounds)
+            let location = located.map_err(|error| (self.unreadable(&error), bounds))?;
+            (location, bounds, state.compactions.count)
         };
         let end = bounds.end(isolation);
         let Some(location) = location.filter(|_| offset < end) else {
-            return Ok(Fetched { next_offset: offset, bounds, ..Default::default() });
+            return Ok(Some(Fetched { next_offset: offset, bounds, ..Default::default() }));
         };
         match location.read(max_bytes) {
             Ok(slice) => {
                 let (bytes, next_offset) = before(slice, end);
                 let aborted = match isolation {
                     Isolation::Uncommitted => Vec::new(),
-                    Isolation::Committed => self.aborted_between(offset, next_offset),
+                    Isolation::Committed => {
+                        let state = self.lock();
+                        if state.compactions.count != compactions {
+                            return Ok(None);
+                        }
+                        state.producers.transactions.aborted_between(offset, next_offset)
+                    }
                 };
-                Ok(Fetched { bytes, next_offset, bounds, aborted })
+                Ok(Some(Fetched { bytes, next_offset, bounds, aborted }))
             }
             Err(error) => {
                 self.met(&error);
                 Err((self.unreadable(&error), bounds))
             }
         }
-    }
-
-    /// The aborted transactions with records from `from` up to `to`, which is at most the last stable offset.
-    pub(crate) fn aborted_between(&self, from: i64, to: i64) -> Vec<Aborted> {
-        self.lock().producers.transactions.aborted_between(from, to)
     }
 
     /// Damage that a reader met makes the partition read-only.

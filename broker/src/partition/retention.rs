@@ -39,7 +39,12 @@ impl Partition {
     /// Deletes the records before `offset`; -1 is all. Says where the partition starts now.
     pub(crate) fn delete_before(&self, offset: i64) -> Result<i64, Refusal> {
         let mut state = self.lock();
+        let keeps = !state.config.deletes;
         let log = self.open(&mut state)?;
+        if keeps && log.read_only_reason().is_none() {
+            let text = "the topic's cleanup.policy is compact alone: add delete to it, or write tombstones";
+            return Err(Refusal::new(kafka_wire::ErrorCode::PolicyViolation, text));
+        }
         let end = log.synced_offset();
         let offset = if offset == -1 { end } else { offset };
         if offset < 0 || offset > end {
@@ -54,13 +59,14 @@ impl Partition {
         if healed {
             self.ground.metrics.read_only_partitions.dec();
             state.producers.transactions.nothing_lost();
+            self.may_compact(&mut state);
             tracing::info!(topic = %self.topic, partition = self.index, start, "the damage was deleted: takes writes again");
         }
         state.producers.transactions.forget_before(start);
         Ok(start)
     }
 
-    fn shrunk(&self, log: &Log<crate::disk::DiskStorage>, before: u64) {
+    pub(super) fn shrunk(&self, log: &Log<crate::disk::DiskStorage>, before: u64) {
         let gone = before.saturating_sub(log.size());
         self.metrics.log_size.sub(i64::try_from(gone).unwrap_or(0));
     }

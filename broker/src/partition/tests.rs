@@ -19,6 +19,7 @@ use crate::{
     topic_config::TopicConfig,
 };
 
+mod compaction;
 mod transactions;
 
 fn config(pairs: &[(&str, &str)]) -> Arc<TopicConfig> {

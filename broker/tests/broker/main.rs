@@ -8,6 +8,7 @@
 mod access;
 mod admin;
 mod clients;
+mod compaction;
 mod consumer_groups;
 mod durability;
 mod folder;

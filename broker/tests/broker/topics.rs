@@ -88,7 +88,7 @@ fn configs_are_checked() {
     let broker = Broker::start(folder.path());
     let wire = &mut broker.connect();
     let invalid = ErrorCode::InvalidConfig.code();
-    for (name, value) in [("no.such", "1"), ("retention.ms", "long"), ("cleanup.policy", "compact")] {
+    for (name, value) in [("no.such", "1"), ("retention.ms", "long"), ("cleanup.policy", "compress")] {
         let (code, message, _) = create(wire, "refused", &[(name, value)]);
         assert!(code == invalid && message.contains(name), "{code} {message}");
     }
