@@ -70,7 +70,9 @@ fn main() -> Result<()> {
         latencies.get(index as usize).map_or(0.0, |latency| latency.as_secs_f64() * 1_000.0)
     };
     let requests = u32::try_from(latencies.len())?;
-    let reached = f64::from(requests) * f64::from(u32::try_from(load.per_request)?);
+    // With fewer partitions than that, a request carries one message of each.
+    let per_request = load.per_request.min(load.partitions.div_ceil(load.connections));
+    let reached = f64::from(requests) * f64::from(u32::try_from(per_request)?);
     let line = serde_json::json!({
         "partitions": load.partitions, "rate": load.rate, "bytes": load.bytes, "per_request": load.per_request,
         "reached_per_second": (reached / started.elapsed().as_secs_f64()).round(),

@@ -28,6 +28,9 @@ pub(crate) struct BenchArgs {
     /// A pinnace-broker, built for release, to measure instead of one built from the checkout.
     #[arg(long, value_name = "FILE")]
     broker: Option<PathBuf>,
+    /// Only this part of the broker's benchmark; may be repeated.
+    #[arg(long = "part", value_enum)]
+    parts: Vec<Part>,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -40,6 +43,23 @@ enum Name {
     Channel,
 }
 
+/// What can be measured of a broker by itself.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Starts of small brokers, and what all take when idle.
+    Start,
+    /// Acknowledgements of one partition at a pace.
+    Latency,
+    /// Producing and consuming flat out.
+    Throughput,
+    /// A thousand partitions at a pace.
+    Partitions,
+    /// A thousand topics made, and a start with them.
+    Topics,
+    /// Starts after a kill with ten gibibytes.
+    Recovery,
+}
+
 /// What a benchmark hands back.
 #[derive(Default)]
 pub(crate) struct Report {
@@ -48,9 +68,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// A measured value; the name ends in its unit.
+    /// A measured value; the name ends in its unit. It is printed at once, so that what fails later takes nothing
+    /// with it.
     pub(crate) fn figure(&mut self, name: impl Into<String>, value: impl Into<Value>) {
-        self.figures.insert(name.into(), value.into());
+        let (name, value) = (name.into(), value.into());
+        println!("{name:48} {value}");
+        self.figures.insert(name, value);
     }
 
     /// A value measured several times: the median, with the least and the most beside it.
@@ -86,7 +109,10 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
     let cache = args.cache.open()?;
     let load = load_average();
     let mut report = match args.name {
-        Name::Broker => broker::measure(root, &cache, args.broker.as_deref(), args.quick),
+        Name::Broker => broker::measure(root, &cache, args),
+        Name::Channel if !args.parts.is_empty() => {
+            anyhow::bail!("only the benchmark of the broker has parts")
+        }
         Name::Channel => channel::measure(root, &cache, args.quick),
     }
     .context("failed to measure")?;
@@ -96,9 +122,6 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
     }
     report.figure("machine_cores", std::thread::available_parallelism().map_or(0, NonZeroUsize::get));
     report.figure("machine_load_before", load);
-    for (name, value) in &report.figures {
-        println!("{name:48} {value}");
-    }
     for (name, ratio) in &report.ratios {
         println!("{name:48} {} (goal {}, ok {})", ratio["value"], ratio["goal"], ratio["ok"]);
     }

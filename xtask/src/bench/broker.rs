@@ -22,7 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use self::client::{Client, Load};
 use self::process::{Broker, TICKS_PER_SECOND, cpu_seconds};
-use super::Report;
+use super::{BenchArgs, Part, Report};
 use crate::cache::{Cache, remove_folder};
 use crate::conformance::broker::build as build_broker;
 use crate::tools;
@@ -45,11 +45,12 @@ const BROKERS: usize = 3;
 /// How long the brokers are left alone for their cost when idle.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Measures all brokers; `program` is a release build of ours, else one is made.
-pub(super) fn measure(root: &Path, cache: &Cache, program: Option<&Path>, quick: bool) -> Result<Report> {
+/// Measures all brokers.
+pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Report> {
+    let quick = args.quick;
     let programs = Programs {
-        ours: match program {
-            Some(program) => program.to_owned(),
+        ours: match &args.broker {
+            Some(program) => program.clone(),
             None => build_broker(root, &["--release", "--package", "broker"])?,
         },
         client: Client::build(root, cache)?,
@@ -60,7 +61,7 @@ pub(super) fn measure(root: &Path, cache: &Cache, program: Option<&Path>, quick:
     let folder = std::env::temp_dir().join(format!("pinnace-bench-{}", std::process::id()));
     let mut bench =
         Bench { programs, brokers: Vec::new(), rounds: if quick { 1 } else { ROUNDS }, folder, quick };
-    let outcome = bench.all();
+    let outcome = bench.run(|part| args.parts.is_empty() || args.parts.contains(&part));
     bench.brokers.clear();
     remove_folder(&bench.folder)?;
     outcome
@@ -84,7 +85,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn all(&mut self) -> Result<Report> {
+    fn run(&mut self, is_wanted: impl Fn(Part) -> bool) -> Result<Report> {
         let mut report = Report::default();
         report.figure("kafka_version", kafka::VERSION);
         report.figure("kafka_tools_version", perf::VERSION);
@@ -92,17 +93,34 @@ impl Bench {
         report.figure("client", "rdkafka_performance of librdkafka, acks=all, linger 5 ms");
         report.figure("rounds", self.rounds);
         self.room()?;
-        self.starts(&mut report)?;
+        if is_wanted(Part::Start) {
+            self.starts(&mut report)?;
+        }
         self.start(&mut report)?;
-        self.idle(&mut report)?;
-        self.size(&mut report, "idle")?;
         disk::probe(&self.folder, self.quick, &mut report)?;
-        self.latency(&mut report)?;
-        self.produce()?.into_iter().for_each(|rounds| rounds.tell(&mut report));
-        self.consume()?.into_iter().for_each(|rounds| rounds.tell(&mut report));
-        self.size(&mut report, "after_load")?;
-        self.thousand_partitions(&mut report)?;
-        self.thousand_topics(&mut report)?;
+        if is_wanted(Part::Start) {
+            self.idle(&mut report)?;
+            self.size(&mut report, "idle")?;
+        }
+        if is_wanted(Part::Latency) {
+            self.latency(&mut report)?;
+        }
+        if is_wanted(Part::Throughput) {
+            self.produce(&mut report)?;
+            self.consume(&mut report)?;
+            self.size(&mut report, "after_load")?;
+        }
+        if is_wanted(Part::Partitions) {
+            self.thousand_partitions(&mut report)?;
+        }
+        if is_wanted(Part::Topics) {
+            self.thousand_topics(&mut report)?;
+        }
+        // The others would keep the disk and the memory busy.
+        self.brokers.clear();
+        if is_wanted(Part::Recovery) {
+            self.recovery(&mut report)?;
+        }
         goals::ratios(&mut report);
         Ok(report)
     }
@@ -150,6 +168,7 @@ impl Bench {
         std::fs::create_dir_all(&self.folder).context("cannot make the folder of the benchmark")?;
         let disk = rustix::fs::statvfs(&self.folder).context("cannot ask for the room on the disk")?;
         let free = disk.f_bavail * disk.f_frsize;
+        let bytes = bytes + u64::from(self.recovered_messages()) * 1024;
         let needed = bytes + bytes / 2;
         ensure!(
             free > needed,
@@ -172,8 +191,7 @@ impl Bench {
         }
     }
 
-    fn produce(&self) -> Result<Vec<Rounds>> {
-        let mut all = Vec::new();
+    fn produce(&self, report: &mut Report) -> Result<()> {
         for (size, bytes) in SIZES {
             for (codec_name, codec) in CODECS {
                 for (spread, partition) in [("1_partition", Some(0)), ("6_partitions", None)] {
@@ -182,22 +200,21 @@ impl Bench {
                     let load = Load { topic, bytes, messages, partition, codec };
                     let name = format!("produce_{size}{codec_name}_{spread}");
                     let produce = |address: &str, _| self.programs.client.produce(address, &load);
-                    all.push(self.rounds(name, messages, produce)?);
+                    self.rounds(name, messages, produce)?.tell(report);
                 }
             }
         }
-        Ok(all)
+        Ok(())
     }
 
-    fn consume(&self) -> Result<Vec<Rounds>> {
-        let mut all = Vec::new();
+    fn consume(&self, report: &mut Report) -> Result<()> {
         for (size, bytes) in SIZES {
             let messages = self.messages(bytes);
             for (spread, partition) in [("1_partition", Some(0)), ("6_partitions", None)] {
                 let load =
                     Load { topic: format!("{size}-{spread}"), bytes, messages, partition, codec: None };
                 let consume = |address: &str, _| self.programs.client.consume(address, &load);
-                all.push(self.rounds(format!("consume_{size}_{spread}"), messages, consume)?);
+                self.rounds(format!("consume_{size}_{spread}"), messages, consume)?.tell(report);
             }
             let topic = format!("{size}-6_partitions");
             let load = Load { topic, bytes, messages, partition: None, codec: None };
@@ -205,9 +222,9 @@ impl Bench {
             let consume = |address: &str, round: usize| {
                 self.programs.client.consume_in_group(address, &load, &format!("group-{size}-{round}"))
             };
-            all.push(self.rounds(name, messages, consume)?);
+            self.rounds(name, messages, consume)?.tell(report);
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Runs a load on each broker in turn, round by round; each round begins with another one.

@@ -47,11 +47,12 @@ const KAFKA: &str = "kafka";
 const SYNCED: &str = "kafka_synced";
 
 /// The goals of the design that are bounds of our own, each the most that is allowed.
-const BOUNDS: [(&str, f64); 7] = [
+const BOUNDS: [(&str, f64); 8] = [
     ("pinnace_resident_idle_mebibytes", 12e6 / 1_048_576.0),
     ("pinnace_cpu_idle_percent_of_a_core", 0.1),
     ("pinnace_start_seconds", 0.05),
     ("pinnace_start_with_1000_topics_seconds", 0.2),
+    ("pinnace_recovery_seconds", 1.0),
     ("pinnace_create_1000_topics_until_all_lead_seconds", 1.0),
     ("pinnace_1000_partitions_linger_0_ms_p99_milliseconds", 20.0),
     ("pinnace_1000_partitions_linger_5_ms_p99_milliseconds", 20.0),

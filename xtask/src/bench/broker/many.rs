@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::client::Load;
 use super::process::Broker;
 use super::wire::Wire;
 use super::{Bench, median};
 use crate::bench::Report;
+use crate::cache::remove_folder;
 use crate::wait::{self, Stopwatch};
 
-const THOUSAND: i32 = 1_000;
+const THOUSAND: u16 = 1_000;
 /// Ten messages a second to each partition.
 const PACE: u32 = 10_000;
 /// Client settings of the paced load: each message by itself, and what five milliseconds gather.
@@ -18,6 +20,8 @@ const LINGERS_MS: [u32; 2] = [0, 5];
 /// Topics made by one request.
 const TOPICS_AT_A_TIME: usize = 100;
 const LIMIT: Duration = Duration::from_secs(300);
+/// What a start after a kill finds: ten gibibytes in messages of one.
+const RECOVERED_MESSAGES: u32 = 10 * 1024 * 1024;
 
 impl Bench {
     /// Ten thousand messages a second of 100 bytes, round robin over a thousand partitions.
@@ -26,7 +30,7 @@ impl Bench {
         for (name, broker) in &self.brokers {
             let mut wire = Wire::connect(broker.socket())?;
             let topic = "thousand".to_owned();
-            wire.create(std::slice::from_ref(&topic), THOUSAND)?;
+            wire.create(std::slice::from_ref(&topic), THOUSAND.into())?;
             all_lead(&mut wire, std::slice::from_ref(&topic), 1_000)?;
             println!("first writes to a thousand partitions of {name}");
             self.programs.tools.paced(broker.address(), &topic, (PACE, 1), 5)?;
@@ -79,6 +83,36 @@ impl Bench {
         }
         report.spread("pinnace_start_with_1000_topics_seconds", seconds);
         Ok(())
+    }
+
+    pub(super) fn recovered_messages(&self) -> u32 {
+        if self.quick { u32::from(THOUSAND) * 50 } else { RECOVERED_MESSAGES }
+    }
+
+    /// Our start after a kill in the middle of writing, with a thousand partitions that hold ten gibibytes.
+    pub(super) fn recovery(&self, report: &mut Report) -> Result<()> {
+        println!("starts after a kill with a thousand full partitions");
+        let folder = self.folder.join("recovery");
+        let messages = self.recovered_messages();
+        let topic = "thousand".to_owned();
+        let load = Load { topic: topic.clone(), bytes: 1024, messages, partition: None, codec: None };
+        let mut broker = Broker::embedded(&self.programs.ours, folder.clone())?;
+        let mut wire = broker.wire()?;
+        wire.create(std::slice::from_ref(&topic), THOUSAND.into())?;
+        all_lead(&mut wire, std::slice::from_ref(&topic), 1_000)?;
+        self.programs.client.produce(broker.address(), &load).with_context(|| broker.last_words())?;
+        let mut seconds = Vec::new();
+        for _ in 0..self.rounds {
+            // What was acknowledged a moment ago is in the journal only, and the kill leaves it there.
+            self.programs.tools.paced(broker.address(), &topic, (PACE, 1), 5)?;
+            drop(broker);
+            broker = Broker::embedded(&self.programs.ours, folder.clone())?;
+            seconds.push(broker.first_acknowledgement(&topic)?.as_secs_f64());
+        }
+        report.figure("pinnace_recovery_messages", messages);
+        report.spread("pinnace_recovery_seconds", seconds);
+        drop(broker);
+        remove_folder(&folder)
     }
 }
 

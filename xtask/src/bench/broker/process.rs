@@ -61,17 +61,21 @@ impl Broker {
     /// Time from the start of the process until a message was acknowledged, of a client that tries every
     /// millisecond. The topic is made when it is not there.
     pub(super) fn first_acknowledgement(&self, topic: &str) -> Result<Duration> {
-        let connected = || Ok(Wire::connect(self.address).ok());
-        let acknowledged =
-            wait::closely("the broker to listen", START_LIMIT, connected).and_then(|mut wire| {
-                if wire.led(&[topic.to_owned()])? == 0 {
-                    wire.create(&[topic.to_owned()], 1)?;
-                }
-                let sent = || Ok(wire.produce(topic)?.then_some(()));
-                wait::closely("the first acknowledgement", START_LIMIT, sent)
-            });
+        let acknowledged = self.wire().and_then(|mut wire| {
+            if wire.led(&[topic.to_owned()])? == 0 {
+                wire.create(&[topic.to_owned()], 1)?;
+            }
+            let sent = || Ok(wire.produce(topic)?.then_some(()));
+            wait::closely("the first acknowledgement", START_LIMIT, sent)
+        });
         acknowledged.with_context(|| self.last_words())?;
         Ok(self.age())
+    }
+
+    /// A connection to a broker that may be about to listen.
+    pub(super) fn wire(&self) -> Result<Wire> {
+        let connected = || Ok(Wire::connect(self.address).ok());
+        wait::closely("the broker to listen", START_LIMIT, connected)
     }
 
     pub(super) fn socket(&self) -> SocketAddr {
