@@ -13,6 +13,7 @@ use crate::{
     groups::coordinator::Coordinator,
     metrics::Metrics,
     producer_ids::ProducerIds,
+    quotas::{Quotas, mute::Mute},
     sasl::Verifier,
     settings::Settings,
     space::Space,
@@ -43,6 +44,7 @@ pub(crate) struct Broker {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) transactions: Transactions,
     pub(crate) access: Access,
+    pub(crate) quotas: Quotas,
     pub(crate) sasl: Arc<Verifier>,
     pub(crate) space: Space,
     pub(crate) committer: Committer,
@@ -61,6 +63,8 @@ pub(crate) struct Caller {
     pub(crate) advertised: (String, u16),
     /// Notified when a partition that the caller waits for has more.
     pub(crate) waiter: Arc<Notify>,
+    /// How long nothing more of the caller is read.
+    pub(crate) mute: Arc<Mute>,
 }
 
 /// A request's surroundings.

@@ -6,6 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use kafka_wire::{Encoded, frame};
+use prometheus::IntGauge;
 use runtime::shutdown::Shutdown;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -16,6 +17,7 @@ use tokio::{
 use crate::{
     broker::Context,
     dispatch::{Answer, Unanswerable, dispatch},
+    quotas::mute::Mute,
     sasl::gate::{self, Admitted, Gate},
 };
 
@@ -54,12 +56,13 @@ where
     let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
     let bytes = Arc::new(Semaphore::new(REQUEST_BYTES_MAX));
     let host = caller.0.caller.host.clone();
+    let mute = Arc::clone(&caller.0.caller.mute);
     let reading = async {
         let read = shutdown.or(read(caller, reader, sender, bytes)).await;
         read.unwrap_or(Ok(()))
     };
     // Whatever ends the reading, what was begun is finished: a change may be half made, on disk and not in memory.
-    let (read, written) = tokio::join!(reading, write(receiver, writer));
+    let (read, written) = tokio::join!(reading, write(receiver, writer, (&mute, shutdown)));
     if let Err(error) = read.and(written) {
         tracing::debug!(host, error = crate::error_text(&error), "closed a connection");
     }
@@ -83,6 +86,7 @@ where
     let idle = context.broker.settings.idle_timeout;
     let mut buffer = BytesMut::new();
     loop {
+        wait_muted(&context).await;
         let unknown = gate.as_ref().is_some_and(|gate| !gate.is_open());
         let (wait, max) = if unknown {
             (idle.min(UNKNOWN_WAIT), gate::FRAME_BYTES_MAX.min(context.broker.settings.request_bytes_max))
@@ -94,6 +98,8 @@ where
             context.broker.metrics.refused_connections.with_label_values(&["request-size"]).inc();
         }
         let Some(frame) = next? else { return Ok(()) };
+        // An answer before it may have ended in a wait meanwhile.
+        wait_muted(&context).await;
         let size = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         // It is never closed; and no frame is larger than all of it.
         let permit = Arc::clone(&bytes).acquire_many_owned(size).await.ok();
@@ -126,6 +132,30 @@ where
         if sender.send((answer, permit)).await.is_err() {
             return Ok(());
         }
+    }
+}
+
+/// Waits while the caller is over a quota. Until then nothing is read, and the socket fills up.
+async fn wait_muted(context: &Context) {
+    while let Some(until) = context.caller.mute.reading_until() {
+        let _muted = Muted::count(&context.broker.metrics.quotas.muted_connections);
+        tokio::time::sleep_until(until).await;
+    }
+}
+
+/// Counted while it is there, however the waiting ends.
+struct Muted<'a>(&'a IntGauge);
+
+impl<'a> Muted<'a> {
+    fn count(gauge: &'a IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Muted<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -163,7 +193,11 @@ where
     }
 }
 
-async fn write<W>(mut receiver: mpsc::Receiver<UnderWay>, mut writer: W) -> Result<(), Ended>
+async fn write<W>(
+    mut receiver: mpsc::Receiver<UnderWay>,
+    mut writer: W,
+    (mute, shutdown): (&Mute, &Shutdown),
+) -> Result<(), Ended>
 where
     W: AsyncWrite + Unpin,
 {
@@ -173,8 +207,13 @@ where
         if let Some(encoded) = encoded {
             send(&mut writer, encoded).await?;
         }
-        if receiver.is_empty() {
+        let muted_until = mute.beginning_until();
+        if receiver.is_empty() || muted_until.is_some() {
             writer.flush().await?;
+        }
+        if let Some(until) = muted_until {
+            // Whether the time is over or the process ends: what was read is answered now.
+            shutdown.or(tokio::time::sleep_until(until)).await;
         }
     }
     Ok(writer.shutdown().await?)

@@ -8,7 +8,7 @@ use kafka_wire::{
     messages,
 };
 
-use crate::{broker::Context, handlers};
+use crate::{broker::Context, handlers, quotas::hold::Hold};
 
 /// An API, with the versions that are served.
 pub(crate) struct Supported {
@@ -64,10 +64,13 @@ pub(crate) const SUPPORTED: &[Supported] = &[
     from(ApiKey::ElectLeaders, 0, 2),
     from(ApiKey::IncrementalAlterConfigs, 0, 1),
     from(ApiKey::OffsetDelete, 0, 0),
+    from(ApiKey::DescribeClientQuotas, 0, 1),
+    from(ApiKey::AlterClientQuotas, 0, 1),
     from(ApiKey::DescribeUserScramCredentials, 0, 0),
     from(ApiKey::AlterUserScramCredentials, 0, 0),
     from(ApiKey::AlterPartitionReassignments, 0, 1),
     from(ApiKey::ListPartitionReassignments, 0, 0),
+    from(ApiKey::DescribeQuorum, 0, 2),
     from(ApiKey::DescribeCluster, 0, 2),
     from(ApiKey::DescribeProducers, 0, 0),
     from(ApiKey::DescribeTransactions, 0, 0),
@@ -93,6 +96,7 @@ pub(crate) enum Unanswerable {
 /// Starts on a request. Producing is begun at once, so that the order is that of arrival while many wait for
 /// the same sync; everything else begins when its answer is asked for.
 pub(crate) fn dispatch(context: &Context, frame: Bytes) -> Result<Answer, Unanswerable> {
+    let bytes = frame.len();
     let mut reader = Reader::new(frame);
     let header = RequestHeader::decode(&mut reader)?;
     let version = header.api_version;
@@ -111,7 +115,7 @@ pub(crate) fn dispatch(context: &Context, frame: Bytes) -> Result<Answer, Unansw
     }
     let client_id = header.client_id.as_deref().unwrap_or_default().into();
     let context = Context { client_id, ..context.clone() };
-    route(entry.api_key, Call { context, version, correlation_id: header.correlation_id, reader })
+    route(entry.api_key, Call { context, version, correlation_id: header.correlation_id, reader, bytes })
 }
 
 /// A request that still has to be decoded.
@@ -120,6 +124,8 @@ struct Call {
     version: i16,
     correlation_id: i32,
     reader: Reader,
+    /// Of the whole request.
+    bytes: usize,
 }
 
 impl Call {
@@ -132,8 +138,15 @@ impl Call {
     {
         let (version, correlation_id) = (self.version, self.correlation_id);
         let request = R::decode(&mut self.reader, version)?;
+        let hold = Hold::of(&self.context);
         let work = handler(self.context, request, version);
-        Ok(Box::pin(async move { frame::response::<R>(&work.await, version, correlation_id).map(Some) }))
+        Ok(Box::pin(async move {
+            let response = match hold {
+                None => work.await,
+                Some(hold) => hold.settle(work).await,
+            };
+            frame::response::<R>(&response, version, correlation_id).map(Some)
+        }))
     }
 
     fn produce(mut self) -> Result<Answer, Unanswerable> {
@@ -141,9 +154,20 @@ impl Call {
         let request = messages::ProduceRequest::decode(&mut self.reader, version)?;
         drop(self.reader);
         let wants_answer = request.acks != 0;
-        let work = handlers::produce::begin(&self.context, request, version);
+        let begin = || handlers::produce::begin(&self.context, request, version);
+        let mut hold = Hold::of(&self.context);
+        let work = match &mut hold {
+            None => begin(),
+            Some(hold) => {
+                hold.produce(self.bytes);
+                hold.work(begin)
+            }
+        };
         Ok(Box::pin(async move {
-            let response = work.await;
+            let response = match hold {
+                Some(hold) if wants_answer => hold.settle(work).await,
+                _ => work.await,
+            };
             if !wants_answer {
                 return Ok(None);
             }
@@ -197,7 +221,10 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         ApiKey::ElectLeaders => call.serve(to::elect_leaders::handle),
         ApiKey::AlterPartitionReassignments => call.serve(to::alter_partition_reassignments::handle),
         ApiKey::ListPartitionReassignments => call.serve(to::list_partition_reassignments::handle),
+        ApiKey::DescribeClientQuotas => call.serve(to::describe_client_quotas::handle),
+        ApiKey::AlterClientQuotas => call.serve(to::alter_client_quotas::handle),
         ApiKey::DescribeCluster => call.serve(to::describe_cluster::handle),
+        ApiKey::DescribeQuorum => call.serve(to::describe_quorum::handle),
         ApiKey::DescribeProducers => call.serve(to::describe_producers::handle),
         ApiKey::DescribeTransactions => call.serve(to::describe_transactions::handle),
         ApiKey::ListTransactions => call.serve(to::list_transactions::handle),
@@ -205,7 +232,6 @@ fn route(api_key: ApiKey, call: Call) -> Result<Answer, Unanswerable> {
         ApiKey::ConsumerGroupDescribe => call.serve(to::consumer_group_describe::handle),
         ApiKey::ListConfigResources => call.serve(to::list_config_resources::handle),
         ApiKey::DescribeTopicPartitions => call.serve(to::describe_topic_partitions::handle),
-        other => Err(Unanswerable::Unsupported { api_key: other.code(), version: call.version }),
     }
 }
 

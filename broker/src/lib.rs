@@ -19,6 +19,7 @@ mod listen;
 mod metrics;
 mod partition;
 mod producer_ids;
+mod quotas;
 pub mod reference;
 pub mod run;
 mod sasl;

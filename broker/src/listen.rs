@@ -11,7 +11,7 @@ use runtime::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::{Notify, Semaphore},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -19,12 +19,15 @@ use crate::{
     access::Principal,
     broker::{Broker, Caller, Context},
     connection,
+    quotas::mute::Mute,
     sasl::gate::{self, Gate},
 };
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failure to accept, which is mostly a want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that are kept open only to be closed later; others are closed at once.
+pub(crate) const KEPT_OUT_MAX: usize = 256;
 
 /// How the connections of a listener are secured.
 #[derive(Clone)]
@@ -51,6 +54,23 @@ pub(crate) struct Door {
     pub(crate) places: Arc<Places>,
     /// What is asked of callers without a certificate.
     pub(crate) sasl: Option<Arc<gate::Rules>>,
+    /// Room for connections that are kept open only to be closed later.
+    pub(crate) kept_out: Arc<Semaphore>,
+}
+
+impl Door {
+    /// Closes a connection that comes too early, and not at once: whoever sits behind it tries again when it is closed.
+    fn keep_out(&self, stream: TcpStream, wait: Duration) {
+        self.broker.metrics.refused_connections.with_label_values(&["rate"]).inc();
+        let Ok(place) = Arc::clone(&self.kept_out).try_acquire_owned() else { return };
+        let shutdown = self.tasks.shutdown().clone();
+        drop(self.tasks.spawn("kept out", OnError::Log, async move {
+            // Whether its time is over or the process ends: it goes.
+            shutdown.or(tokio::time::sleep(wait)).await;
+            drop((stream, place));
+            Ok::<_, std::convert::Infallible>(())
+        }));
+    }
 }
 
 /// Accepts until the process ends.
@@ -65,6 +85,14 @@ pub(crate) async fn run(listener: Listener, door: Door) {
                 continue;
             }
         };
+        if let Some(wait) = door.broker.quotas.accepted() {
+            // It is served, and the next one is accepted, when their time has come.
+            tokio::time::sleep(wait).await;
+        }
+        if let Some(wait) = door.broker.quotas.connected(peer.ip()) {
+            door.keep_out(stream, wait);
+            continue;
+        }
         let place = match door.places.take(peer.ip().to_canonical()) {
             Ok(place) => place,
             Err(full) => {
@@ -105,6 +133,7 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
             host: peer.ip().to_canonical().to_string(),
             advertised: advertised.clone(),
             waiter: Arc::new(Notify::new()),
+            mute: Arc::new(Mute::new(door.broker.settings.idle_timeout)),
         }),
         client_id: Arc::from(""),
     };

@@ -4,8 +4,8 @@ mod compaction;
 
 pub(crate) use compaction::CompactionMetrics;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    core::Collector,
+    CounterVec, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core::Collector,
 };
 
 /// Upper bounds in seconds: a sync takes 0.1 ms on a good disk and seconds on a sick one.
@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     pub(crate) disk_used: IntGauge,
     pub(crate) disk_low: IntGauge,
     pub(crate) denied: IntCounter,
+    pub(crate) quotas: QuotaMetrics,
     pub(crate) failed_authentications: IntCounter,
     pub(crate) scrubbed_bytes: IntCounter,
     pub(crate) compaction: CompactionMetrics,
@@ -40,6 +41,42 @@ pub(crate) struct Metrics {
     fetched_bytes: IntCounterVec,
     fetched_messages: IntCounterVec,
     log_size: IntGaugeVec,
+}
+
+/// The metrics of quotas.
+#[derive(Clone, Debug)]
+pub(crate) struct QuotaMetrics {
+    /// By what was over its quota.
+    pub(crate) throttled: IntCounterVec,
+    pub(crate) throttled_seconds: CounterVec,
+    pub(crate) muted_connections: IntGauge,
+    pub(crate) unmetered: IntCounter,
+}
+
+impl QuotaMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            throttled: make.by_quota(
+                "pinnace_broker_throttled_requests_total",
+                "Requests and connections over a quota, by what it is of.",
+            )?,
+            throttled_seconds: make.register(CounterVec::new(
+                Opts::new(
+                    "pinnace_broker_throttled_seconds_total",
+                    "Time that clients over a quota were told to wait.",
+                ),
+                &["quota"],
+            )?)?,
+            muted_connections: make.gauge(
+                "pinnace_broker_muted_connections",
+                "Connections that are not read from because their client is over a quota.",
+            )?,
+            unmetered: make.counter(
+                "pinnace_broker_unmetered_requests_total",
+                "Requests that were not held to their quota, because too many clients are counted already.",
+            )?,
+        })
+    }
 }
 
 /// The metrics of one topic.
@@ -77,6 +114,10 @@ impl Maker<'_> {
         self.register(IntCounterVec::new(Opts::new(name, help), &["reason"])?)
     }
 
+    fn by_quota(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), &["quota"])?)
+    }
+
     fn by_topic(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(Opts::new(name, help), &["topic"])?)
     }
@@ -99,8 +140,8 @@ impl Metrics {
             connections: make.gauge("pinnace_broker_connections", "Client connections that are open.")?,
             refused_connections: make.by_reason(
                 "pinnace_broker_refused_connections_total",
-                "Connections closed because there were too many (total, address), their handshake failed, or a \
-                 request was too large.",
+                "Connections closed because there were too many (total, address), they came too fast (rate), their \
+                 handshake failed, or a request was too large.",
             )?,
             topics: make.gauge("pinnace_broker_topics", "Topics.")?,
             partitions: make.gauge("pinnace_broker_partitions", "Partitions of all topics.")?,
@@ -134,6 +175,7 @@ impl Metrics {
             )?,
             denied: make
                 .counter("pinnace_broker_denied_requests_total", "Things that an ACL did not allow.")?,
+            quotas: QuotaMetrics::new(&make)?,
             failed_authentications: make.counter(
                 "pinnace_broker_failed_authentications_total",
                 "Connections closed because a SASL authentication failed.",

@@ -22,10 +22,12 @@ pub fn kafka_apis() -> String {
          answered with error 35 and this table. What differs:\n\n\
          - An acknowledgement means that the records are synced to disk, with `acks=1` as well as with `acks=all`.\n\
          - There is one node, id 0. `min.insync.replicas` above 1 refuses `acks=all` with error 19.\n\
-         - Quotas are not built yet.\n\
          - In a compacted topic a segment that is old or full is sealed and compacted though nobody appends, and \
          tombstones go when their time is up though nothing new came. DeleteRecords is taken where it is the way to \
          delete damage, whatever the policy.\n\
+         - A fetch that is alone larger than all of its client's quota is answered, and the client waits afterwards; \
+         Apache Kafka never gives it. Quotas of an `ip` are of an address, never of a host's name.\n\
+         - DescribeQuorum tells of the one node and the broker's own table: there is no topic `__cluster_metadata`.\n\
          - Transactions follow KIP-890 (`transaction.version=2`), for clients of both versions of the protocol. The end \
          of one is answered when its markers are on disk; there is no topic `__transaction_state`.\n\
          - Consumer groups speak the classic protocol or the new one (KIP-848, assignors `uniform` and `range`); an \

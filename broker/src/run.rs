@@ -18,7 +18,7 @@ use runtime::{
     tasks::Tasks,
     tls::{Credentials, Material, TlsError},
 };
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 use crate::{
     access::{Access, Policy},
@@ -37,6 +37,7 @@ use crate::{
     metrics::Metrics,
     partition::Ground,
     producer_ids::ProducerIds,
+    quotas::Quotas,
     sasl::{
         Verifier, gate,
         oauth::Keys,
@@ -328,6 +329,7 @@ pub(crate) async fn open(
         transactions: Transactions::open(&store, settings.transactions, tasks.clone(), metrics.clone())?,
         sasl: Arc::new(verifier(&store, &settings.sasl)?),
         access: Access::open(&store, policy(args, &settings), metrics.clone())?,
+        quotas: Quotas::open(&store, settings.quotas.clone(), metrics.clone())?,
         space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
         committer,
         metrics,
@@ -384,7 +386,8 @@ fn serve(
     if sasl.is_some() {
         drop(tasks.spawn_until_shutdown("users", crate::sasl::users::follow(Arc::clone(&broker.sasl))));
     }
-    let door = Door { broker: Arc::clone(broker), tasks: tasks.clone(), places, sasl };
+    let kept_out = Arc::new(Semaphore::new(listen::KEPT_OUT_MAX));
+    let door = Door { broker: Arc::clone(broker), tasks: tasks.clone(), places, sasl, kept_out };
     let mut addresses = Vec::new();
     for listener in listeners {
         let address = listener.socket.local_addr();

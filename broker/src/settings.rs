@@ -1,12 +1,14 @@
 //! What the broker can be told, with its defaults and limits. Parsed once; nothing else reads text.
 
 mod compaction;
+mod quotas;
 mod sasl;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) use compaction::CompactionSettings;
 use kafka_wire::frame;
+pub(crate) use quotas::QuotaSettings;
 pub(crate) use sasl::SaslSettings;
 
 use crate::{
@@ -64,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) super_users: Vec<String>,
     /// Bounds of transactions.
     pub(crate) transactions: transactions::coordinator::Limits,
+    /// How clients are held to quotas.
+    pub(crate) quotas: QuotaSettings,
     /// How callers prove who they are.
     pub(crate) sasl: SaslSettings,
     /// Bytes that the journal may take, on a file system that is large enough; 0 means no journal.
@@ -109,6 +113,7 @@ impl Default for Settings {
                 size_max: 10_000,
                 check: Duration::from_secs(1),
             },
+            quotas: QuotaSettings::default(),
             sasl: SaslSettings::default(),
             scrub_bytes_per_second: 32 * 1024 * 1024,
             retention_check: Duration::from_secs(300),
@@ -193,7 +198,9 @@ impl Settings {
             "authorizer.class.name" => self.authorizer = authorizer(key, value)?,
             "allow.everyone.if.no.acl.found" => self.allow_if_no_rule = boolean(key, value)?,
             "super.users" => self.super_users = principals(key, value)?,
-            _ if self.sasl.set(key, value)? || self.compaction.set(key, value)? => {}
+            _ if self.sasl.set(key, value)?
+                || self.compaction.set(key, value)?
+                || self.quotas.set(key, value)? => {}
             _ => return self.set_topic_default(key, value),
         }
         Ok(())

@@ -204,6 +204,11 @@ impl Store {
         self.write(vec![change])?.await
     }
 
+    /// How many batches of changes there were, in all runs.
+    pub(crate) fn end_offset(&self) -> i64 {
+        self.lock().log.end_offset()
+    }
+
     /// For a clean end.
     pub(crate) fn close(&self) {
         if let Err(error) = self.lock().log.close() {

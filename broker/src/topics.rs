@@ -278,6 +278,11 @@ impl Topics {
         Ok(())
     }
 
+    /// How far the table is that topics are kept in.
+    pub(crate) fn metadata_end(&self) -> i64 {
+        self.store.end_offset()
+    }
+
     /// Makes a topic.
     pub(crate) async fn create(&self, new: NewTopic) -> Result<Arc<Topic>, Refusal> {
         let _one = self.changing.lock().await;

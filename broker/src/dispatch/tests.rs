@@ -15,6 +15,7 @@ use crate::{
     commit::Committer,
     disk::DiskStorage,
     metrics::Metrics,
+    quotas::mute::Mute,
     run,
     settings::Settings,
     topics::NewTopic,
@@ -229,9 +230,27 @@ fn cluster_rows() -> Vec<Row> {
     ]
 }
 
-/// APIs about users.
+/// APIs about users and quotas, and what else belongs to the cluster.
 fn user_rows() -> Vec<Row> {
     vec![
+        row!(
+            "describe quotas",
+            [],
+            [(Kind::Cluster, Op::DescribeConfigs)],
+            m::DescribeClientQuotasRequest::default(),
+            1,
+            |it| it.error_code
+        ),
+        row!("alter quotas", [], [(Kind::Cluster, Op::AlterConfigs)], alter_quotas(), 1, |it| it.entries[0]
+            .error_code),
+        row!(
+            "describe the quorum",
+            [],
+            [(Kind::Cluster, Op::Describe)],
+            m::DescribeQuorumRequest::default(),
+            2,
+            |it| it.error_code
+        ),
         row!("describe users", [], [(Kind::Cluster, Op::Describe)], describe_users(), 0, |it| it.error_code),
         row!("alter users", [], [(Kind::Cluster, Op::Alter)], alter_users(), 0, |it| it.results[0]
             .error_code),
@@ -245,6 +264,13 @@ fn describe_users() -> m::DescribeUserScramCredentialsRequest {
 fn alter_users() -> m::AlterUserScramCredentialsRequest {
     let deletion = m::alter_user_scram_credentials::ScramCredentialDeletion { name: text(), mechanism: 1 };
     m::AlterUserScramCredentialsRequest { deletions: vec![deletion], ..Default::default() }
+}
+
+fn alter_quotas() -> m::AlterClientQuotasRequest {
+    let user =
+        m::alter_client_quotas::EntityData { entity_type: "user".to_owned(), entity_name: Some(text()) };
+    let entry = m::alter_client_quotas::EntryData { entity: vec![user], ..Default::default() };
+    m::AlterClientQuotasRequest { entries: vec![entry], validate_only: true }
 }
 
 fn produce() -> m::ProduceRequest {
@@ -435,6 +461,7 @@ fn context(broker: &Arc<Broker>) -> Context {
         host: "127.0.0.1".to_owned(),
         advertised: ("127.0.0.1".to_owned(), 9092),
         waiter: Arc::new(Notify::new()),
+        mute: Arc::new(Mute::new(std::time::Duration::from_secs(60))),
     };
     Context { broker: Arc::clone(broker), caller: Arc::new(caller), client_id: "test".into() }
 }

@@ -16,10 +16,19 @@ use super::{
     repeated::repeated,
 };
 use crate::{
-    access::Operation, broker::Context, partition::Refusal, topic_config::TopicConfig, topics::NewTopic,
+    access::Operation, broker::Context, partition::Refusal, quotas::mutation::Mutation,
+    topic_config::TopicConfig, topics::NewTopic,
 };
 
-pub(crate) async fn handle(context: Context, request: CreateTopicsRequest, _: i16) -> CreateTopicsResponse {
+/// From this version on a request may be told to come again later.
+const THROTTLED_SINCE: i16 = 6;
+
+pub(crate) async fn handle(
+    context: Context,
+    request: CreateTopicsRequest,
+    version: i16,
+) -> CreateTopicsResponse {
+    let mut quota = context.broker.quotas.mutation(&context, version >= THROTTLED_SINCE);
     let twice = repeated(request.topics.iter().map(|topic| topic.name.as_str()));
     let twice: HashSet<String> = twice.into_iter().map(str::to_owned).collect();
     let mut topics = Vec::with_capacity(request.topics.len());
@@ -28,7 +37,7 @@ pub(crate) async fn handle(context: Context, request: CreateTopicsRequest, _: i1
         let outcome = if twice.contains(&name) {
             Err(Refusal::new(ErrorCode::InvalidRequest, format!("topic {name} is in the request twice")))
         } else {
-            create(&context, topic, request.validate_only).await
+            create((&context, &mut quota), topic, request.validate_only).await
         };
         let may_see_config = outcome.is_ok() && context.allows_topic(Operation::DescribeConfigs, &name);
         let mut result = answer(name, outcome);
@@ -38,7 +47,7 @@ pub(crate) async fn handle(context: Context, request: CreateTopicsRequest, _: i1
         }
         topics.push(result);
     }
-    CreateTopicsResponse { topics, ..Default::default() }
+    CreateTopicsResponse { topics, throttle_time_ms: quota.throttle_time_ms }
 }
 
 /// A topic that was made, or could be.
@@ -48,7 +57,11 @@ struct Made {
     configs: Vec<CreatableTopicConfigs>,
 }
 
-async fn create(context: &Context, topic: CreatableTopic, only_check: bool) -> Result<Made, Refusal> {
+async fn create(
+    (context, quota): (&Context, &mut Mutation),
+    topic: CreatableTopic,
+    only_check: bool,
+) -> Result<Made, Refusal> {
     if !context.allows_cluster(Operation::Create) && !context.allows_topic(Operation::Create, &topic.name) {
         return Err(ErrorCode::TopicAuthorizationFailed.into());
     }
@@ -62,6 +75,11 @@ async fn create(context: &Context, topic: CreatableTopic, only_check: bool) -> R
     if only_check {
         let config = context.broker.topics.check(&new)?;
         return Ok(Made { id: Uuid::nil(), partitions, configs: configs(context, &config) });
+    }
+    if quota.is_limited() {
+        // What cannot be made costs nothing.
+        context.broker.topics.check(&new)?;
+        quota.take(&context.broker.quotas, usize::try_from(partitions).unwrap_or(0))?;
     }
     let made = context.broker.topics.create(new).await?;
     Ok(Made { id: made.id, partitions, configs: configs(context, &made.config()) })

@@ -13,10 +13,14 @@ use kafka_wire::{
 use uuid::Uuid;
 
 use super::repeated::repeated;
-use crate::{access::Operation, broker::Context, partition::Refusal, topics::Topic};
+use crate::{
+    access::Operation, broker::Context, partition::Refusal, quotas::mutation::Mutation, topics::Topic,
+};
 
 /// From this version on topics may be named by id.
 const IDS_SINCE: i16 = 6;
+/// From this version on a request may be told to come again later.
+const THROTTLED_SINCE: i16 = 5;
 
 pub(crate) async fn handle(
     context: Context,
@@ -29,6 +33,7 @@ pub(crate) async fn handle(
     } else {
         request.topic_names.into_iter().map(named).collect()
     };
+    let mut quota = context.broker.quotas.mutation(&context, version >= THROTTLED_SINCE);
     let mut responses = Vec::with_capacity(wanted.len());
     let key = |topic: &DeleteTopicState| (topic.name.clone(), topic.topic_id);
     let twice: HashSet<(Option<String>, Uuid)> = {
@@ -39,14 +44,18 @@ pub(crate) async fn handle(
         responses.push(if twice.contains(&key(&topic)) {
             refused(topic, Refusal::new(ErrorCode::InvalidRequest, "the topic is in the request twice"))
         } else {
-            delete(&context, topic).await
+            delete(&context, &mut quota, topic).await
         });
     }
-    DeleteTopicsResponse { responses, ..Default::default() }
+    DeleteTopicsResponse { responses, throttle_time_ms: quota.throttle_time_ms }
 }
 
-async fn delete(context: &Context, wanted: DeleteTopicState) -> DeletableTopicResult {
-    let outcome = match find(context, &wanted) {
+async fn delete(context: &Context, quota: &mut Mutation, wanted: DeleteTopicState) -> DeletableTopicResult {
+    let found = find(context, &wanted).and_then(|topic| {
+        quota.take(&context.broker.quotas, topic.partitions().len())?;
+        Ok(topic)
+    });
+    let outcome = match found {
         Ok(topic) => {
             let pending = &context.broker.transactions.pending;
             let mut offsets = context.broker.groups.offsets.removal_of_topic(&topic.name);

@@ -46,8 +46,10 @@ pub(crate) async fn handle(context: Context, request: FetchRequest, version: i16
     }
     let wait_ms = request.max_wait_ms.clamp(0, WAIT_MS_MAX);
     let deadline = clock::now() + Duration::from_millis(u64::from(wait_ms.unsigned_abs()));
-    let min_bytes = size(request.min_bytes);
-    let max_bytes = size(request.max_bytes).min(BYTES_MAX);
+    let quotas = &context.broker.quotas;
+    let quota_bytes = if quotas.in_use() { quotas.fetch_bytes_max(&context) } else { usize::MAX };
+    let min_bytes = size(request.min_bytes).min(quota_bytes);
+    let max_bytes = size(request.max_bytes).min(BYTES_MAX).min(quota_bytes);
     let isolation = Isolation::from_level(request.isolation_level);
     let topics: Vec<(FetchTopic, Vec<Target>)> =
         request.topics.into_iter().map(|topic| resolve(&context, topic, version)).collect();
@@ -63,11 +65,20 @@ pub(crate) async fn handle(context: Context, request: FetchRequest, version: i16
         let read = read_all(&topics, max_bytes, isolation);
         let enough = read.bytes >= min_bytes || read.failed || topics.is_empty();
         if enough || clock::now() >= deadline || context.broker.shutdown.has_begun() {
-            return FetchResponse { responses: read.responses, ..Default::default() };
+            return answer(&context, read);
         }
         // Whether it is woken, the time is up or the process ends: what comes next is another look.
         context.broker.shutdown.or(tokio::time::timeout_at(deadline, woken)).await;
     }
+}
+
+/// What was read, unless its client is over its quota: then that comes first, and nothing is given.
+fn answer(context: &Context, read: Read) -> FetchResponse {
+    let quotas = &context.broker.quotas;
+    let (throttle_time_ms, withheld) =
+        if quotas.in_use() { quotas.fetched(context, read.bytes) } else { (0, false) };
+    let responses = if withheld { Vec::new() } else { read.responses };
+    FetchResponse { throttle_time_ms, responses, ..Default::default() }
 }
 
 fn size(wire: i32) -> usize {

@@ -19,6 +19,7 @@ use crate::{
     access::Principal,
     broker::{Broker, Caller, Context},
     dispatch::dispatch,
+    quotas::mute::Mute,
 };
 
 /// A partition that producers write to.
@@ -178,6 +179,7 @@ pub(super) fn context(broker: &Arc<Broker>) -> Context {
         host: "127.0.0.1".to_owned(),
         advertised: ("127.0.0.1".to_owned(), 9092),
         waiter: Arc::new(Notify::new()),
+        mute: Arc::new(Mute::new(std::time::Duration::from_secs(60))),
     };
     Context { broker: Arc::clone(broker), caller: Arc::new(caller), client_id: "simulated".into() }
 }

@@ -14,6 +14,7 @@ mod durability;
 mod folder;
 mod hostile;
 mod journal;
+mod quotas;
 mod restart;
 mod sasl;
 mod support;

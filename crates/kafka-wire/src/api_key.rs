@@ -160,6 +160,8 @@ apis! {
     DescribeUserScramCredentials = 50, messages::DescribeUserScramCredentialsRequest;
     /// Sets and removes SCRAM credentials of users.
     AlterUserScramCredentials = 51, messages::AlterUserScramCredentialsRequest;
+    /// Tells how the metadata of the cluster is replicated.
+    DescribeQuorum = 55, messages::DescribeQuorumRequest;
     /// Names the nodes and the controller.
     DescribeCluster = 60, messages::DescribeClusterRequest;
     /// Lists the producers of partitions.

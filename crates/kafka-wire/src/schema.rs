@@ -25,6 +25,9 @@ pub trait Message: Sized {
 
     /// Writes the message in the given version.
     fn encode(&self, writer: &mut Writer, version: i16) -> Result<(), EncodeError>;
+
+    /// Its field `throttle_time_ms`, when it has one: for how long its receiver should send nothing.
+    fn throttle_time_ms(&mut self) -> Option<&mut i32>;
 }
 
 /// A message that asks for another one.
@@ -269,6 +272,13 @@ macro_rules! message {
                 }
                 Ok(())
             }
+
+            #[allow(unused_mut, unused_assignments, reason = "most messages have no such field, and some have one")]
+            fn throttle_time_ms(&mut self) -> Option<&mut i32> {
+                let mut slot = None;
+                $($crate::schema::throttle_slot!(slot, self, $field);)*
+                slot
+            }
         }
 
         impl $crate::primitives::Field for $name {
@@ -326,7 +336,15 @@ macro_rules! place {
     }};
 }
 
-pub(crate) use {default_or, message, place};
+/// Finds the field that says for how long nothing should be sent.
+macro_rules! throttle_slot {
+    ($slot:ident, $message:ident, throttle_time_ms) => {
+        $slot = Some(&mut $message.throttle_time_ms)
+    };
+    ($slot:ident, $message:ident, $other:ident) => {};
+}
+
+pub(crate) use {default_or, message, place, throttle_slot};
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -79,7 +79,7 @@ macro_rules! for_every_message {
             DescribeClientQuotasResponse DescribeClusterRequest DescribeClusterResponse
             DescribeConfigsRequest DescribeConfigsResponse DescribeGroupsRequest DescribeGroupsResponse
             DescribeLogDirsRequest DescribeLogDirsResponse DescribeProducersRequest
-            DescribeProducersResponse DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse
+            DescribeProducersResponse DescribeQuorumRequest DescribeQuorumResponse DescribeTopicPartitionsRequest DescribeTopicPartitionsResponse
             DescribeTransactionsRequest DescribeTransactionsResponse DescribeUserScramCredentialsRequest
             DescribeUserScramCredentialsResponse ElectLeadersRequest ElectLeadersResponse EndTxnRequest
             EndTxnResponse FetchRequest FetchResponse FindCoordinatorRequest FindCoordinatorResponse
