@@ -70,7 +70,7 @@ pub struct TopicSpec {
     /// How long and how much is kept. Omitted: as the Broker is configured (7 days unless said otherwise).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
-    /// What happens to old messages: `Delete` removes them by retention, `Compact` keeps the last one of each key. Default: `Delete` alone.
+    /// What happens to old messages: `Delete` removes them by retention, `Compact` keeps the last one of each key and refuses messages without a key; with both, retention removes what compaction left. Default: `Delete` alone.
     #[serde(default = "defaults::cleanup")]
     #[schemars(length(min = 1, max = 2))]
     pub cleanup: Vec<Cleanup>,

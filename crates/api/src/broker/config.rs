@@ -1,7 +1,7 @@
 //! Settings of the engines: which names are known. Pure tables.
 
 /// Settings of the Embedded engine, by Kafka's names where Kafka has the same.
-pub const EMBEDDED: [&str; 29] = [
+pub const EMBEDDED: [&str; 36] = [
     "allow.everyone.if.no.acl.found",
     "auto.create.topics.enable",
     "compression.type",
@@ -11,6 +11,13 @@ pub const EMBEDDED: [&str; 29] = [
     "group.max.session.timeout.ms",
     "group.max.size",
     "group.min.session.timeout.ms",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.delete.retention.ms",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.max.compaction.lag.ms",
+    "log.cleaner.min.cleanable.ratio",
+    "log.cleaner.min.compaction.lag.ms",
     "log.cleanup.policy",
     "log.message.timestamp.after.max.ms",
     "log.message.timestamp.before.max.ms",
@@ -32,6 +39,9 @@ pub const EMBEDDED: [&str; 29] = [
     "super.users",
     "unclean.leader.election.enable",
 ];
+
+/// Those of them whose value is a part of a whole, from 0 to 1.
+pub const RATIOS: [&str; 1] = ["log.cleaner.min.cleanable.ratio"];
 
 /// Those of them whose value is a word; all others are whole numbers.
 pub const WORDS: [&str; 8] = [

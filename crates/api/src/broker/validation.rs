@@ -61,6 +61,11 @@ fn validate_config(broker: &Broker) -> impl Iterator<Item = FieldError> {
         if value.contains(['\n', '\r']) {
             return Some(FieldError::new(field(), "must be one line"));
         }
+        if config::RATIOS.contains(&name.as_str()) {
+            let fits = value.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio));
+            let error = || FieldError::new(field(), format!("`{value}` is not a number from 0 to 1"));
+            return (!fits).then(error);
+        }
         if !config::WORDS.contains(&name.as_str()) && value.parse::<i64>().is_err() {
             return Some(FieldError::new(field(), format!("`{value}` is not a whole number")));
         }

@@ -4,15 +4,19 @@ use super::{Cleanup, TopicSpec};
 use std::collections::BTreeMap;
 
 /// Configurations that the Embedded engine takes.
-pub const EMBEDDED: [&str; 15] = [
+pub const EMBEDDED: [&str; 19] = [
     "cleanup.policy",
     "compression.type",
+    "delete.retention.ms",
     "flush.messages",
     "flush.ms",
+    "max.compaction.lag.ms",
     "max.message.bytes",
     "message.timestamp.after.max.ms",
     "message.timestamp.before.max.ms",
     "message.timestamp.type",
+    "min.cleanable.dirty.ratio",
+    "min.compaction.lag.ms",
     "min.insync.replicas",
     "preallocate",
     "retention.bytes",
@@ -21,6 +25,9 @@ pub const EMBEDDED: [&str; 15] = [
     "segment.ms",
     "unclean.leader.election.enable",
 ];
+
+/// Those of them whose value is a part of a whole, from 0 to 1.
+pub const RATIOS: [&str; 1] = ["min.cleanable.dirty.ratio"];
 
 /// Those of them whose value is a word; all others are whole numbers.
 pub const WORDS: [&str; 5] = [
@@ -32,18 +39,14 @@ pub const WORDS: [&str; 5] = [
 ];
 
 /// Further configurations that Apache Kafka knows; the Embedded engine refuses them.
-pub const KAFKA_ONLY: [&str; 14] = [
+pub const KAFKA_ONLY: [&str; 10] = [
     "compression.gzip.level",
     "compression.lz4.level",
     "compression.zstd.level",
-    "delete.retention.ms",
     "file.delete.delay.ms",
     "index.interval.bytes",
     "local.retention.bytes",
     "local.retention.ms",
-    "max.compaction.lag.ms",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
     "remote.storage.enable",
     "segment.index.bytes",
     "segment.jitter.ms",

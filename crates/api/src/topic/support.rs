@@ -1,15 +1,12 @@
 //! Fields of a Topic whose machinery comes later. They are answered, never ignored.
 
-use super::{Cleanup, ManagementPolicy, TopicSpec, config};
+use super::{ManagementPolicy, TopicSpec, config};
 use crate::field::FieldError;
 
 /// Every field that is set and not supported yet, with what to do instead.
 #[must_use]
 pub fn not_supported(spec: &TopicSpec) -> Vec<FieldError> {
     let mut found = Vec::new();
-    if spec.cleanup.contains(&Cleanup::Compact) {
-        found.push(FieldError::new("spec.cleanup", "Compact is not supported yet; use [Delete]"));
-    }
     if spec.management_policy == ManagementPolicy::Adopt {
         found.push(FieldError::new(
             "spec.managementPolicy",

@@ -68,6 +68,10 @@ fn validate_config(topic: &Topic, errors: &mut Vec<FieldError>) {
             ));
         } else if value.len() > CONFIG_VALUE_BYTES_MAX {
             errors.push(FieldError::new(field(), format!("longer than {CONFIG_VALUE_BYTES_MAX} bytes")));
+        } else if known(&config::RATIOS) {
+            if !value.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)) {
+                errors.push(FieldError::new(field(), format!("`{value}` is not a number from 0 to 1")));
+            }
         } else if known(&config::EMBEDDED) && !known(&config::WORDS) && value.parse::<i64>().is_err() {
             errors.push(FieldError::new(field(), format!("`{value}` is not a whole number")));
         } else if name == "cleanup.policy" {

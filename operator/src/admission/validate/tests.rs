@@ -136,10 +136,10 @@ fn second_claim_warns() {
 fn one_object_alone_is_judged_too() {
     let unknown = object("Topic", "shop", "orders", json!({"partition": 3}));
     assert!(wrong(create(unknown, &Cluster::default())).contains("partition"));
-    let compact = object("Topic", "shop", "orders", json!({"cleanup": ["Compact"]}));
-    assert!(
-        doubtful(create(compact, &Cluster::default())).contains("spec.cleanup: Compact is not supported yet")
-    );
+    let compact = object("Topic", "shop", "orders", json!({"cleanup": ["Compact", "Compact"]}));
+    assert!(wrong(create(compact, &Cluster::default())).contains("spec.cleanup"));
+    let jitter = object("Topic", "shop", "orders", json!({"config": {"segment.jitter.ms": "1"}}));
+    assert!(doubtful(create(jitter, &Cluster::default())).contains("spec.config[segment.jitter.ms]"));
     let channel = object("Channel", "shop", "prices", json!({"pattern": "Pipeline"}));
     assert!(doubtful(create(channel, &Cluster::default())).contains("spec.pattern"));
     let bad = object("Channel", "shop", "prices", json!({"pattern": "PubSub", "maxMessageSize": "1Gi"}));

@@ -77,11 +77,13 @@ async fn a_change_reaches_the_broker() {
     let (api, brokers) = (one("{}"), FakeBrokers::default());
     run(&api, &brokers, "orders").await.unwrap();
     change_topic(&api, "orders", |topic| {
-        topic["spec"] = json!({"partitions": 2, "retention": {"time": "1d"}})
+        topic["spec"] =
+            json!({"partitions": 2, "retention": {"time": "1d"}, "cleanup": ["Compact", "Delete"]})
     });
     run(&api, &brokers, "orders").await.unwrap();
     let topic = brokers.topic("orders").unwrap();
     assert_eq!((topic.partitions, topic.config["retention.ms"].as_str()), (2, "86400000"));
+    assert_eq!(topic.config["cleanup.policy"], "compact,delete");
     assert_eq!(api.find("Topic", "orders").unwrap()["status"]["observedGeneration"], 2);
 }
 
@@ -102,7 +104,7 @@ async fn the_first_topic_makes_a_broker() {
 async fn obstacles_are_told() {
     for (spec, reason, words) in [
         ("{replicas: 2}", "NotSupported", "spec.replicas"),
-        ("{cleanup: [Compact]}", "NotSupported", "spec.cleanup"),
+        ("{cleanup: []}", "Invalid", "spec.cleanup"),
         ("{partitions: 0}", "Invalid", "spec.partitions"),
         ("{retention: {time: soon}}", "Invalid", "spec.retention.time"),
         ("{broker: {name: other}}", "BrokerNotFound", "spec.broker"),
