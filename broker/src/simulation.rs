@@ -5,6 +5,7 @@
 
 mod clients;
 mod groups;
+mod table;
 mod world;
 
 use std::{sync::Arc, time::Duration};
@@ -76,6 +77,7 @@ struct Outcome {
     hash: u64,
     proven: u64,
     commits: u64,
+    compactions: u64,
 }
 
 /// Goes through the lives of a seed.
@@ -111,7 +113,8 @@ fn simulate(seed: u64) -> Result<Outcome, String> {
             storage.after_kill()
         };
     }
-    Ok(Outcome { hash: world.hash(), proven: world.proven(), commits: world.commits() })
+    let compactions = world.compactions.get();
+    Ok(Outcome { hash: world.hash(), proven: world.proven(), commits: world.commits(), compactions })
 }
 
 /// One life: start, look back, work, until the plan ends it.
@@ -182,6 +185,8 @@ async fn work(world: &World, storage: &MemoryStorage, (broker, plan): (&Arc<Brok
             clients::produce(world, broker, storage, 0),
             clients::produce(world, broker, storage, 1),
             clients::keep(world, broker, storage),
+            table::write(world, broker, storage),
+            table::compact(world, broker),
             groups::consume(world, broker, storage, 0),
             groups::consume(world, broker, storage, 1),
         );
@@ -205,16 +210,17 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 /// Goal: whatever the disk does, nothing acknowledged is lost, moved, doubled or invented; committed offsets do not
-/// go back; a partition has one owner in a generation.
+/// go back; a partition has one owner in a generation; of a compacted topic the newest value of each key is there.
 #[test]
 fn given_seeds() {
     let (seeds, mut failed) = (seeds(), Vec::new());
-    let (mut proven, mut commits) = (0, 0);
+    let (mut proven, mut commits, mut compactions) = (0, 0, 0);
     for seed in seeds.clone() {
         match simulate(seed) {
             Ok(outcome) => {
                 proven += outcome.proven;
                 commits += outcome.commits;
+                compactions += outcome.compactions;
             }
             Err(what) => {
                 println!("seed {seed}: {what}; again: cargo xtask simulate --first {seed} --seeds 1");
@@ -223,7 +229,7 @@ fn given_seeds() {
         }
     }
     println!(
-        "{{\"simulate\":{{\"seeds\":{},\"messages_proven\":{proven},\"commits\":{commits},\"failed\":{failed:?}}}}}",
+        "{{\"simulate\":{{\"seeds\":{},\"messages_proven\":{proven},\"commits\":{commits},\"compactions\":{compactions},\"failed\":{failed:?}}}}}",
         seeds.count()
     );
     assert!(failed.is_empty(), "seeds {failed:?}");

@@ -20,7 +20,7 @@ use testkit::history::{Acknowledged, Message};
 use uuid::Uuid;
 
 use super::{
-    groups,
+    groups, table,
     world::{Known, TOPICS, Track, World, context},
 };
 use crate::broker::{Broker, Context};
@@ -92,6 +92,7 @@ async fn look(world: &World, context: &Context) -> Result<(), String> {
     for group in [CLERK, groups::GROUP] {
         committed(world, context, group, &all).await?;
     }
+    table::look(world, context).await?;
     look_at_topics(world, context).await
 }
 

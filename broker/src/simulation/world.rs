@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::clients::Producer;
 use super::groups::Member;
+use super::table::Table;
 use crate::{
     access::Principal,
     broker::{Broker, Caller, Context},
@@ -59,6 +60,8 @@ pub(super) struct World {
     pub(super) named: Cell<u32>,
     pub(super) identity: RefCell<Option<(String, VecDeque<Uuid>)>>,
     pub(super) commits: Cell<u64>,
+    pub(super) table: RefCell<Table>,
+    pub(super) compactions: Cell<u64>,
     chance: RefCell<Chance>,
     hasher: RefCell<DefaultHasher>,
     wrong: RefCell<Option<String>>,
@@ -84,6 +87,8 @@ impl World {
             named: Cell::new(0),
             identity: RefCell::default(),
             commits: Cell::new(0),
+            table: RefCell::default(),
+            compactions: Cell::new(0),
             chance: RefCell::new(Chance::new(seed ^ 0x5555)),
             hasher: RefCell::default(),
             wrong: RefCell::default(),
