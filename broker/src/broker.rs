@@ -38,7 +38,7 @@ pub(crate) struct Broker {
     pub(crate) leader_epoch: i32,
     pub(crate) settings: Settings,
     /// What was changed of them while it ran.
-    pub(crate) configs: DynamicConfigs,
+    pub(crate) configs: Arc<DynamicConfigs>,
     pub(crate) topics: Topics,
     pub(crate) groups: Coordinator,
     pub(crate) producer_ids: ProducerIds,
@@ -53,12 +53,33 @@ pub(crate) struct Broker {
     pub(crate) shutdown: Shutdown,
 }
 
+/// How the connection of a caller is secured, under Kafka's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Plaintext,
+    Ssl,
+    SaslPlaintext,
+    SaslSsl,
+}
+
+impl Protocol {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plaintext => "PLAINTEXT",
+            Self::Ssl => "SSL",
+            Self::SaslPlaintext => "SASL_PLAINTEXT",
+            Self::SaslSsl => "SASL_SSL",
+        }
+    }
+}
+
 /// Who called, and where.
 #[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
     /// The caller's address.
     pub(crate) host: String,
+    pub(crate) protocol: Protocol,
     /// Where this broker is reached, as the caller should know it.
     pub(crate) advertised: (String, u16),
     /// Notified when a partition that the caller waits for has more.

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     partition::Refusal,
+    settings::{Bounded, ConsumerGroupSettings},
     store::{Store, StoreError},
     topic_config::{self, Kind},
     topics::unstored,
@@ -28,23 +29,27 @@ const GROUPS_MAX: usize = 10_000;
 pub(crate) const NO_EFFECT: &[(&str, Kind, &str)] =
     &[("sasl.kerberos.min.time.before.relogin", Kind::Long, "60000")];
 
-/// A config of a consumer group of the new protocol, which all groups share: none can be set for one group yet.
+/// A config that a consumer group of the new protocol may have for itself.
 pub(crate) struct GroupDefinition {
     pub(crate) name: &'static str,
-    pub(crate) default: i64,
+    /// The broker's own, with the bounds of a group's.
+    pub(crate) setting: fn(&ConsumerGroupSettings) -> Bounded,
     pub(crate) documentation: &'static str,
 }
+
+const HEARTBEAT: &str = "consumer.heartbeat.interval.ms";
+const SESSION: &str = "consumer.session.timeout.ms";
 
 /// All of them, by name.
 pub(crate) const GROUP_DEFINITIONS: &[GroupDefinition] = &[
     GroupDefinition {
-        name: "consumer.heartbeat.interval.ms",
-        default: 5_000,
+        name: HEARTBEAT,
+        setting: |settings| settings.heartbeat,
         documentation: "How often a member of a group of the new protocol says that it is there.",
     },
     GroupDefinition {
-        name: "consumer.session.timeout.ms",
-        default: 45_000,
+        name: SESSION,
+        setting: |settings| settings.session,
         documentation: "A member of a group of the new protocol that is silent for so long is gone.",
     },
 ];
@@ -74,15 +79,16 @@ type Values = BTreeMap<String, String>;
 pub(crate) struct DynamicConfigs {
     store: Arc<Store>,
     known: RwLock<BTreeMap<String, Values>>,
+    groups: ConsumerGroupSettings,
     /// One change at a time.
     changing: Mutex<()>,
 }
 
 impl DynamicConfigs {
     /// Reads what earlier runs were told.
-    pub(crate) fn open(store: &Arc<Store>) -> Result<Self, StoreError> {
+    pub(crate) fn open(store: &Arc<Store>, groups: ConsumerGroupSettings) -> Result<Self, StoreError> {
         let known = store.load::<Values>(PREFIX)?.into_iter().collect();
-        Ok(Self { store: Arc::clone(store), known: RwLock::new(known), changing: Mutex::default() })
+        Ok(Self { store: Arc::clone(store), known: RwLock::new(known), groups, changing: Mutex::default() })
     }
 
     pub(crate) fn get(&self, scope: Scope<'_>) -> Values {
@@ -116,7 +122,10 @@ impl DynamicConfigs {
     ) -> Result<(), Refusal> {
         let _one = self.changing.lock().await;
         for (name, value) in &values {
-            check(scope, name, value)?;
+            self.check(scope, name, value)?;
+        }
+        if matches!(scope, Scope::Group(_)) {
+            self.check_together(&values)?;
         }
         let key = scope.key();
         let known = || self.known.read().unwrap_or_else(PoisonError::into_inner);
@@ -141,20 +150,50 @@ impl DynamicConfigs {
         }
         Ok(())
     }
+
+    /// How long a member of a consumer group may be silent, and how often it should say something: the group's own, as
+    /// far as today's bounds let it, or the broker's.
+    pub(crate) fn consumer_group(&self, group: &str) -> (u64, i32) {
+        let own = self.get(Scope::Group(group));
+        let session_ms = within(&own, SESSION, self.groups.session);
+        (u64::from(session_ms.unsigned_abs()), within(&own, HEARTBEAT, self.groups.heartbeat))
+    }
+
+    /// Whether a scope may have this.
+    fn check(&self, scope: Scope<'_>, name: &str, value: &str) -> Result<(), Refusal> {
+        let invalid = |text: String| Refusal::new(ErrorCode::InvalidConfig, text);
+        if matches!(scope, Scope::Group(_)) {
+            let definition = GROUP_DEFINITIONS.iter().find(|definition| definition.name == name);
+            let definition =
+                definition.ok_or_else(|| invalid(format!("{name} is not a config of a group here")))?;
+            let Bounded { ms_min, ms_max, .. } = (definition.setting)(&self.groups);
+            let is_within = value.parse::<i32>().is_ok_and(|ms| (ms_min..=ms_max).contains(&ms));
+            let text = || format!("{name}={value}: it must be a whole number from {ms_min} to {ms_max}");
+            return if is_within { Ok(()) } else { Err(invalid(text())) };
+        }
+        check_node(name, value)
+    }
+
+    fn check_together(&self, own: &Values) -> Result<(), Refusal> {
+        let session_ms = within(own, SESSION, self.groups.session);
+        let heartbeat_ms = within(own, HEARTBEAT, self.groups.heartbeat);
+        if heartbeat_ms < session_ms {
+            return Ok(());
+        }
+        let text = format!("{HEARTBEAT}={heartbeat_ms} must be less than {SESSION}={session_ms}");
+        Err(Refusal::new(ErrorCode::InvalidConfig, text))
+    }
 }
 
-/// Whether a scope may have this.
-fn check(scope: Scope<'_>, name: &str, value: &str) -> Result<(), Refusal> {
+/// The group's own value, within the bounds; or the broker's.
+fn within(own: &Values, name: &str, bounded: Bounded) -> i32 {
+    let own = own.get(name).and_then(|value| value.parse::<i32>().ok());
+    own.map_or(bounded.ms, |ms| ms.max(bounded.ms_min).min(bounded.ms_max))
+}
+
+/// Whether a node may have this.
+fn check_node(name: &str, value: &str) -> Result<(), Refusal> {
     let invalid = |text: String| Refusal::new(ErrorCode::InvalidConfig, text);
-    if matches!(scope, Scope::Group(_)) {
-        let known = GROUP_DEFINITIONS.iter().any(|definition| definition.name == name);
-        let text = if known {
-            format!("{name} cannot be set for one group yet: set group.{name} for all in the settings file")
-        } else {
-            format!("{name} is not a config of a group here")
-        };
-        return Err(invalid(text));
-    }
     if let Some(topic_name) = topic_config::broker_name_to_topic(name) {
         return topic_config::check(topic_name, value).map_err(invalid);
     }

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     access::Principal,
-    broker::{Broker, Caller, Context},
+    broker::{Broker, Caller, Context, Protocol},
     connection,
     quotas::mute::Mute,
     sasl::gate::{self, Gate},
@@ -125,12 +125,13 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
     drop(stream.set_nodelay(true));
     let local = stream.local_addr().map_err(|error| error.to_string())?;
     let advertised = listener.advertise.clone().unwrap_or_else(|| (local.ip().to_string(), local.port()));
-    let context = |principal: Principal| Context {
+    let context = |principal: Principal, protocol: Protocol| Context {
         broker: Arc::clone(&door.broker),
         caller: Arc::new(Caller {
             principal,
             // As rules write it, also where a socket takes both kinds of addresses.
             host: peer.ip().to_canonical().to_string(),
+            protocol,
             advertised: advertised.clone(),
             waiter: Arc::new(Notify::new()),
             mute: Arc::new(Mute::new(door.broker.settings.idle_timeout)),
@@ -144,7 +145,8 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
             let principal = Principal::anonymous(settings.authorizer);
             let rules = door.sasl.clone().filter(|_| settings.sasl.on_plain_listener);
             let gate = rules.map(|rules| Gate::new(rules, settings.authorizer));
-            connection::run((context(principal), gate), stream, shutdown).await;
+            let protocol = if gate.is_some() { Protocol::SaslPlaintext } else { Protocol::Plaintext };
+            connection::run((context(principal, protocol), gate), stream, shutdown).await;
         }
         Security::Tls(credentials) => {
             let asked = if door.sasl.is_some() { ClientAuth::Optional } else { ClientAuth::Required };
@@ -161,7 +163,8 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
                 Some(Ok(identity)) => Principal::account(&identity),
                 _ => Principal::nobody(),
             };
-            connection::run((context(principal), gate), stream, shutdown).await;
+            let protocol = if gate.is_some() { Protocol::SaslSsl } else { Protocol::Ssl };
+            connection::run((context(principal, protocol), gate), stream, shutdown).await;
         }
     }
     Ok(())

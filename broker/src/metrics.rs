@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     pub(crate) quotas: QuotaMetrics,
     pub(crate) failed_authentications: IntCounter,
     pub(crate) scrubbed_bytes: IntCounter,
+    pub(crate) evicted_producers: IntCounter,
     pub(crate) compaction: CompactionMetrics,
     produced_bytes: IntCounterVec,
     produced_messages: IntCounterVec,
@@ -179,6 +180,10 @@ impl Metrics {
             failed_authentications: make.counter(
                 "pinnace_broker_failed_authentications_total",
                 "Connections closed because a SASL authentication failed.",
+            )?,
+            evicted_producers: make.counter(
+                "pinnace_broker_evicted_producers_total",
+                "Idempotent producers that a partition forgot before their time, to make room for others.",
             )?,
             scrubbed_bytes: make.counter(
                 "pinnace_broker_scrubbed_bytes_total",

@@ -69,6 +69,8 @@ pub(crate) struct Ground {
     pub(crate) metrics: Metrics,
     /// One for the whole run of the process, and larger than in any run before.
     pub(crate) leader_epoch: i32,
+    /// A producer that was quiet for so long is forgotten.
+    pub(crate) producer_expiration_ms: i64,
 }
 
 struct State {

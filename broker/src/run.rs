@@ -312,8 +312,14 @@ pub(crate) async fn open(
         return Err(StoreError::Damaged(reason.to_owned()).into());
     }
     let (cluster_id, leader_epoch) = identify(&store).await?;
-    let ground = Ground { storage, committer: committer.clone(), metrics: metrics.clone(), leader_epoch };
-    let configs = DynamicConfigs::open(&store)?;
+    let ground = Ground {
+        storage,
+        committer: committer.clone(),
+        metrics: metrics.clone(),
+        leader_epoch,
+        producer_expiration_ms: settings.producer_expiration_ms,
+    };
+    let configs = Arc::new(DynamicConfigs::open(&store, settings.consumer_groups)?);
     let defaults = configs.topic_defaults(&settings.topic_defaults);
     let topics = Topics::open(&store, ground, &defaults, settings.partitions_max)?;
     if committer.is_recovering() {
@@ -324,7 +330,7 @@ pub(crate) async fn open(
         cluster_id,
         leader_epoch,
         topics,
-        groups: Coordinator::open(&store, limits(&settings), tasks.clone(), metrics.clone())?,
+        groups: Coordinator::open(&store, (limits(&settings), &configs), tasks.clone(), metrics.clone())?,
         producer_ids: ProducerIds::open(&store)?,
         transactions: Transactions::open(&store, settings.transactions, tasks.clone(), metrics.clone())?,
         sasl: Arc::new(verifier(&store, &settings.sasl)?),
@@ -349,9 +355,9 @@ fn limits(settings: &Settings) -> Limits {
             size_max: settings.group_size_max,
         },
         consumer: consumer_group::Limits {
-            session_timeout_ms: settings.consumer_session_timeout_ms,
-            heartbeat_interval_ms: settings.consumer_heartbeat_interval_ms,
-            size_max: settings.consumer_group_size_max,
+            session_timeout_ms: u64::from(settings.consumer_groups.session.ms.unsigned_abs()),
+            heartbeat_interval_ms: settings.consumer_groups.heartbeat.ms,
+            size_max: settings.consumer_groups.size_max,
         },
     }
 }
@@ -415,7 +421,8 @@ fn serve(
     drop(tasks.spawn_until_shutdown("offsets", async move {
         loop {
             sleep(this.settings.offsets_check).await;
-            this.groups.expire(this.settings.offsets_retention_ms).await;
+            let pending = &this.transactions.pending;
+            this.groups.expire(this.settings.offsets_retention_ms, pending).await;
         }
     }));
     Ok(addresses)

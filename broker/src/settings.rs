@@ -1,12 +1,14 @@
 //! What the broker can be told, with its defaults and limits. Parsed once; nothing else reads text.
 
 mod compaction;
+mod consumer_groups;
 mod quotas;
 mod sasl;
 
 use std::{collections::BTreeMap, time::Duration};
 
 pub(crate) use compaction::CompactionSettings;
+pub(crate) use consumer_groups::{Bounded, ConsumerGroupSettings};
 use kafka_wire::frame;
 pub(crate) use quotas::QuotaSettings;
 pub(crate) use sasl::SaslSettings;
@@ -43,11 +45,10 @@ pub(crate) struct Settings {
     pub(crate) session_timeout_ms_max: i32,
     /// Members of one group.
     pub(crate) group_size_max: usize,
-    /// A member of a consumer group that is silent for so long is out, and how often it should say something.
-    pub(crate) consumer_session_timeout_ms: u64,
-    pub(crate) consumer_heartbeat_interval_ms: i32,
-    /// Members of one consumer group.
-    pub(crate) consumer_group_size_max: usize,
+    /// What holds for consumer groups of the new protocol.
+    pub(crate) consumer_groups: ConsumerGroupSettings,
+    /// A producer that was quiet for so long is forgotten.
+    pub(crate) producer_expiration_ms: i64,
     /// Bytes of metadata with one committed offset.
     pub(crate) offset_metadata_bytes_max: usize,
     /// How often old offsets are looked for.
@@ -94,9 +95,8 @@ impl Default for Settings {
             session_timeout_ms_min: 6_000,
             session_timeout_ms_max: 1_800_000,
             group_size_max: 1_000,
-            consumer_session_timeout_ms: 45_000,
-            consumer_heartbeat_interval_ms: 5_000,
-            consumer_group_size_max: 1_000,
+            consumer_groups: ConsumerGroupSettings::default(),
+            producer_expiration_ms: 24 * 3_600_000,
             offset_metadata_bytes_max: 4_096,
             offsets_check: Duration::from_secs(600),
             offsets_retention_ms: 7 * 24 * 3_600_000,
@@ -145,6 +145,7 @@ impl Settings {
             self.set(key.trim(), value.trim())?;
         }
         self.sasl.check()?;
+        self.consumer_groups.check()?;
         Ok(self)
     }
 
@@ -164,11 +165,6 @@ impl Settings {
             "group.min.session.timeout.ms" => self.session_timeout_ms_min = small(whole(1, day_ms)?),
             "group.max.session.timeout.ms" => self.session_timeout_ms_max = small(whole(1, day_ms)?),
             "group.max.size" => self.group_size_max = size(whole(1, 100_000)?),
-            "group.consumer.session.timeout.ms" => self.consumer_session_timeout_ms = whole(1, day_ms)?,
-            "group.consumer.heartbeat.interval.ms" => {
-                self.consumer_heartbeat_interval_ms = small(whole(1, day_ms)?);
-            }
-            "group.consumer.max.size" => self.consumer_group_size_max = size(whole(1, 100_000)?),
             "offset.metadata.max.bytes" => self.offset_metadata_bytes_max = size(whole(0, 1024 * 1024)?),
             "offsets.retention.check.interval.ms" => {
                 self.offsets_check = Duration::from_millis(whole(1, day_ms)?);
@@ -186,6 +182,9 @@ impl Settings {
                 self.transactions.expiration_ms =
                     i64::from(small(whole(1, u64::from(i32::MAX.unsigned_abs()))?));
             }
+            "producer.id.expiration.ms" => {
+                self.producer_expiration_ms = i64::from(small(whole(1, u64::from(i32::MAX.unsigned_abs()))?));
+            }
             "transaction.abort.timed.out.transaction.cleanup.interval.ms" => {
                 self.transactions.check = Duration::from_millis(whole(10, day_ms)?);
             }
@@ -200,7 +199,8 @@ impl Settings {
             "super.users" => self.super_users = principals(key, value)?,
             _ if self.sasl.set(key, value)?
                 || self.compaction.set(key, value)?
-                || self.quotas.set(key, value)? => {}
+                || self.quotas.set(key, value)?
+                || self.consumer_groups.set(key, value)? => {}
             _ => return self.set_topic_default(key, value),
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::dispatch;
 use crate::{
     access::{Acl, Operation as Op, Pattern, Permission, Principal, ResourceKind as Kind},
     args::Args,
-    broker::{Broker, Caller, Context},
+    broker::{Broker, Caller, Context, Protocol},
     commit::Committer,
     disk::DiskStorage,
     metrics::Metrics,
@@ -461,6 +461,7 @@ fn context(broker: &Arc<Broker>) -> Context {
         host: "127.0.0.1".to_owned(),
         advertised: ("127.0.0.1".to_owned(), 9092),
         waiter: Arc::new(Notify::new()),
+        protocol: Protocol::Plaintext,
         mute: Arc::new(Mute::new(std::time::Duration::from_secs(60))),
     };
     Context { broker: Arc::clone(broker), caller: Arc::new(caller), client_id: "test".into() }

@@ -120,8 +120,9 @@ impl ConsumerGroup {
         self.members.len()
     }
 
-    pub(crate) fn heartbeat_interval_ms(&self) -> i32 {
-        self.limits.heartbeat_interval_ms
+    /// From now on these hold; a member has the session that it was last told of.
+    pub(crate) fn use_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// Nobody is in it.

@@ -21,6 +21,7 @@ use super::{
     offsets::Offsets,
 };
 use crate::{
+    dynamic_config::DynamicConfigs,
     metrics::Metrics,
     store::{Change, Store, StoreError},
 };
@@ -127,6 +128,7 @@ pub(crate) struct Coordinator {
     wake: Notify,
     started: Instant,
     limits: Limits,
+    configs: Arc<DynamicConfigs>,
     store: Arc<Store>,
     tasks: Tasks,
     metrics: Metrics,
@@ -136,7 +138,7 @@ pub(crate) struct Coordinator {
 impl Coordinator {
     pub(crate) fn open(
         store: &Arc<Store>,
-        limits: Limits,
+        (limits, configs): (Limits, &Arc<DynamicConfigs>),
         tasks: Tasks,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
@@ -145,13 +147,14 @@ impl Coordinator {
             wake: Notify::new(),
             started: clock::now(),
             limits,
+            configs: Arc::clone(configs),
             store: Arc::clone(store),
             tasks,
             metrics,
             offsets: Offsets::new(store),
         };
         let mut groups = keep::load_classic(store, limits.classic)?;
-        groups.extend(keep::load_consumer(store, limits.consumer)?);
+        groups.extend(keep::load_consumer(store, &|id| coordinator.consumer_limits(id))?);
         {
             let mut inner = coordinator.lock();
             for (id, entry) in groups {
@@ -165,6 +168,12 @@ impl Coordinator {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a consumer group allows, with what was set for it alone.
+    fn consumer_limits(&self, group: &str) -> consumer_group::Limits {
+        let (session_timeout_ms, heartbeat_interval_ms) = self.configs.consumer_group(group);
+        consumer_group::Limits { session_timeout_ms, heartbeat_interval_ms, ..self.limits.consumer }
     }
 
     fn now_ms(&self) -> u64 {

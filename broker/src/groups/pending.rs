@@ -106,6 +106,25 @@ impl Pending {
         changes
     }
 
+    /// Whether it is open what a group has committed at all.
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.lock().contains_key(group)
+    }
+
+    /// The changes that remove what is pending of a group.
+    pub(crate) fn removal_of_group(&self, group: &str) -> Vec<Change> {
+        let by_group = self.lock();
+        let of_group = by_group.get(group).into_iter().flatten();
+        let keys = of_group
+            .flat_map(|(producer_id, offsets)| offsets.keys().map(|place| key(group, *producer_id, place)));
+        keys.map(|key| (key, None)).collect()
+    }
+
+    /// A group is gone, durably: whatever its transactions come to, nothing of it counts.
+    pub(crate) fn forget_group(&self, group: &str) {
+        self.lock().remove(group);
+    }
+
     /// A topic is gone, durably.
     pub(crate) fn forget_topic(&self, topic: &str) {
         self.lock().values_mut().flat_map(BTreeMap::values_mut).for_each(|offsets| {

@@ -25,6 +25,21 @@ use crate::{
 const NAME_BYTES_MAX: usize = 1_000;
 const SALT_BYTES_MAX: usize = 1_024;
 
+/// One change.
+enum Wanted {
+    Deletion(ScramCredentialDeletion),
+    Upsertion(ScramCredentialUpsertion),
+}
+
+impl Wanted {
+    fn names(&self) -> (String, i8) {
+        match self {
+            Self::Deletion(it) => (it.name.clone(), it.mechanism),
+            Self::Upsertion(it) => (it.name.clone(), it.mechanism),
+        }
+    }
+}
+
 pub(crate) async fn handle(
     context: Context,
     request: AlterUserScramCredentialsRequest,
@@ -34,17 +49,19 @@ pub(crate) async fn handle(
     let mut outcomes: BTreeMap<String, Option<Refusal>> = BTreeMap::new();
     let mut alterations: Vec<Alteration> = Vec::new();
     let mut seen = BTreeSet::new();
-    let deletions =
-        request.deletions.into_iter().map(|it| (it.name.clone(), it.mechanism, delete(&context, it)));
-    let upsertions =
-        request.upsertions.into_iter().map(|it| (it.name.clone(), it.mechanism, upsert(&context, it)));
-    for (user, mechanism, outcome) in deletions.chain(upsertions) {
+    let deletions = request.deletions.into_iter().map(Wanted::Deletion);
+    for wanted in deletions.chain(request.upsertions.into_iter().map(Wanted::Upsertion)) {
+        let (user, mechanism) = wanted.names();
+        // Making a credential costs: nobody has it made who may not have it.
         let outcome = if !allowed {
             Err(ErrorCode::ClusterAuthorizationFailed.into())
         } else if !seen.insert((user.clone(), mechanism)) {
             Err(Refusal::new(ErrorCode::DuplicateResource, "the user's credential is in the request twice"))
         } else {
-            outcome
+            match wanted {
+                Wanted::Deletion(deletion) => delete(&context, deletion),
+                Wanted::Upsertion(upsertion) => upsert(&context, upsertion),
+            }
         };
         let so_far = outcomes.entry(user).or_default();
         match outcome {

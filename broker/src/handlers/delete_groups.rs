@@ -11,7 +11,7 @@ pub(crate) async fn handle(context: Context, request: DeleteGroupsRequest, _: i1
     let mut results = Vec::with_capacity(request.groups_names.len());
     for group_id in request.groups_names {
         let outcome = if context.allows_group(Operation::Delete, &group_id) {
-            context.broker.groups.delete(&group_id).await
+            context.broker.groups.delete(&group_id, &context.broker.transactions.pending).await
         } else {
             Err(ErrorCode::GroupAuthorizationFailed)
         };

@@ -19,6 +19,7 @@ use crate::{
     broker::Context,
     dynamic_config::{GROUP_DEFINITIONS, Scope},
     partition::Refusal,
+    settings::ConsumerGroupSettings,
     topic_config::{DEFINITIONS, Definition, Kind},
 };
 
@@ -102,7 +103,8 @@ fn describe(
             if !context.allows_group(Operation::DescribeConfigs, name) {
                 return Err(ErrorCode::GroupAuthorizationFailed.into());
             }
-            Ok(of_group(&context.broker.configs.get(Scope::Group(name))))
+            let settings = &context.broker.settings.consumer_groups;
+            Ok(of_group(&context.broker.configs.get(Scope::Group(name)), settings))
         }
         other => {
             let text =
@@ -167,7 +169,10 @@ pub(crate) fn of_topic(
     all.collect()
 }
 
-fn of_group(set: &BTreeMap<String, String>) -> Vec<DescribeConfigsResourceResult> {
+fn of_group(
+    set: &BTreeMap<String, String>,
+    settings: &ConsumerGroupSettings,
+) -> Vec<DescribeConfigsResourceResult> {
     let all = GROUP_DEFINITIONS.iter().map(|definition| {
         let synonym = |value: String, source: i8| DescribeConfigsSynonym {
             name: definition.name.to_owned(),
@@ -175,8 +180,12 @@ fn of_group(set: &BTreeMap<String, String>) -> Vec<DescribeConfigsResourceResult
             source,
         };
         let own = set.get(definition.name).map(|value| synonym(value.clone(), SOURCE_GROUP));
-        let default = synonym(definition.default.to_string(), SOURCE_DEFAULT);
-        let synonyms = own.into_iter().chain([default]).collect();
+        let default_ms = (definition.setting)(&ConsumerGroupSettings::default()).ms;
+        let broker_ms = (definition.setting)(settings).ms;
+        let of_broker =
+            (broker_ms != default_ms).then(|| synonym(broker_ms.to_string(), SOURCE_STATIC_BROKER));
+        let default = synonym(default_ms.to_string(), SOURCE_DEFAULT);
+        let synonyms = own.into_iter().chain(of_broker).chain([default]).collect();
         described(definition.name, Kind::Int, synonyms, definition.documentation)
     });
     all.collect()

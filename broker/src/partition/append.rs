@@ -33,6 +33,9 @@ pub(crate) struct Taken {
     pub(crate) log_start_offset: i64,
 }
 
+/// After so many evictions of producers there is another line in the log.
+const EVICTIONS_TOLD: u64 = 10_000;
+
 impl Partition {
     /// Takes one batch that came with this version of Produce, outside of a transaction.
     pub(crate) fn append(&self, records: Bytes, version: i16) -> Result<Taken, Refusal> {
@@ -77,6 +80,7 @@ impl Partition {
         let appended = appended.map_err(|error| self.refused(error))?;
         let placed = BatchHeader { base_offset: appended.base_offset, ..header };
         producers.took(&placed, None, now_ms);
+        self.told_evicted(producers.take_evicted());
         self.grew(log, (producers, due), bytes.len());
         self.metrics.produced_bytes.inc_by(size.unsigned_abs());
         self.metrics.produced_messages.inc_by(u64::from(header.record_count.unsigned_abs()));
@@ -102,8 +106,23 @@ impl Partition {
         let appended = appended.map_err(|error| self.refused(error))?;
         let header = BatchHeader::parse(&bytes).map_err(|error| Refusal::from(error.error_code()))?;
         producers.took(&header, Some(marker), now_ms);
+        self.told_evicted(producers.take_evicted());
         self.grew(log, (producers, due), bytes.len());
         Ok(taken(log, appended.base_offset, appended.last_offset + 1, -1))
+    }
+
+    /// Who was forgotten only to make room may send a batch twice, and both are taken: nobody should learn that from
+    /// his records alone.
+    fn told_evicted(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let before = self.ground.metrics.evicted_producers.get();
+        self.ground.metrics.evicted_producers.inc_by(count);
+        if before.checked_div(EVICTIONS_TOLD) != (before + count).checked_div(EVICTIONS_TOLD) || before == 0 {
+            let (topic, partition) = (&self.topic, self.index);
+            tracing::warn!(%topic, partition, "too many idempotent producers: forgot one before its time; lower producer.id.expiration.ms");
+        }
     }
 
     /// Ends the transaction of a producer here, durably.

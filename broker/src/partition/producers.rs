@@ -15,8 +15,6 @@ use super::transactions::Transactions;
 const BATCHES: usize = 5;
 /// Producers remembered for each partition; the one that was quiet longest goes first.
 const PRODUCERS_MAX: usize = 100_000;
-/// A producer that was quiet for so long is forgotten.
-pub(crate) const EXPIRY_MS: i64 = 24 * 3_600_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Batch {
@@ -85,6 +83,9 @@ pub(crate) enum Verdict {
 pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
     pub(crate) transactions: Transactions,
+    /// Producers that went though their time was not over, since somebody last asked.
+    #[serde(skip)]
+    evicted: u64,
 }
 
 /// Sequence numbers go round after `i32::MAX`.
@@ -175,7 +176,14 @@ impl Producers {
         }
         let idle = self.by_id.iter().filter(|(_, producer)| producer.first_offset.is_none());
         let quietest = idle.min_by_key(|(_, producer)| producer.last_ms).map(|(id, _)| *id);
-        quietest.and_then(|id| self.by_id.remove(&id));
+        if quietest.and_then(|id| self.by_id.remove(&id)).is_some() {
+            self.evicted += 1;
+        }
+    }
+
+    /// How many producers went since this was last asked, only to make room for others.
+    pub(crate) fn take_evicted(&mut self) -> u64 {
+        std::mem::take(&mut self.evicted)
     }
 
     /// All producers.

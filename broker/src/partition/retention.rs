@@ -3,7 +3,7 @@
 use record_log::Log;
 use runtime::clock;
 
-use super::{Partition, Refusal, State, producers};
+use super::{Partition, Refusal, State};
 
 impl Partition {
     /// Lets go of what the topic's config does not keep, and of producers that are long quiet.
@@ -14,7 +14,7 @@ impl Partition {
         if log.read_only_reason().is_some() {
             return;
         }
-        producers.expire(now_ms.saturating_sub(producers::EXPIRY_MS));
+        producers.expire(now_ms.saturating_sub(self.ground.producer_expiration_ms));
         let before = log.size();
         let outcome = if log.is_expired(config.retention, now_ms) || log.wants_roll(0, now_ms) {
             self.roll(log, (producers, due), now_ms)

@@ -37,6 +37,7 @@ pub(super) fn open(folder: &Path, pairs: &[(&str, &str)]) -> (Arc<Partition>, Co
         committer: commit.committer(),
         metrics: metrics.clone(),
         leader_epoch: 3,
+        producer_expiration_ms: i64::MAX,
     };
     let topic: Arc<str> = Arc::from("orders");
     let partition = Partition::new(&ground, (&topic, Uuid::nil()), 0, config(pairs), Some(0));

@@ -18,7 +18,7 @@ use super::groups::Member;
 use super::table::Table;
 use crate::{
     access::Principal,
-    broker::{Broker, Caller, Context},
+    broker::{Broker, Caller, Context, Protocol},
     dispatch::dispatch,
     quotas::mute::Mute,
 };
@@ -184,6 +184,7 @@ pub(super) fn context(broker: &Arc<Broker>) -> Context {
         host: "127.0.0.1".to_owned(),
         advertised: ("127.0.0.1".to_owned(), 9092),
         waiter: Arc::new(Notify::new()),
+        protocol: Protocol::Plaintext,
         mute: Arc::new(Mute::new(std::time::Duration::from_secs(60))),
     };
     Context { broker: Arc::clone(broker), caller: Arc::new(caller), client_id: "simulated".into() }

@@ -5,10 +5,11 @@ use kafka_wire::{
     ErrorCode,
     messages::{
         AlterConfigsRequest, AlterPartitionReassignmentsRequest, AlterReplicaLogDirsRequest,
-        CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest, DescribeLogDirsRequest,
-        DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest, IncrementalAlterConfigsRequest,
-        ListConfigResourcesRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
-        OffsetForLeaderEpochRequest, ProduceRequest, alter_configs,
+        ConsumerGroupHeartbeatRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+        DescribeLogDirsRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, FetchRequest,
+        IncrementalAlterConfigsRequest, ListConfigResourcesRequest, ListOffsetsRequest,
+        ListPartitionReassignmentsRequest, MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+        alter_configs,
         alter_partition_reassignments::{ReassignablePartition, ReassignableTopic},
         alter_replica_log_dirs::{AlterReplicaLogDir, AlterReplicaLogDirTopic},
         create_topics::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicResult},
@@ -228,7 +229,48 @@ fn the_brokers_configs_change_while_it_runs() {
     assert_eq!((listeners.value, listeners.read_only), (Some(expected), true));
 }
 
-/// Goal: a config of one group is refused with the reason, AlterConfigs replaces all of a resource, and all are listed.
+/// Goal: a group has configs of its own within the broker's bounds; its members are told at once, also after a restart.
+#[test]
+fn a_group_has_its_own_configs() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        "group.consumer.max.session.timeout.ms=50000\ngroup.consumer.max.heartbeat.interval.ms=50000\n";
+    let broker = Broker::start_with(folder.path(), settings);
+    let wire = &mut broker.connect();
+    let invalid = ErrorCode::InvalidConfig.code();
+    let (session, heartbeat) = ("consumer.session.timeout.ms", "consumer.heartbeat.interval.ms");
+    for (name, value) in [(session, "44999"), (session, "50001"), (session, "x"), (heartbeat, "45000")] {
+        assert_eq!(change(wire, GROUP, "g", (name, 0, value)).0, invalid, "{name}={value}");
+    }
+    assert_eq!(change(wire, GROUP, "g", (session, 0, "50000")).0, 0);
+    assert_eq!(change(wire, GROUP, "g", (heartbeat, 0, "45000")).0, 0, "it is less than the session by now");
+    assert_eq!(change(wire, GROUP, "g", (session, 1, "")).0, invalid, "it would be no more");
+    let told = describe(wire, GROUP, "g", session);
+    assert_eq!((told.value.as_deref(), told.config_source), (Some("50000"), 8));
+    assert_eq!(describe(wire, GROUP, "other", session).config_source, 5);
+    let interval_ms = |wire: &mut Wire, group: &str| {
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: group.to_owned(),
+            member_id: "m".to_owned(),
+            rebalance_timeout_ms: 60_000,
+            subscribed_topic_names: Some(vec!["one".to_owned()]),
+            topic_partitions: Some(Vec::new()),
+            ..Default::default()
+        };
+        wire.call(&request, 1).heartbeat_interval_ms
+    };
+    assert_eq!((interval_ms(wire, "g"), interval_ms(wire, "other")), (45_000, 5_000));
+    broker.kill();
+    let broker = Broker::start_on(folder.path(), 0);
+    let wire = &mut broker.connect();
+    assert_eq!(interval_ms(wire, "g"), 45_000);
+    let listed = wire.call(&ListConfigResourcesRequest { resource_types: vec![GROUP] }, 1).config_resources;
+    assert_eq!(listed.iter().map(|it| it.resource_name.as_str()).collect::<Vec<_>>(), ["g"]);
+    assert_eq!(change(wire, GROUP, "g", (heartbeat, 1, "")).0, 0);
+    assert_eq!(interval_ms(wire, "g"), 5_000);
+}
+
+/// Goal: what is no config of a group is refused with the reason, AlterConfigs replaces all of a resource, and all are listed.
 #[test]
 fn configs_of_groups_and_topics() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,7 +278,7 @@ fn configs_of_groups_and_topics() {
     let wire = &mut broker.connect();
     create(wire, named("one", 1));
     let invalid = ErrorCode::InvalidConfig.code();
-    let refused = change(wire, GROUP, "g", ("consumer.session.timeout.ms", 0, "50000"));
+    let refused = change(wire, GROUP, "g", ("share.session.timeout.ms", 0, "50000"));
     assert_eq!(refused.0, invalid, "what has no effect is refused");
     assert_eq!(describe(wire, GROUP, "g", "consumer.session.timeout.ms").config_source, 5);
     assert_eq!(change(wire, TOPIC, "one", ("retention.ms", 2, "1")).0, invalid, "it is no list");

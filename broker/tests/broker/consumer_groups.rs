@@ -223,7 +223,8 @@ async fn librdkafka_shares_with_the_new_protocol() {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start_with(
         folder.path(),
-        "group.consumer.heartbeat.interval.ms=300\ngroup.consumer.session.timeout.ms=10000\n",
+        "group.consumer.min.heartbeat.interval.ms=300\ngroup.consumer.heartbeat.interval.ms=300\n\
+         group.consumer.min.session.timeout.ms=10000\ngroup.consumer.session.timeout.ms=10000\n",
     );
     make_topic(&broker, "shared", 4).await;
     let (one, two) = (member(&broker, "shared", None), member(&broker, "^shar.*", Some("i")));

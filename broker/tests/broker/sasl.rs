@@ -11,9 +11,11 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use kafka_wire::{
     ErrorCode,
     messages::{
-        AlterUserScramCredentialsRequest, ApiVersionsRequest, DescribeUserScramCredentialsRequest,
-        MetadataRequest, SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+        AlterUserScramCredentialsRequest, ApiVersionsRequest, DescribeConfigsRequest,
+        DescribeUserScramCredentialsRequest, MetadataRequest, SaslAuthenticateRequest,
+        SaslAuthenticateResponse, SaslHandshakeRequest,
         alter_user_scram_credentials::{ScramCredentialDeletion, ScramCredentialUpsertion},
+        describe_configs::DescribeConfigsResource,
     },
 };
 use ring::{
@@ -239,6 +241,22 @@ fn sessions_are_authenticated_again() {
     };
     wait_for("the end of the session", || serves().err());
     broker.stop();
+}
+
+/// Goal: a listener is described as it is: one without TLS that asks for SASL is SASL_PLAINTEXT, whoever asks.
+#[test]
+fn listeners_are_described_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = start(folder.path(), ALL);
+    let resource = DescribeConfigsResource {
+        resource_type: 4,
+        resource_name: "0".to_owned(),
+        configuration_keys: Some(vec!["advertised.listeners".to_owned()]),
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let configs = root(&broker).call(&request, 4).results.remove(0).configs;
+    let expected = format!("SASL_PLAINTEXT://{}", broker.kafka);
+    assert_eq!(configs[0].value.as_deref(), Some(expected.as_str()));
 }
 
 /// Goal: users of the table are made, described, survive a restart, log in and go; what cannot be is refused by name.

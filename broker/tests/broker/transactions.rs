@@ -6,9 +6,9 @@ use bytes::Bytes;
 use kafka_wire::{
     ErrorCode,
     messages::{
-        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, DeleteTopicsRequest,
-        DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest, FetchRequest,
-        InitProducerIdRequest, ListTransactionsRequest, OffsetFetchRequest, ProduceRequest,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, ApiVersionsRequest, DeleteGroupsRequest,
+        DeleteTopicsRequest, DescribeProducersRequest, DescribeTransactionsRequest, EndTxnRequest,
+        FetchRequest, InitProducerIdRequest, ListTransactionsRequest, OffsetFetchRequest, ProduceRequest,
         TxnOffsetCommitRequest, WriteTxnMarkersRequest,
         add_partitions_to_txn::AddPartitionsToTxnTopic,
         describe_producers::TopicRequest,
@@ -312,6 +312,30 @@ fn a_deleted_topic_takes_its_pending_offsets_along() {
     assert_eq!(producer.write(0, "new"), NONE);
     assert_eq!(producer.end(true), NONE);
     assert_eq!(committed(&mut wire, 0), ["new"]);
+}
+
+/// Goal: what was committed for a group in a transaction is gone with the group, whatever becomes of the transaction,
+/// over a restart too; a group that was never anything else can be deleted as well.
+#[test]
+fn a_deleted_group_takes_its_pending_offsets_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    let mut wire = broker.connect();
+    create(&mut wire, TOPIC);
+    let mut producer = Frames::start(&broker, "leaving", 12);
+    assert_eq!(producer.write(0, "kept"), NONE);
+    assert_eq!(producer.commit_offset("leaving", 5), NONE);
+    let request = DeleteGroupsRequest { groups_names: vec!["leaving".to_owned()] };
+    assert_eq!(wire.call(&request, 2).results[0].error_code, NONE);
+    let unknown = ErrorCode::GroupIdNotFound.code();
+    assert_eq!(wire.call(&request, 2).results[0].error_code, unknown);
+    broker.kill();
+    let broker = Broker::start(folder.path());
+    let mut wire = broker.connect();
+    producer.wire = broker.connect();
+    assert_eq!(producer.end(true), NONE);
+    assert_eq!(offset(&mut wire, "leaving", true), (-1, NONE));
+    assert_eq!(committed(&mut wire, 0), ["kept"]);
 }
 
 /// Goal: killed at any moment of many transactions over two partitions, the broker comes back with whole ones: what

@@ -59,6 +59,22 @@ fn drain(group: &mut ConsumerGroup) -> Vec<Output> {
     std::iter::from_fn(|| group.poll_output()).collect()
 }
 
+/// Goal: limits that change hold from the next heartbeat on; until then a member has the session that it was told of.
+#[test]
+fn limits_change_with_the_next_heartbeat() {
+    let topics = view(1, &[("topic", 1, 1)]);
+    let mut group = ConsumerGroup::new(LIMITS);
+    let joined = group.handle_heartbeat(&joining("m", &["topic"]), &around(&topics, 1_000)).unwrap();
+    assert_eq!(group.poll_timeout(), Some(46_000));
+    group.use_limits(Limits { session_timeout_ms: 60_000, ..LIMITS });
+    assert_eq!(group.poll_timeout(), Some(46_000));
+    group.handle_heartbeat(&living("m", joined.epoch, None), &around(&topics, 2_000)).unwrap();
+    group.handle_timeout(46_000);
+    assert_eq!((group.member_count(), group.poll_timeout()), (1, Some(62_000)));
+    group.handle_timeout(62_000);
+    assert!(group.is_empty());
+}
+
 fn count(assignment: &Assignment) -> usize {
     parts(assignment).count()
 }

@@ -29,13 +29,15 @@ impl Coordinator {
         allows: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<(Answer, i32), Refused> {
         let now_ms = self.now_ms();
+        let limits = self.consumer_limits(group);
         let (result, steps) = {
             let mut inner = self.lock();
             let id = self.make_consumer(&mut inner, group, beat.epoch == 0)?;
             let gone = || not_found(group);
             let entry = inner.groups.get_mut(&id).ok_or_else(gone)?;
             let Kind::Consumer(group) = &mut entry.kind else { return Err(gone()) };
-            let interval_ms = group.heartbeat_interval_ms();
+            group.use_limits(limits);
+            let interval_ms = limits.heartbeat_interval_ms;
             let result =
                 group.handle_heartbeat(beat, &Surroundings { topics, allows: &|name| allows(name), now_ms });
             (result.map(|answer| (answer, interval_ms)), self.collect(&mut inner, &id))

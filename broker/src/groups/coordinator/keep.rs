@@ -12,6 +12,7 @@ use crate::{
         consumer_group::{self, ConsumerGroup},
         group::{self, Group},
         offsets::{Committed, Offsets, Place},
+        pending::Pending,
     },
     store::{Change, Store, StoreError, json_change},
 };
@@ -76,12 +77,15 @@ pub(super) fn load_classic(store: &Store, limits: group::Limits) -> Result<Vec<(
 
 pub(super) fn load_consumer(
     store: &Store,
-    limits: consumer_group::Limits,
+    limits: &dyn Fn(&str) -> consumer_group::Limits,
 ) -> Result<Vec<(String, Entry)>, StoreError> {
     let mut groups: std::collections::BTreeMap<String, (ConsumerGroup, i64)> = store
         .load::<Kept<consumer_group::StoredGroup>>(CONSUMER_PREFIX)?
         .into_iter()
-        .map(|(id, kept)| (id, (ConsumerGroup::from_stored(limits, kept.group), kept.used_ms)))
+        .map(|(id, kept)| {
+            let group = ConsumerGroup::from_stored(limits(&id), kept.group);
+            (id, (group, kept.used_ms))
+        })
         .collect();
     for (key, member) in store.load::<consumer_group::StoredMember>(MEMBER_PREFIX)? {
         let Some((group, id)) = key.split_once('\0') else { continue };
@@ -122,8 +126,8 @@ impl Coordinator {
         }
     }
 
-    /// Deletes a group that has no members, with its offsets.
-    pub(crate) async fn delete(&self, group: &str) -> Result<(), ErrorCode> {
+    /// Deletes a group that has no members, with its offsets, also those of transactions that have not ended.
+    pub(crate) async fn delete(&self, group: &str, pending: &Pending) -> Result<(), ErrorCode> {
         let known = {
             let mut inner = self.lock();
             match inner.groups.get(group) {
@@ -133,17 +137,21 @@ impl Coordinator {
             }
         };
         let places: Vec<_> = self.offsets.of_group(group).into_iter().map(|(place, _)| place).collect();
-        if !known && places.is_empty() {
+        let open = pending.removal_of_group(group);
+        if !known && places.is_empty() && open.is_empty() {
             return Err(ErrorCode::GroupIdNotFound);
         }
         let mut changes = Offsets::removal(group, &places);
+        changes.extend(open);
         changes.extend(removal(group));
         let written = self.store.write(changes).map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
-        written.await.map_err(|_| ErrorCode::CoordinatorNotAvailable)
+        written.await.map_err(|_| ErrorCode::CoordinatorNotAvailable)?;
+        pending.forget_group(group);
+        Ok(())
     }
 
     /// Forgets offsets whose time is over, and empty groups that have none.
-    pub(crate) async fn expire(&self, retention_ms: i64) {
+    pub(crate) async fn expire(&self, retention_ms: i64, pending: &Pending) {
         let now_ms = clock::unix_ms();
         let mut ids = self.offsets.groups();
         ids.extend(self.lock().groups.keys().map(ToString::to_string));
@@ -157,8 +165,8 @@ impl Coordinator {
             };
             let (gone, kept): (Vec<_>, Vec<_>) =
                 all.into_iter().partition(|(place, committed)| over(place, committed));
-            if kept.is_empty() && empty {
-                match self.delete(&id).await {
+            if kept.is_empty() && empty && !pending.has_group(&id) {
+                match self.delete(&id, pending).await {
                     // It has members again, or is gone.
                     Ok(()) | Err(ErrorCode::NonEmptyGroup | ErrorCode::GroupIdNotFound) => {}
                     Err(code) => tracing::warn!(group = id, %code, "cannot forget an empty group"),

@@ -10,12 +10,15 @@ use super::{Coordinator, Limits};
 use crate::{
     commit::{self, CommitThread, Committer},
     disk::DiskStorage,
+    dynamic_config::DynamicConfigs,
     groups::{
         assignor::Assignment,
         consumer_group::{self, Answer, Beat, TopicsView},
         group,
+        pending::Pending,
     },
     metrics::Metrics,
+    settings::ConsumerGroupSettings,
     store::Store,
 };
 
@@ -40,7 +43,8 @@ fn open(folder: &Path) -> (Coordinator, Metrics, CommitThread) {
     let commit = Committer::start(DiskStorage::new(folder), journal, metrics.clone()).unwrap();
     let store = Store::open(DiskStorage::new(folder), commit.committer()).unwrap();
     let tasks = Tasks::new(Shutdown::new());
-    (Coordinator::open(&store, LIMITS, tasks, metrics.clone()).unwrap(), metrics, commit)
+    let configs = Arc::new(DynamicConfigs::open(&store, ConsumerGroupSettings::default()).unwrap());
+    (Coordinator::open(&store, (LIMITS, &configs), tasks, metrics.clone()).unwrap(), metrics, commit)
 }
 
 async fn beat(coordinator: &Coordinator, group: &str, epoch: i32) -> Answer {
@@ -83,12 +87,13 @@ async fn each_group_has_one_deadline() {
     }
     let (coordinator, metrics, _commit) = open(folder.path());
     check_timers(&coordinator, GROUPS);
+    let pending = Pending::open(&coordinator.store).unwrap();
     for id in &ids {
         assert_eq!(beat(&coordinator, id, 1).await.assignment, None, "nobody has to start again");
-        assert_eq!(coordinator.delete(id).await, Err(ErrorCode::NonEmptyGroup));
+        assert_eq!(coordinator.delete(id, &pending).await, Err(ErrorCode::NonEmptyGroup));
         beat(&coordinator, id, -1).await;
-        assert_eq!(coordinator.delete(id).await, Ok(()));
-        assert_eq!(coordinator.delete(id).await, Err(ErrorCode::GroupIdNotFound));
+        assert_eq!(coordinator.delete(id, &pending).await, Ok(()));
+        assert_eq!(coordinator.delete(id, &pending).await, Err(ErrorCode::GroupIdNotFound));
     }
     let inner = coordinator.lock();
     assert_eq!((inner.groups.len(), inner.timers.len(), inner.members), (0, 0, 0));

@@ -6,7 +6,6 @@ use kafka_wire::messages::describe_configs::{DescribeConfigsResourceResult, Desc
 
 use super::{Layers, SOURCE_ALL_NODES, SOURCE_DEFAULT, SOURCE_NODE, SOURCE_STATIC_BROKER, described};
 use crate::{
-    access::Principal,
     broker::{Context, NODE_ID},
     dynamic_config::NO_EFFECT,
     handlers::describe_log_dirs::FOLDER,
@@ -58,8 +57,7 @@ fn synonym(name: &str, value: &str, source: i8) -> DescribeConfigsSynonym {
 
 /// What only the start decides.
 fn fixed(context: &Context) -> Vec<DescribeConfigsResourceResult> {
-    let nameless = [Principal::anonymous(false), Principal::anonymous(true)];
-    let protocol = if nameless.contains(&context.caller.principal) { "PLAINTEXT" } else { "SSL" };
+    let protocol = context.caller.protocol.name();
     let listener = format!("{protocol}://{}:{}", context.host(), context.port());
     let place = [
         ("advertised.listeners", Kind::List, listener.clone()),
@@ -80,17 +78,28 @@ fn fixed(context: &Context) -> Vec<DescribeConfigsResourceResult> {
     place.chain(told).collect()
 }
 
-fn settings(settings: &Settings) -> [(&'static str, Kind, String); 9] {
+fn settings(settings: &Settings) -> [(&'static str, Kind, String); 19] {
+    let consumer = settings.consumer_groups;
     [
         ("auto.create.topics.enable", Kind::Boolean, settings.auto_create_topics.to_string()),
         ("connections.max.idle.ms", Kind::Long, settings.idle_timeout.as_millis().to_string()),
+        ("group.consumer.heartbeat.interval.ms", Kind::Int, consumer.heartbeat.ms.to_string()),
+        ("group.consumer.max.heartbeat.interval.ms", Kind::Int, consumer.heartbeat.ms_max.to_string()),
+        ("group.consumer.max.session.timeout.ms", Kind::Int, consumer.session.ms_max.to_string()),
+        ("group.consumer.min.heartbeat.interval.ms", Kind::Int, consumer.heartbeat.ms_min.to_string()),
+        ("group.consumer.min.session.timeout.ms", Kind::Int, consumer.session.ms_min.to_string()),
+        ("group.consumer.session.timeout.ms", Kind::Int, consumer.session.ms.to_string()),
         ("group.initial.rebalance.delay.ms", Kind::Int, settings.initial_rebalance_delay_ms.to_string()),
         ("group.max.session.timeout.ms", Kind::Int, settings.session_timeout_ms_max.to_string()),
         ("group.min.session.timeout.ms", Kind::Int, settings.session_timeout_ms_min.to_string()),
         ("max.connections", Kind::Int, settings.connections_max.to_string()),
         ("num.partitions", Kind::Int, settings.default_partitions.to_string()),
         ("offsets.retention.minutes", Kind::Int, (settings.offsets_retention_ms / 60_000).to_string()),
+        ("producer.id.expiration.ms", Kind::Int, settings.producer_expiration_ms.to_string()),
+        ("quota.window.num", Kind::Int, settings.quotas.windows.count.to_string()),
+        ("quota.window.size.seconds", Kind::Int, settings.quotas.windows.seconds.to_string()),
         ("socket.request.max.bytes", Kind::Int, settings.request_bytes_max.to_string()),
+        ("transactional.id.expiration.ms", Kind::Int, settings.transactions.expiration_ms.to_string()),
     ]
 }
 

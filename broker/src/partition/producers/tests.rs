@@ -64,3 +64,16 @@ fn new_transactions_start_at_zero() {
     assert_eq!(producers.check(&header(0, 7, 1, 0), true), Err(ErrorCode::OutOfOrderSequenceNumber));
     assert_eq!(producers.check(&header(0, 0, 1, 0), true), Ok(Verdict::Next));
 }
+
+/// Goal: one producer more than there is room for costs the one that was quiet longest, and that is counted once.
+#[test]
+fn evictions_are_counted() {
+    let mut producers = Producers::default();
+    let mut took = |producer_id: i64| {
+        producers.took(&BatchHeader { producer_id, ..header(0, 0, 1, producer_id) }, None, producer_id);
+        producers.take_evicted()
+    };
+    assert_eq!((0..100_000).map(&mut took).sum::<u64>(), 0);
+    assert_eq!((took(99_999), took(100_000), took(100_000)), (0, 1, 0));
+    assert_eq!(producers.known().filter(|known| known.producer_id == 0).count(), 0);
+}
