@@ -79,8 +79,8 @@ pub(crate) const DEFINITIONS: &[Definition] = &[
         Check::Range(0, i64::MAX),
         "How long a tombstone stays in a compacted topic after it was compacted first.",
     ),
-    definition(("flush.messages", ""), Kind::Long, "1", POSITIVE, NO_EFFECT),
-    definition(("flush.ms", ""), Kind::Long, "0", ANY_LONG, NO_EFFECT),
+    definition(("flush.messages", "log.flush.interval.messages"), Kind::Long, "1", POSITIVE, NO_EFFECT),
+    definition(("flush.ms", "log.flush.interval.ms"), Kind::Long, "0", ANY_LONG, NO_EFFECT),
     definition(
         ("max.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms"),
         Kind::Long,
