@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use record_log::journal::{self, Journal, Member, WriteError, run_round};
+use record_log::journal::{self, Done, Journal, Member, WriteError, run_round};
 use runtime::{clock, random};
 
 use crate::{disk::DiskStorage, metrics::Metrics};
@@ -276,8 +276,10 @@ impl Shared {
     fn run_round(&self, dirty: Dirty) {
         let members = dirty.logs;
         let mut syncing = |sync: &mut dyn FnMut() -> io::Result<()>| self.timed(sync);
-        let failure = run_round(&members, &self.journal, &mut syncing);
-        if let Some(WriteError::Storage(error)) = failure {
+        let done = run_round(&members, &self.journal, &mut syncing);
+        self.count(&done);
+        if let Some(WriteError::Storage(error)) = done.failure {
+            self.metrics.commit.journal_failed.set(1);
             tracing::error!(%error, "the journal failed: from now on every log is synced in its own file");
         }
         self.storing.take(&members, self.is_pressed());
@@ -295,6 +297,14 @@ impl Shared {
         }
         drop(state);
         woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn count(&self, done: &Done) {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        self.metrics.commit.rounds.inc();
+        self.metrics.commit.synced_logs.with_label_values(&["journal"]).inc_by(number(done.together));
+        self.metrics.commit.synced_logs.with_label_values(&["file"]).inc_by(number(done.alone));
+        self.metrics.commit.journal_written_bytes.inc_by(done.together_bytes);
     }
 
     fn timed(&self, sync: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {

@@ -2,15 +2,13 @@
 //!
 //! Which of the two it is, nobody who uses it can tell: a simulation runs the code that a broker runs.
 
-use std::{
-    fs::{self, File as StdFile, OpenOptions},
-    io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 use record_log::storage::{File, Storage};
+
+mod folder;
+
+use folder::Folder;
 
 /// What the broker asks of a place for files, whatever the place is.
 pub(crate) trait Disk: Send + Sync {
@@ -67,9 +65,9 @@ pub(crate) struct DiskStorage(Arc<dyn Disk>);
 pub(crate) struct DiskFile(Box<dyn File>);
 
 impl DiskStorage {
-    /// The files of a folder.
-    pub(crate) fn new(root: &Path) -> Self {
-        Self::over(Folder { root: Arc::from(root) })
+    /// The files of a folder, of which about `open_max` are open at a time, however many there are.
+    pub(crate) fn new(root: &Path, open_max: usize) -> Self {
+        Self::over(Folder::new(root, open_max))
     }
 
     /// Any place.
@@ -134,123 +132,6 @@ impl File for DiskFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync()
-    }
-}
-
-/// A folder of files.
-#[derive(Clone)]
-struct Folder {
-    root: Arc<Path>,
-}
-
-/// An open file of a folder.
-struct RealFile(StdFile);
-
-impl Folder {
-    fn path(&self, relative: &str) -> PathBuf {
-        self.root.join(relative)
-    }
-}
-
-impl RemoveFolder for Folder {
-    fn remove_folder(&self, folder: &str) -> io::Result<()> {
-        let path = self.path(folder);
-        match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        path.parent().map_or(Ok(()), sync_path)
-    }
-}
-
-fn sync_path(folder: &Path) -> io::Result<()> {
-    StdFile::open(folder)?.sync_all()
-}
-
-impl Storage for Folder {
-    type File = RealFile;
-
-    fn create_folder(&self, folder: &str) -> io::Result<()> {
-        let mut path = self.root.to_path_buf();
-        for part in folder.split('/') {
-            let parent = path.clone();
-            path.push(part);
-            match fs::create_dir(&path) {
-                Ok(()) => sync_path(&parent)?,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    fn open(&self, path: &str) -> io::Result<RealFile> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        options.open(self.path(path)).map(RealFile)
-    }
-
-    fn remove(&self, path: &str) -> io::Result<()> {
-        fs::remove_file(self.path(path))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        fs::rename(self.path(from), self.path(to))
-    }
-
-    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(self.path(folder))? {
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
-            }
-        }
-        Ok(names)
-    }
-
-    fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        sync_path(&self.path(folder))
-    }
-}
-
-impl File for RealFile {
-    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, position)
-    }
-
-    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = position.saturating_add(u64::try_from(done).unwrap_or(u64::MAX));
-            match self.0.read_at(rest, at) {
-                Ok(0) => break,
-                Ok(read) => done += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
-    }
-
-    fn length(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
-    fn truncate(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
-    }
-
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        let now = self.length()?;
-        if length <= now {
-            return Ok(());
-        }
-        let flags = rustix::fs::FallocateFlags::empty();
-        Ok(rustix::fs::fallocate(&self.0, flags, now, length - now)?)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
     }
 }
 

@@ -17,6 +17,7 @@ mod groups;
 mod handlers;
 mod listen;
 mod metrics;
+mod open_files;
 mod partition;
 mod producer_ids;
 mod quotas;

@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     pub(crate) scrubbed_bytes: IntCounter,
     pub(crate) evicted_producers: IntCounter,
     pub(crate) compaction: CompactionMetrics,
+    pub(crate) commit: CommitMetrics,
+    pub(crate) open_files_max: IntGauge,
     produced_bytes: IntCounterVec,
     produced_messages: IntCounterVec,
     fetched_bytes: IntCounterVec,
@@ -80,6 +82,18 @@ impl QuotaMetrics {
     }
 }
 
+/// How logs become durable.
+#[derive(Clone, Debug)]
+pub(crate) struct CommitMetrics {
+    pub(crate) rounds: IntCounter,
+    pub(crate) synced_logs: IntCounterVec,
+    pub(crate) journal_written_bytes: IntCounter,
+    pub(crate) journal_used_bytes: IntGauge,
+    pub(crate) journal_stored_logs: IntCounter,
+    pub(crate) journal_replayed_batches: IntCounter,
+    pub(crate) journal_failed: IntGauge,
+}
+
 /// The metrics of one topic.
 #[derive(Clone, Debug)]
 pub(crate) struct TopicMetrics {
@@ -111,16 +125,50 @@ impl Maker<'_> {
         self.register(IntCounter::new(name, help)?)
     }
 
-    fn by_reason(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(Opts::new(name, help), &["reason"])?)
+    fn by(&self, label: &str, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
+        self.register(IntCounterVec::new(Opts::new(name, help), &[label])?)
     }
 
     fn by_quota(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(Opts::new(name, help), &["quota"])?)
+        self.by("quota", name, help)
     }
 
     fn by_topic(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
-        self.register(IntCounterVec::new(Opts::new(name, help), &["topic"])?)
+        self.by("topic", name, help)
+    }
+}
+
+impl CommitMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            rounds: make
+                .counter("pinnace_broker_commit_rounds_total", "Rounds in which logs were made durable.")?,
+            synced_logs: make.by(
+                "place",
+                "pinnace_broker_synced_logs_total",
+                "Logs made durable in a round, in the journal together or each in its own file.",
+            )?,
+            journal_written_bytes: make.counter(
+                "pinnace_broker_journal_written_bytes_total",
+                "Bytes of batches that were written to the journal.",
+            )?,
+            journal_used_bytes: make.gauge(
+                "pinnace_broker_journal_used_bytes",
+                "Bytes of the journal that logs still need.",
+            )?,
+            journal_stored_logs: make.counter(
+                "pinnace_broker_journal_stored_logs_total",
+                "Logs synced in their own files so that the journal can be used again.",
+            )?,
+            journal_replayed_batches: make.counter(
+                "pinnace_broker_journal_replayed_batches_total",
+                "Batches that only the journal had at the start, put back into their logs.",
+            )?,
+            journal_failed: make.gauge(
+                "pinnace_broker_journal_failed",
+                "1 when the disk failed under the journal: every log is synced in its own file until a restart.",
+            )?,
+        })
     }
 }
 
@@ -139,7 +187,8 @@ impl Metrics {
         Ok(Self {
             sync_duration: make.register(Histogram::with_opts(sync.buckets(SYNC_BUCKETS.to_vec()))?)?,
             connections: make.gauge("pinnace_broker_connections", "Client connections that are open.")?,
-            refused_connections: make.by_reason(
+            refused_connections: make.by(
+                "reason",
                 "pinnace_broker_refused_connections_total",
                 "Connections closed because there were too many (total, address), they came too fast (rate), their \
                  handshake failed, or a request was too large.",
@@ -190,6 +239,11 @@ impl Metrics {
                 "Bytes of batches read through after an unclean end.",
             )?,
             compaction: CompactionMetrics::new(&make)?,
+            commit: CommitMetrics::new(&make)?,
+            open_files_max: make.gauge(
+                "pinnace_broker_log_files_open_max",
+                "Files of logs that are open at a time; others are opened when they are needed.",
+            )?,
             produced_bytes: make
                 .by_topic("pinnace_broker_produced_bytes_total", "Bytes of batches taken.")?,
             produced_messages: make.by_topic("pinnace_broker_produced_messages_total", "Messages taken.")?,

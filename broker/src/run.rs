@@ -35,6 +35,7 @@ use crate::{
     },
     listen::{self, Door, Listener, Security},
     metrics::Metrics,
+    open_files,
     partition::Ground,
     producer_ids::ProducerIds,
     quotas::Quotas,
@@ -76,6 +77,9 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// The process may have too few files open.
+    #[error("the limit of open files is {0}, too few to work with: raise it, with ulimit -n or LimitNOFILE")]
+    OpenFiles(usize),
     /// Another process has the folder.
     #[error("the data folder {0} is in use by another broker")]
     Locked(PathBuf),
@@ -149,7 +153,8 @@ pub(crate) enum OpenError {
 /// # Errors
 /// It cannot start: the message says what to change.
 pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
-    let settings = read_settings(&args)?;
+    let mut settings = read_settings(&args)?;
+    let files_max = open_files::take(&mut settings).map_err(RunError::OpenFiles)?;
     let listeners = bind(&args).await?;
     let _lock = lock(&args.data)?;
     let clean =
@@ -162,14 +167,11 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
         Some(address) => Some(serve_admin(address, registry, readiness.clone(), shutdown.child())?),
         None => None,
     };
-    let commit = start_committing(&args, &settings, &metrics)?;
+    metrics.open_files_max.set(i64::try_from(files_max).unwrap_or(i64::MAX));
+    let storage = DiskStorage::new(&args.data, files_max);
+    let commit = start_committing((&args, storage.clone()), &settings, &metrics)?;
     let tasks = Tasks::new(shutdown.clone());
-    let ground = Foundation {
-        storage: DiskStorage::new(&args.data),
-        committer: commit.committer(),
-        metrics,
-        tasks: tasks.clone(),
-    };
+    let ground = Foundation { storage, committer: commit.committer(), metrics, tasks: tasks.clone() };
     let opened = open(&args, settings, ground).await;
     let (broker, store) = opened
         .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })?;
@@ -207,9 +209,13 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     Ok(())
 }
 
-fn start_committing(args: &Args, settings: &Settings, metrics: &Metrics) -> Result<CommitThread, RunError> {
+fn start_committing(
+    (args, storage): (&Args, DiskStorage),
+    settings: &Settings,
+    metrics: &Metrics,
+) -> Result<CommitThread, RunError> {
     let journal = commit::settings(settings.journal_bytes, space::capacity_bytes(&args.data));
-    Committer::start(DiskStorage::new(&args.data), journal, metrics.clone())
+    Committer::start(storage, journal, metrics.clone())
         .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })
 }
 

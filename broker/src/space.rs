@@ -1,18 +1,37 @@
-//! How full the disk is. Below a mark of free bytes nothing is produced any more, until there is room again.
+//! How full the disk is. Below a mark of free bytes nothing is produced any more, until there is room again. A reserve
+//! is kept for when there is no room at all: it goes so that deletions and commits can go on, and comes back later.
 
 use std::{
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::metrics::Metrics;
 
 /// Taking records again needs this much more room than refusing them, in percent, so that it does not flicker.
 const RECOVERED_PERCENT: u64 = 110;
+/// The file in the data folder that only takes up room.
+const RESERVE_NAME: &str = "reserve";
+/// Its size: enough for the broker's own table to be written anew, and no more than this part of a small disk.
+const RESERVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const RESERVE_PARTS: u64 = 64;
 
 /// The size of a folder's file system in bytes; 0 when it cannot be told.
 pub(crate) fn capacity_bytes(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
+/// What the file system says.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    capacity: u64,
+    free: u64,
+    used: u64,
 }
 
 /// Watches the file system of the data folder.
@@ -20,13 +39,16 @@ pub(crate) struct Space {
     folder: PathBuf,
     free_bytes_min: u64,
     low: AtomicBool,
+    /// Whether the reserve is there; unknown before it was looked for. One check at a time.
+    reserve: Mutex<Option<bool>>,
     metrics: Metrics,
 }
 
 impl Space {
     /// `free_bytes_min` is cut to a twentieth of the file system, or a small one could never be written to.
     pub(crate) fn new(folder: PathBuf, free_bytes_min: u64, metrics: Metrics) -> Self {
-        let space = Self { folder, free_bytes_min, low: AtomicBool::new(false), metrics };
+        let space =
+            Self { folder, free_bytes_min, low: AtomicBool::new(false), reserve: Mutex::default(), metrics };
         space.check();
         space
     }
@@ -36,7 +58,7 @@ impl Space {
         self.low.load(Ordering::Relaxed)
     }
 
-    /// Looks at the file system.
+    /// Looks at the file system. Blocks shortly.
     pub(crate) fn check(&self) {
         let stat = match rustix::fs::statvfs(&self.folder) {
             Ok(stat) => stat,
@@ -46,13 +68,27 @@ impl Space {
             }
         };
         let capacity = stat.f_blocks.saturating_mul(stat.f_frsize);
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let used = capacity.saturating_sub(stat.f_bfree.saturating_mul(stat.f_frsize));
+        let room = Room {
+            capacity,
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            used: capacity.saturating_sub(stat.f_bfree.saturating_mul(stat.f_frsize)),
+        };
         self.metrics.disk_capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
-        self.metrics.disk_used.set(i64::try_from(used).unwrap_or(i64::MAX));
+        self.metrics.disk_used.set(i64::try_from(room.used).unwrap_or(i64::MAX));
+        self.judge(room);
+    }
+
+    fn judge(&self, Room { capacity, free, .. }: Room) {
         let mark = self.free_bytes_min.min(capacity / 20);
+        let recovered = mark / 100 * RECOVERED_PERCENT;
         let was_low = self.is_low();
-        let low = if was_low { free < mark / 100 * RECOVERED_PERCENT } else { free < mark };
+        let low = if was_low { free < recovered } else { free < mark };
+        let reserve_bytes = RESERVE_BYTES_MAX.min(capacity / RESERVE_PARTS);
+        if low && free < reserve_bytes {
+            self.let_go();
+        } else if !low && free >= recovered.saturating_add(reserve_bytes) {
+            self.keep_back(reserve_bytes);
+        }
         if low != was_low {
             self.low.store(low, Ordering::Relaxed);
             self.metrics.disk_low.set(i64::from(low));
@@ -62,5 +98,89 @@ impl Space {
                 tracing::info!(free, "the disk has room again: produce requests are taken");
             }
         }
+    }
+
+    /// Gives the reserve up, for deletions and commits: nothing is produced any more.
+    fn let_go(&self) {
+        let mut there = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        if *there == Some(false) {
+            return;
+        }
+        match fs::remove_file(self.folder.join(RESERVE_NAME)) {
+            Ok(()) => tracing::warn!("the disk is full: the reserve is used for deletions and commits"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::error!(%error, "the disk is full, and the reserve cannot be used");
+                return;
+            }
+        }
+        *there = Some(false);
+    }
+
+    /// Makes the reserve when there is room for it. It is only for room: whether it survives a crash is no matter.
+    fn keep_back(&self, bytes: u64) {
+        let mut there = self.reserve.lock().unwrap_or_else(PoisonError::into_inner);
+        if *there == Some(true) {
+            return;
+        }
+        let path = self.folder.join(RESERVE_NAME);
+        if let Err(error) = reserve(&path, bytes) {
+            // A file system that cannot reserve has none; the next start tries again.
+            tracing::warn!(%error, file = %path.display(), "cannot keep room back for when the disk is full");
+            drop(fs::remove_file(&path));
+        }
+        *there = Some(true);
+    }
+}
+
+fn reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    if bytes == 0 || file.metadata()?.len() == bytes {
+        return Ok(());
+    }
+    file.set_len(0)?;
+    Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn room(free: u64) -> Room {
+        Room { capacity: 640 * MIB, free, used: 640 * MIB - free }
+    }
+
+    /// Goal: the reserve is there while there is room, goes when there is none, and comes back only when producing
+    /// goes on and it fits; producing is refused below the mark and taken again above it.
+    #[test]
+    fn the_reserve_comes_and_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+        let space = Space {
+            folder: folder.path().to_owned(),
+            free_bytes_min: 20 * MIB,
+            low: AtomicBool::new(false),
+            reserve: Mutex::default(),
+            metrics,
+        };
+        let reserve = folder.path().join(RESERVE_NAME);
+        let mut seen = Vec::new();
+        for free in [100, 19, 9, 21, 23, 40, 40] {
+            space.judge(room(free * MIB));
+            seen.push((space.is_low(), fs::metadata(&reserve).ok().map(|found| found.len() / MIB)));
+        }
+        let there = Some(10);
+        let wanted = [
+            (false, there),
+            (true, there),
+            (true, None),
+            (true, None),
+            (false, None),
+            (false, there),
+            (false, there),
+        ];
+        assert_eq!(seen, wanted);
     }
 }

@@ -68,7 +68,9 @@ impl Committer {
         match &outcome {
             Ok(redo) if redo.lost.is_some() => drop(recovering.lost.insert(folder.to_owned())),
             Ok(redo) if redo.batches > 0 => {
-                tracing::info!(folder, batches = redo.batches, "put back what only the journal had");
+                let batches = redo.batches;
+                self.shared.metrics.commit.journal_replayed_batches.inc_by(batches);
+                tracing::info!(folder, batches, "put back what only the journal had");
             }
             Ok(_) => {}
             Err(_) => recovering.refused = true,

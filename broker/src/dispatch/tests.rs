@@ -439,11 +439,11 @@ async fn here() -> Here {
     let args = Args::parse_from(["broker", "--data", data.to_str().unwrap()]);
     let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
     let journal = crate::commit::settings(1 << 22, u64::MAX);
-    let commit = Committer::start(DiskStorage::new(&data), journal, metrics.clone()).unwrap();
+    let commit = Committer::start(DiskStorage::new(&data, 64), journal, metrics.clone()).unwrap();
     let tasks = Tasks::new(Shutdown::new());
     let text = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
     let settings = Settings { auto_create_topics: true, ..Settings::default().read(text).unwrap() };
-    let storage = DiskStorage::new(&data);
+    let storage = DiskStorage::new(&data, 64);
     let ground = run::Foundation { storage, committer: commit.committer(), metrics, tasks };
     let (broker, _) = run::open(&args, settings, ground).await.unwrap();
     let new = NewTopic { name: text_of(NAME), partitions: 1, config: BTreeMap::new() };

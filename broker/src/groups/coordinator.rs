@@ -4,10 +4,11 @@
 //! kept in order, and a deadline that moved away is noticed only when it comes.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use kafka_wire::ErrorCode;
 use runtime::{
     clock::{self, Instant},
@@ -104,11 +105,14 @@ struct Entry {
     timer_ms: Option<u64>,
     /// Members that are in the sum of all.
     counted: usize,
+    /// What could not be written when it changed, for want of room: it goes with the next change, and nobody is told
+    /// anything before.
+    unwritten: BTreeMap<String, Option<Bytes>>,
 }
 
 impl Entry {
     fn new(kind: Kind, used_ms: i64) -> Self {
-        Self { kind, used_ms, timer_ms: None, counted: 0 }
+        Self { kind, used_ms, timer_ms: None, counted: 0, unwritten: BTreeMap::new() }
     }
 }
 
@@ -228,13 +232,16 @@ impl Coordinator {
         if !entry.kind.is_empty() {
             entry.used_ms = clock::unix_ms();
         }
+        if !entry.unwritten.is_empty() {
+            steps.push(self.stored(&mut entry.unwritten, Ok(Vec::new())));
+        }
         match &mut entry.kind {
             Kind::Classic(group) => {
                 while let Some(output) = group.poll_output() {
                     let step = match output {
                         Output::Store => {
                             let changes = keep::classic_changes(id, group, entry.used_ms);
-                            Some(self.stored(changes))
+                            Some(self.stored(&mut entry.unwritten, changes))
                         }
                         Output::Join(ticket, answer) => match inner.waiting.remove(&ticket) {
                             Some(Waiting::Join(sender)) => Some(Step::Join(sender, answer)),
@@ -258,8 +265,13 @@ impl Coordinator {
                 }
             }
             Kind::Consumer(group) => {
-                if let Some(changes) = keep::consumer_changes(id, group, entry.used_ms).transpose() {
-                    steps.push(self.stored(changes));
+                match keep::consumer_changes(id, group, entry.used_ms).transpose() {
+                    Some(changes) => steps.push(self.stored(&mut entry.unwritten, changes)),
+                    // What an earlier call changed may still be on its way to the disk, or not get there.
+                    None => {
+                        let unsettled = self.store.unsettled();
+                        steps.extend(unsettled.map(|stored| Step::Stored(Box::pin(stored))));
+                    }
                 }
             }
         }
@@ -271,10 +283,21 @@ impl Coordinator {
         steps
     }
 
-    /// Writes changes now; the step ends when they are durable.
-    fn stored(&self, changes: Result<Vec<Change>, StoreError>) -> Step {
-        match changes.and_then(|changes| self.store.write(changes)) {
-            Ok(stored) => Step::Stored(Box::pin(stored)),
+    /// Writes changes now, with those that could not be written before; the step ends when they are durable.
+    fn stored(
+        &self,
+        unwritten: &mut BTreeMap<String, Option<Bytes>>,
+        changes: Result<Vec<Change>, StoreError>,
+    ) -> Step {
+        let written = changes.and_then(|changes| {
+            unwritten.extend(changes);
+            self.store.write(unwritten.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
+        });
+        match written {
+            Ok(stored) => {
+                unwritten.clear();
+                Step::Stored(Box::pin(stored))
+            }
             Err(error) => Step::Stored(Box::pin(std::future::ready(Err(error)))),
         }
     }

@@ -99,7 +99,10 @@ impl Partition {
 
     /// The producers that it knows.
     pub(crate) fn producers(&self) -> Vec<Known> {
-        self.lock().producers.known().collect()
+        let mut all: Vec<Known> = self.lock().producers.known().collect();
+        // In an order that a simulation repeats.
+        all.sort_unstable_by_key(|known| known.producer_id);
+        all
     }
 
     /// Reads from `offset` on, the first batch whatever its size. Nothing yet is no error.

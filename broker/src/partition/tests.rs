@@ -30,10 +30,10 @@ fn config(pairs: &[(&str, &str)]) -> Arc<TopicConfig> {
 
 pub(super) fn open(folder: &Path, pairs: &[(&str, &str)]) -> (Arc<Partition>, CommitThread, Metrics) {
     let metrics = Metrics::new(&Registry::new()).unwrap();
-    let storage = DiskStorage::new(folder);
+    let storage = DiskStorage::new(folder, 64);
     let commit = Committer::start(storage, commit::settings(1 << 22, u64::MAX), metrics.clone()).unwrap();
     let ground = Ground {
-        storage: DiskStorage::new(folder),
+        storage: DiskStorage::new(folder, 64),
         committer: commit.committer(),
         metrics: metrics.clone(),
         leader_epoch: 3,

@@ -20,8 +20,8 @@ use testkit::history::{Acknowledged, Message};
 use uuid::Uuid;
 
 use super::{
-    groups, table,
-    world::{Known, TOPICS, Track, World, context},
+    consumer_groups, groups, table,
+    world::{COPY_TOPICS, Known, TOPICS, Track, World, context},
 };
 use crate::broker::{Broker, Context};
 
@@ -52,7 +52,6 @@ pub(super) async fn look_back(world: &World, broker: &Arc<Broker>, storage: &Mem
     {
         world.wrong(&what);
     }
-    world.has_looked();
 }
 
 async fn look(world: &World, context: &Context) -> Result<(), String> {
@@ -89,17 +88,18 @@ async fn look(world: &World, context: &Context) -> Result<(), String> {
         }
     }
     let all: Vec<usize> = (0..world.tracks.len()).collect();
-    for group in [CLERK, groups::GROUP] {
+    for group in [CLERK, groups::GROUP, consumer_groups::GROUP] {
         committed(world, context, group, &all).await?;
     }
     table::look(world, context).await?;
+    consumer_groups::look(world, context).await?;
     look_at_topics(world, context).await
 }
 
 /// The topics of the producers: made at first, with the same ids ever after.
 async fn make_topics(world: &World, context: &Context) -> Result<(), String> {
     let mut ids = VecDeque::new();
-    for (name, partitions, key, value) in TOPICS {
+    for (name, partitions, key, value) in TOPICS.into_iter().chain(COPY_TOPICS) {
         let known = world.identity.borrow().is_some();
         let config = CreatableTopicConfig { name: key.to_owned(), value: Some(value.to_owned()) };
         let small =
@@ -405,7 +405,8 @@ pub(super) async fn keep(world: &World, broker: &Arc<Broker>, storage: &MemorySt
                         (at, known.unwrap_or_default().sent + 1)
                     })
                     .collect();
-                let code = groups::commit(world, &context, (CLERK, -1, ""), &all).await;
+                let version = groups::COMMIT_VERSION;
+                let code = groups::commit(world, &context, (CLERK, -1, ""), &all, version).await;
                 if !excused(code) {
                     return world.wrong(&format!("a commit without a member: error {code}"));
                 }

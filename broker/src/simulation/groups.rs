@@ -17,6 +17,8 @@ use super::{
 };
 use crate::broker::{Broker, Context};
 
+/// The last version of OffsetCommit that knows no epochs.
+pub(super) const COMMIT_VERSION: i16 = 7;
 /// The group.
 pub(super) const GROUP: &str = "readers";
 
@@ -75,7 +77,8 @@ async fn step(world: &World, context: &Context, member: &mut Member) -> Result<(
     }
     let offsets: Vec<(usize, i64)> =
         member.assigned.iter().copied().filter(|(_, offset)| *offset >= 0).collect();
-    let code = commit(world, context, (GROUP, member.generation, &member.id), &offsets).await;
+    let by = (GROUP, member.generation, member.id.as_str());
+    let code = commit(world, context, by, &offsets, COMMIT_VERSION).await;
     member.stays("a commit", code)?;
     if world.below(40) == 0 {
         member.joined = false;
@@ -167,6 +170,7 @@ pub(super) async fn commit(
     context: &Context,
     (group, generation, member): (&'static str, i32, &str),
     offsets: &[(usize, i64)],
+    version: i16,
 ) -> i16 {
     let mut request = OffsetCommitRequest {
         group_id: group.to_owned(),
@@ -192,7 +196,7 @@ pub(super) async fn commit(
         let committed = committed.entry((group, *at)).or_default();
         committed.sent = committed.sent.max(*offset);
     }
-    let answer = world.call(context, &request, 7).await;
+    let answer = world.call(context, &request, version).await;
     let mut codes = answer.topics.iter().flat_map(|topic| &topic.partitions).map(|found| found.error_code);
     let code = codes.find(|code| *code != 0).unwrap_or(0);
     world.note((group, generation, code));

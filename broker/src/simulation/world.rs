@@ -4,16 +4,17 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     hash::{DefaultHasher, Hash, Hasher as _},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use kafka_wire::{Request, frame};
 use record_log::storage::memory::{Chance, MemoryStorage};
-use testkit::history::Line;
+use testkit::{copier::Copier, copies::Copies, history::Line};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::clients::Producer;
+use super::consumer_groups::Heir;
 use super::groups::Member;
 use super::table::Table;
 use crate::{
@@ -33,6 +34,10 @@ pub(super) struct Track {
 /// Topics, their partitions and configs.
 pub(super) const TOPICS: [(&str, i32, &str, &str); 2] =
     [("first", 2, "segment.bytes", "16384"), ("short", 1, "retention.bytes", "20000")];
+
+/// Topics that transactions write to; the first has a partition for each copier.
+pub(super) const COPY_TOPICS: [(&str, i32, &str, &str); 2] =
+    [("copies", 2, "segment.bytes", "16384"), ("ledger", 1, "segment.bytes", "16384")];
 
 /// What is known of a topic that comes and goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +67,11 @@ pub(super) struct World {
     pub(super) commits: Cell<u64>,
     pub(super) table: RefCell<Table>,
     pub(super) compactions: Cell<u64>,
+    pub(super) copiers: RefCell<[Option<Copier>; 2]>,
+    pub(super) copies: [Arc<Mutex<Copies>>; 2],
+    pub(super) heirs: RefCell<[Heir; 3]>,
+    /// The largest epoch that a member of the consumer group was told.
+    pub(super) epoch: Cell<i32>,
     chance: RefCell<Chance>,
     hasher: RefCell<DefaultHasher>,
     wrong: RefCell<Option<String>>,
@@ -89,6 +99,10 @@ impl World {
             commits: Cell::new(0),
             table: RefCell::default(),
             compactions: Cell::new(0),
+            copiers: RefCell::default(),
+            copies: <[_; 2]>::default(),
+            heirs: RefCell::default(),
+            epoch: Cell::new(0),
             chance: RefCell::new(Chance::new(seed ^ 0x5555)),
             hasher: RefCell::default(),
             wrong: RefCell::default(),
@@ -102,6 +116,9 @@ impl World {
         self.life.set(life);
         self.excuses.set(excuses);
         self.looked.set(false);
+        for heir in &mut *self.heirs.borrow_mut() {
+            heir.doubts(excuses);
+        }
     }
 
     pub(super) fn life(&self) -> u64 {
@@ -160,6 +177,14 @@ impl World {
 
     pub(super) fn proven(&self) -> u64 {
         self.tracks.iter().map(|track| track.line.borrow().proven).sum()
+    }
+
+    /// How many transactions are known to be committed, and how many copies were found.
+    pub(super) fn copied(&self) -> (u64, u64) {
+        let copies = self.copies.iter().map(|copies| copies.lock().expect("nobody panicked"));
+        copies.fold((0, 0), |(committed, proven), copies| {
+            (committed + copies.committed() as u64, proven + copies.proven())
+        })
     }
 
     pub(super) fn commits(&self) -> u64 {

@@ -15,8 +15,8 @@ use crate::{
 fn open(folder: &Path) -> (Result<Arc<Store>, StoreError>, CommitThread) {
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let journal = commit::settings(1 << 22, u64::MAX);
-    let commit = Committer::start(DiskStorage::new(folder), journal, metrics).unwrap();
-    (Store::open(DiskStorage::new(folder), commit.committer()), commit)
+    let commit = Committer::start(DiskStorage::new(folder, 64), journal, metrics).unwrap();
+    (Store::open(DiskStorage::new(folder, 64), commit.committer()), commit)
 }
 
 fn set(key: &str, value: &[u8]) -> super::Change {

@@ -4,7 +4,7 @@
 //! the changes. Appending a transactional batch happens under that lock too: no batch slips in behind a marker.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -25,7 +25,7 @@ use crate::{
     },
     metrics::Metrics,
     partition::{Refusal, append::Taken},
-    store::{Store, StoreError},
+    store::{Change, Store, StoreError},
 };
 
 /// An end is answered when all is done, or after so long when it is decided at least.
@@ -64,7 +64,7 @@ impl Entry {
 
 /// All transactional ids.
 pub(crate) struct Transactions {
-    entries: RwLock<HashMap<Arc<str>, Arc<Entry>>>,
+    entries: RwLock<BTreeMap<Arc<str>, Arc<Entry>>>,
     limits: Limits,
     pub(super) store: Arc<Store>,
     pub(super) tasks: Tasks,
@@ -80,7 +80,7 @@ impl Transactions {
         tasks: Tasks,
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
-        let mut entries = HashMap::new();
+        let mut entries = BTreeMap::new();
         for (id, transaction) in stored::load(store)? {
             let id: Arc<str> = id.into();
             let entry = Entry { id: Arc::clone(&id), state: Mutex::new(transaction) };
@@ -97,11 +97,11 @@ impl Transactions {
         })
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Entry>>> {
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Arc<str>, Arc<Entry>>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Arc<str>, Arc<Entry>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Arc<str>, Arc<Entry>>> {
         self.entries.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,14 +147,31 @@ impl Transactions {
         id: &str,
         transaction: &mut Transaction,
     ) -> Result<impl Future<Output = Result<(), StoreError>> + Send + use<>, StoreError> {
-        let changes = stored::changes(id, transaction)?;
-        let written = if changes.is_empty() { None } else { Some(self.store.write(changes)?) };
+        let written = self.write_changes(id, transaction, Vec::new())?;
         Ok(async move {
             match written {
                 Some(written) => written.await,
                 None => Ok(()),
             }
         })
+    }
+
+    /// Writes what a transaction wants stored, and more. What cannot be written now is still wanted later.
+    fn write_changes(
+        &self,
+        id: &str,
+        transaction: &mut Transaction,
+        more: Vec<Change>,
+    ) -> Result<Option<impl Future<Output = Result<(), StoreError>> + Send + use<>>, StoreError> {
+        let wanted = transaction.outputs().clone();
+        let written = stored::changes(id, transaction).and_then(|mut changes| {
+            changes.extend(more);
+            (!changes.is_empty()).then(|| self.store.write(changes)).transpose()
+        });
+        if written.is_err() {
+            transaction.wants_again(wanted);
+        }
+        written
     }
 
     /// Changes a transaction and waits until that is durable.
@@ -273,11 +290,13 @@ impl Transactions {
             } else {
                 transaction.check_group(producer, group)?;
             }
-            let mut changes = stored::changes(id, &mut transaction).map_err(unstored)?;
-            changes.extend(self.pending.add(group, producer.id, offsets).map_err(unstored)?);
-            self.store.write(changes).map_err(unstored)?
+            let pending = self.pending.add(group, producer.id, offsets).map_err(unstored)?;
+            self.write_changes(id, &mut transaction, pending).map_err(unstored)?
         };
-        written.await.map_err(unstored)
+        match written {
+            Some(written) => written.await.map_err(unstored),
+            None => Ok(()),
+        }
     }
 
     /// Appends a transactional batch by `work` if the transaction is open. In newer versions of Produce the
@@ -346,9 +365,7 @@ impl Transactions {
 
     /// What `read` tells of all transactions, by id.
     pub(crate) fn list<T>(&self, read: impl Fn(&str, &Transaction) -> Option<T>) -> Vec<T> {
-        let mut all = self.all();
-        all.sort_unstable_by(|left, right| left.id.cmp(&right.id));
-        all.iter().filter_map(|entry| read(&entry.id, &entry.lock())).collect()
+        self.all().iter().filter_map(|entry| read(&entry.id, &entry.lock())).collect()
     }
 
     /// Gives the transactions time, until the process ends.

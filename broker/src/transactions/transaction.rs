@@ -169,6 +169,16 @@ impl Transaction {
         self.outputs.pop_front()
     }
 
+    /// All that is to be stored.
+    pub(crate) fn outputs(&self) -> &VecDeque<Output> {
+        &self.outputs
+    }
+
+    /// What was taken out could not be stored.
+    pub(crate) fn wants_again(&mut self, outputs: VecDeque<Output>) {
+        self.outputs = outputs;
+    }
+
     /// What it is has to be stored, perhaps once more.
     pub(crate) fn save_again(&mut self) {
         if !self.outputs.contains(&Output::Head) {
@@ -200,7 +210,7 @@ impl Transaction {
 
     fn changed(&mut self, now_ms: i64) {
         self.head.updated_ms = now_ms;
-        self.outputs.push_back(Output::Head);
+        self.save_again();
     }
 
     /// Somebody starts with this transactional id: whoever did before is fenced.

@@ -17,6 +17,7 @@ mod journal;
 mod quotas;
 mod restart;
 mod sasl;
+mod sick_disks;
 mod support;
 mod topics;
 mod transactions;

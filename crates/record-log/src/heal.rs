@@ -8,7 +8,7 @@ use std::io;
 use crate::{
     error::AppendError,
     log::{Log, seal},
-    storage::{File, Storage},
+    storage::{File, Storage, is_full},
 };
 
 /// More offsets than a segment has.
@@ -43,7 +43,7 @@ impl<S: Storage> Log<S> {
         match self.create_next(base_offset, now_ms) {
             Ok(next) if next.base_offset == self.active().base_offset => *self.active_mut() = next,
             Ok(next) => self.segments.push(next),
-            Err(source) if source.kind() == io::ErrorKind::StorageFull => {
+            Err(source) if is_full(&source) => {
                 return Err(AppendError::Full { folder: self.folder.to_string(), source });
             }
             Err(source) => return Err(self.broken(source)),

@@ -25,7 +25,7 @@ mod round;
 pub use frame::{Entry, Met, Round, decode};
 pub use plan::{LARGE_ALONE_BYTES, LARGE_BYTES, ROUND_BYTES_MAX, plan};
 pub use recover::{Recovered, Redo};
-pub use round::{Member, Place, Syncing, run_round, store};
+pub use round::{Done, Member, Place, Syncing, run_round, store};
 
 use frame::{FileHead, Needed, Numbers, PAGE_BYTES};
 

@@ -11,7 +11,7 @@ use crate::{
     index::Index,
     scan::to_u64,
     segment::{self, Segment},
-    storage::{File, Storage},
+    storage::{File, Storage, is_full},
 };
 use kafka_wire::records::batch::place;
 
@@ -163,7 +163,7 @@ impl<S: Storage> Log<S> {
                 self.segments.push(next);
                 Ok(())
             }
-            Err(source) if source.kind() == io::ErrorKind::StorageFull => {
+            Err(source) if is_full(&source) => {
                 let path = format!("{}/{}", self.folder, segment::file_name(base_offset));
                 match self.storage.remove(&path) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.broken(error)),
@@ -198,7 +198,7 @@ impl<S: Storage> Log<S> {
         let header = header.ok_or(AppendError::Malformed)?;
         match self.active_mut().write(bytes, &header) {
             Ok(()) => Ok(Appended { base_offset: header.base_offset, last_offset: header.last_offset() }),
-            Err(error) if error.restored && error.source.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if error.restored && is_full(&error.source) => {
                 Err(AppendError::Full { folder: self.folder.to_string(), source: error.source })
             }
             Err(error) => Err(self.broken(error.source)),

@@ -148,7 +148,7 @@ impl<S: Storage> Log<S> {
 
     /// The index of a segment from its file, and from the batches where the file says nothing.
     fn completed(&self, segment: &Segment<S::File>) -> io::Result<Index> {
-        let bytes = self.read_index(segment.base_offset)?;
+        let bytes = self.read_index(segment.base_offset).unwrap_or_default();
         let known = segment.index.floor.min(segment.position);
         let mut index = Index::from_file(&bytes, segment.index_mark(), segment.base_offset, known);
         if let Some(entry) = index.last()
@@ -171,12 +171,10 @@ impl<S: Storage> Log<S> {
         Ok(index)
     }
 
+    /// What the file of an index has. It is made by opening it, which a full disk or one that is read-only refuses:
+    /// the batches say the same, only slower, and whether they can be read is for them to tell.
     fn read_index(&self, base: i64) -> io::Result<Vec<u8>> {
-        let file = match self.storage.open(&format!("{}/{}", self.folder, segment::index_name(base))) {
-            // It is made by opening it; where nothing can be made any more, reading still goes on.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => return Ok(Vec::new()),
-            opened => opened?,
-        };
+        let file = self.storage.open(&format!("{}/{}", self.folder, segment::index_name(base)))?;
         let mut bytes = vec![0; usize::try_from(file.length()?).unwrap_or_default()];
         let read = file.read_at(0, &mut bytes)?;
         bytes.truncate(read);

@@ -11,7 +11,7 @@ use crate::{
     batch::{self, BatchHeader},
     error::AppendError,
     log::Log,
-    storage::{File, Storage},
+    storage::{File, Storage, is_full},
 };
 
 /// In a log's folder: says that acknowledged records are lost, and which. Removing it is a person's decision.
@@ -55,7 +55,7 @@ impl<S: Storage> Log<S> {
                 segment.synced_max = (segment.max_timestamp, segment.max_timestamp_offset);
                 Ok(Redone::Appended(header))
             }
-            Err(error) if error.restored && error.source.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if error.restored && is_full(&error.source) => {
                 Err(AppendError::Full { folder: self.folder.to_string(), source: error.source })
             }
             Err(error) => Err(self.broken(error.source)),

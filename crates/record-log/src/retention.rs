@@ -8,7 +8,7 @@ use crate::{
     error::AppendError,
     log::Log,
     segment::{self, Segment},
-    storage::{File, Storage},
+    storage::{File, Storage, is_full},
 };
 
 /// Holds the start offset once records were deleted on request.
@@ -80,7 +80,7 @@ impl<S: Storage> Log<S> {
 
     pub(crate) fn move_start(&mut self, offset: i64) -> Result<(), AppendError> {
         if let Err(source) = store_start(&self.storage, &self.folder, offset) {
-            if source.kind() == io::ErrorKind::StorageFull {
+            if is_full(&source) {
                 return Err(AppendError::Full { folder: self.folder.to_string(), source });
             }
             return Err(self.broken(source));

@@ -7,7 +7,7 @@ use crate::{
     header::{Header, PAGE_LENGTH},
     index::{self, Entry, Index},
     scan::{Met, Scan, to_u64},
-    storage::{File, Storage},
+    storage::{File, Storage, is_full},
 };
 
 /// Space is reserved in steps of the segment's size, within these bounds, in bytes.
@@ -148,11 +148,7 @@ impl<F: File> Segment<F> {
     pub(crate) fn write(&mut self, batch: &[u8], header: &BatchHeader) -> Result<(), WriteError> {
         let end = self.position + to_u64(batch.len());
         if end > self.allocated {
-            let step = self.size().clamp(STEP_MIN, STEP_MAX);
-            // Reserving is only for speed: whether there is space, the write itself tells.
-            if self.file.allocate(end + step).is_ok() {
-                self.allocated = end + step;
-            }
+            self.reserve(end)?;
         }
         if let Err(source) = self.file.write_at(self.position, batch) {
             let restored = self.file.truncate(self.position).is_ok();
@@ -161,6 +157,30 @@ impl<F: File> Segment<F> {
         }
         self.allocated = self.allocated.max(end);
         self.took(header);
+        Ok(())
+    }
+
+    /// Reserves space up to `end` at least. Without it nothing is written: a file system that gives blocks out late
+    /// would take the bytes and fail the sync, and a sync that failed is never forgiven.
+    fn reserve(&mut self, end: u64) -> Result<(), WriteError> {
+        let step = self.size().clamp(STEP_MIN, STEP_MAX);
+        for length in [end + step, end] {
+            match self.file.allocate(length) {
+                Ok(()) => {
+                    self.allocated = length;
+                    return Ok(());
+                }
+                Err(source) if is_full(&source) => {
+                    // Some of it may have been reserved.
+                    let restored = self.file.truncate(self.allocated).is_ok();
+                    if length == end || !restored {
+                        return Err(WriteError { source, restored });
+                    }
+                }
+                // Where space cannot be reserved, the write tells.
+                Err(_) => return Ok(()),
+            }
+        }
         Ok(())
     }
 

@@ -8,6 +8,12 @@ use std::io;
 
 pub mod memory;
 
+/// Whether an error says that there is no room, on the disk or in a quota: there may be some later.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// A place for files.
 pub trait Storage: Clone + Send + Sync + 'static {
     /// An open file.

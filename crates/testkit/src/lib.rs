@@ -3,5 +3,7 @@
 
 pub mod certificates;
 pub mod chance;
+pub mod copier;
+pub mod copies;
 pub mod history;
 pub mod reference;

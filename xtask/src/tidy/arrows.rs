@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("record-log", &["kafka-wire"]),
     ("proto", &[]),
     ("runtime", &[]),
-    ("testkit", &[]),
+    ("testkit", &["kafka-wire"]),
     ("kafka-admin", &["kafka-wire", "runtime"]),
     ("control-plane", &["api", "control", "proto", "runtime"]),
     ("operator", &["api", "control", "control-plane", "kafka-admin", "proto", "runtime"]),

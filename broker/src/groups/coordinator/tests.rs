@@ -40,8 +40,8 @@ const GROUPS: usize = 40;
 fn open(folder: &Path) -> (Coordinator, Metrics, CommitThread) {
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let journal = commit::settings(1 << 22, u64::MAX);
-    let commit = Committer::start(DiskStorage::new(folder), journal, metrics.clone()).unwrap();
-    let store = Store::open(DiskStorage::new(folder), commit.committer()).unwrap();
+    let commit = Committer::start(DiskStorage::new(folder, 64), journal, metrics.clone()).unwrap();
+    let store = Store::open(DiskStorage::new(folder, 64), commit.committer()).unwrap();
     let tasks = Tasks::new(Shutdown::new());
     let configs = Arc::new(DynamicConfigs::open(&store, ConsumerGroupSettings::default()).unwrap());
     (Coordinator::open(&store, (LIMITS, &configs), tasks, metrics.clone()).unwrap(), metrics, commit)

@@ -41,6 +41,19 @@ fn lock<S: Storage>(journal: &Mutex<Journal<S>>) -> MutexGuard<'_, Journal<S>> {
     journal.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a round did.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Why the journal was not used for logs that should have gone there.
+    pub failure: Option<WriteError>,
+    /// Logs in the journal, and the bytes of their batches.
+    pub together: usize,
+    /// See `together`.
+    pub together_bytes: u64,
+    /// Logs that were synced in their own files, well or not.
+    pub alone: usize,
+}
+
 /// Makes durable what the logs were given. Small ones go into the journal together, with one sync; the others,
 /// and all when the journal has no room or fails, are synced in their own files. Each is told its outcome.
 ///
@@ -50,7 +63,7 @@ pub fn run_round<S: Storage, M: Member<S> + ?Sized>(
     members: &[Arc<M>],
     journal: &Mutex<Journal<S>>,
     syncing: &mut Syncing<'_>,
-) -> Option<WriteError> {
+) -> Done {
     let begun: Vec<(&M, SyncTicket<S::File>)> =
         members.iter().filter_map(|member| Some((&**member, member.begin_sync()?))).collect();
     let pending: Vec<u64> = begun.iter().map(|(_, ticket)| ticket.bytes()).collect();
@@ -65,12 +78,14 @@ pub fn run_round<S: Storage, M: Member<S> + ?Sized>(
         None => together.iter().for_each(|(member, ticket)| member.finish(ticket, Ok(Place::Journal))),
         Some(_) => direct.append(&mut together),
     }
+    let together_bytes = together.iter().map(|(_, ticket)| ticket.bytes()).sum();
+    let done = Done { failure, together: together.len(), together_bytes, alone: direct.len() };
     for (member, ticket) in direct {
         let outcome = syncing(&mut || ticket.run());
         member.finish(&ticket, outcome.map(|()| Place::File));
         confirm(member, journal);
     }
-    failure
+    done
 }
 
 fn write_together<S: Storage, M: Member<S> + ?Sized>(

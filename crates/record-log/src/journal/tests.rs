@@ -104,7 +104,7 @@ impl Node {
     }
 
     fn round(&self) -> Option<WriteError> {
-        run_round(&self.members, &self.journal, &mut plain)
+        run_round(&self.members, &self.journal, &mut plain).failure
     }
 
     fn store_all(&self) {
@@ -280,11 +280,12 @@ fn small_rounds_go_through_the_journal() {
     let mut syncs = 0;
     node.append(0, &[2; 100]).unwrap();
     node.append(1, &[2; 100]).unwrap();
-    run_round(&node.members, &node.journal, &mut |sync| {
+    let done = run_round(&node.members, &node.journal, &mut |sync| {
         syncs += 1;
         sync()
     });
-    assert_eq!(syncs, 1);
+    assert_eq!((syncs, done.together, done.alone), (1, 2, 0));
+    assert!(done.together_bytes > 200, "{done:?}");
     assert_eq!((node.synced(0), node.synced(1)), (6, 6));
     assert_eq!(node.members[0].log.lock().unwrap().noted_offset(), 0);
     let mut redone = 0;
