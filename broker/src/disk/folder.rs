@@ -47,7 +47,6 @@ struct Known {
 
 /// A file that somebody has, open or not.
 struct Held {
-    path: PathBuf,
     files: Arc<Files>,
     /// Since it was last thought of closing it.
     used: AtomicBool,
@@ -56,6 +55,8 @@ struct Held {
 
 #[derive(Default)]
 struct State {
+    /// Its name now.
+    path: PathBuf,
     file: Option<Arc<StdFile>>,
     /// It was written to since the last sync.
     dirty: bool,
@@ -136,6 +137,15 @@ impl Files {
         }
     }
 
+    /// A file has this name from now on.
+    fn named(&self, path: PathBuf, held: &Arc<Held>) {
+        let mut known = self.lock();
+        if known.by_path.len() >= known.by_path.capacity() {
+            known.by_path.retain(|_, held| held.strong_count() > 0);
+        }
+        known.by_path.insert(path, Arc::downgrade(held));
+    }
+
     /// The file of a path loses its name: who has it keeps it.
     fn unname(&self, path: &Path) {
         let held = self.lock().by_path.remove(path);
@@ -159,7 +169,7 @@ impl Held {
         if let Some(file) = &state.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(self.files.open(&self.path, false)?);
+        let file = Arc::new(self.files.open(&state.path, false)?);
         state.file = Some(Arc::clone(&file));
         self.files.opened(self);
         Ok(file)
@@ -245,20 +255,13 @@ impl Storage for Folder {
             return Ok(RealFile(held));
         }
         let file = self.files.open(&path, true)?;
-        let state = State { file: Some(Arc::new(file)), ..State::default() };
+        let state = State { path: path.clone(), file: Some(Arc::new(file)), ..State::default() };
         let held = Arc::new(Held {
-            path: path.clone(),
             files: Arc::clone(&self.files),
             used: AtomicBool::new(true),
             state: Mutex::new(state),
         });
-        {
-            let mut known = self.files.lock();
-            if known.by_path.len() >= known.by_path.capacity() {
-                known.by_path.retain(|_, held| held.strong_count() > 0);
-            }
-            known.by_path.insert(path, Arc::downgrade(&held));
-        }
+        self.files.named(path, &held);
         self.files.opened(&held);
         Ok(RealFile(held))
     }
@@ -271,9 +274,17 @@ impl Storage for Folder {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.path(from), self.path(to));
-        self.files.unname(&from);
         self.files.unname(&to);
-        fs::rename(from, to)
+        let held = self.files.lock().by_path.get(&from).and_then(Weak::upgrade);
+        let Some(held) = held else { return fs::rename(from, to) };
+        // Nobody opens it again while it has neither name.
+        let mut state = held.lock();
+        fs::rename(&from, &to)?;
+        state.path.clone_from(&to);
+        drop(state);
+        self.files.lock().by_path.remove(&from);
+        self.files.named(to, &held);
+        Ok(())
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
