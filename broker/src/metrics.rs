@@ -28,9 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) committed_transactions: IntCounter,
     pub(crate) aborted_transactions: IntCounter,
     pub(crate) timed_out_transactions: IntCounter,
-    pub(crate) disk_capacity: IntGauge,
-    pub(crate) disk_used: IntGauge,
-    pub(crate) disk_low: IntGauge,
+    pub(crate) disk: DiskMetrics,
     pub(crate) denied: IntCounter,
     pub(crate) quotas: QuotaMetrics,
     pub(crate) failed_authentications: IntCounter,
@@ -38,7 +36,6 @@ pub(crate) struct Metrics {
     pub(crate) evicted_producers: IntCounter,
     pub(crate) compaction: CompactionMetrics,
     pub(crate) commit: CommitMetrics,
-    pub(crate) open_files_max: IntGauge,
     produced_bytes: IntCounterVec,
     produced_messages: IntCounterVec,
     fetched_bytes: IntCounterVec,
@@ -80,6 +77,15 @@ impl QuotaMetrics {
             )?,
         })
     }
+}
+
+/// The disk of the data folder.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskMetrics {
+    pub(crate) capacity_bytes: IntGauge,
+    pub(crate) used_bytes: IntGauge,
+    pub(crate) low: IntGauge,
+    pub(crate) open_files_max: IntGauge,
 }
 
 /// How logs become durable.
@@ -135,6 +141,25 @@ impl Maker<'_> {
 
     fn by_topic(&self, name: &str, help: &str) -> Result<IntCounterVec, prometheus::Error> {
         self.by("topic", name, help)
+    }
+}
+
+impl DiskMetrics {
+    fn new(make: &Maker<'_>) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            capacity_bytes: make
+                .gauge("pinnace_broker_disk_capacity_bytes", "Size of the data folder's file system.")?,
+            used_bytes: make
+                .gauge("pinnace_broker_disk_used_bytes", "Bytes used on the data folder's file system.")?,
+            low: make.gauge(
+                "pinnace_broker_disk_nearly_full",
+                "1 while produce requests are refused because the disk is nearly full.",
+            )?,
+            open_files_max: make.gauge(
+                "pinnace_broker_log_files_open_max",
+                "Files of logs that are open at a time; others are opened when they are needed.",
+            )?,
+        })
     }
 }
 
@@ -215,14 +240,6 @@ impl Metrics {
                 "pinnace_broker_timed_out_transactions_total",
                 "Transactions that were aborted for being open too long.",
             )?,
-            disk_capacity: make
-                .gauge("pinnace_broker_disk_capacity_bytes", "Size of the data folder's file system.")?,
-            disk_used: make
-                .gauge("pinnace_broker_disk_used_bytes", "Bytes used on the data folder's file system.")?,
-            disk_low: make.gauge(
-                "pinnace_broker_disk_nearly_full",
-                "1 while produce requests are refused because the disk is nearly full.",
-            )?,
             denied: make
                 .counter("pinnace_broker_denied_requests_total", "Things that an ACL did not allow.")?,
             quotas: QuotaMetrics::new(&make)?,
@@ -239,11 +256,8 @@ impl Metrics {
                 "Bytes of batches read through after an unclean end.",
             )?,
             compaction: CompactionMetrics::new(&make)?,
+            disk: DiskMetrics::new(&make)?,
             commit: CommitMetrics::new(&make)?,
-            open_files_max: make.gauge(
-                "pinnace_broker_log_files_open_max",
-                "Files of logs that are open at a time; others are opened when they are needed.",
-            )?,
             produced_bytes: make
                 .by_topic("pinnace_broker_produced_bytes_total", "Bytes of batches taken.")?,
             produced_messages: make.by_topic("pinnace_broker_produced_messages_total", "Messages taken.")?,

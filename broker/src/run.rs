@@ -167,7 +167,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
         Some(address) => Some(serve_admin(address, registry, readiness.clone(), shutdown.child())?),
         None => None,
     };
-    metrics.open_files_max.set(i64::try_from(files_max).unwrap_or(i64::MAX));
+    metrics.disk.open_files_max.set(i64::try_from(files_max).unwrap_or(i64::MAX));
     let storage = DiskStorage::new(&args.data, files_max);
     let commit = start_committing((&args, storage.clone()), &settings, &metrics)?;
     let tasks = Tasks::new(shutdown.clone());

@@ -73,8 +73,8 @@ impl Space {
             free: stat.f_bavail.saturating_mul(stat.f_frsize),
             used: capacity.saturating_sub(stat.f_bfree.saturating_mul(stat.f_frsize)),
         };
-        self.metrics.disk_capacity.set(i64::try_from(capacity).unwrap_or(i64::MAX));
-        self.metrics.disk_used.set(i64::try_from(room.used).unwrap_or(i64::MAX));
+        self.metrics.disk.capacity_bytes.set(i64::try_from(capacity).unwrap_or(i64::MAX));
+        self.metrics.disk.used_bytes.set(i64::try_from(room.used).unwrap_or(i64::MAX));
         self.judge(room);
     }
 
@@ -91,7 +91,7 @@ impl Space {
         }
         if low != was_low {
             self.low.store(low, Ordering::Relaxed);
-            self.metrics.disk_low.set(i64::from(low));
+            self.metrics.disk.low.set(i64::from(low));
             if low {
                 tracing::error!(free, mark, "the disk is nearly full: produce requests are refused");
             } else {

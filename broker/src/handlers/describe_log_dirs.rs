@@ -30,12 +30,12 @@ pub(crate) async fn handle(
         Some(describe(&topic, wanted))
     });
     let metrics = &context.broker.metrics;
-    let total_bytes = metrics.disk_capacity.get();
+    let total_bytes = metrics.disk.capacity_bytes.get();
     let result = DescribeLogDirsResult {
         log_dir: FOLDER.to_owned(),
         topics: topics.collect(),
         total_bytes,
-        usable_bytes: total_bytes.saturating_sub(metrics.disk_used.get()),
+        usable_bytes: total_bytes.saturating_sub(metrics.disk.used_bytes.get()),
         ..Default::default()
     };
     DescribeLogDirsResponse { results: vec![result], ..Default::default() }
