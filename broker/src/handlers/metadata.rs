@@ -16,16 +16,20 @@ use crate::{
     access::{Operation, ResourceKind},
     broker::{Context, NODE_ID},
     partition::Refusal,
+    quotas::mutation::Mutation,
     topics::{NewTopic, Topic, check_name},
 };
 
 pub(crate) async fn handle(context: Context, request: MetadataRequest, version: i16) -> MetadataResponse {
+    // No version knows the error of a change that comes too early: a topic is made, and its client waits afterwards.
+    let mut quota = context.broker.quotas.mutation(&context, false);
     let all = version == 0 && request.topics.as_ref().is_some_and(Vec::is_empty);
     let topics = match request.topics {
         Some(wanted) if !all => {
             let mut topics = Vec::with_capacity(wanted.len());
             for topic in wanted {
-                topics.push(one(&context, topic, request.allow_auto_topic_creation, version).await);
+                let may_create = request.allow_auto_topic_creation;
+                topics.push(one((&context, &mut quota), topic, may_create, version).await);
             }
             topics
         }
@@ -55,6 +59,7 @@ pub(crate) async fn handle(context: Context, request: MetadataRequest, version: 
         controller_id: NODE_ID,
         topics,
         cluster_authorized_operations,
+        throttle_time_ms: quota.throttle_time_ms,
         ..Default::default()
     }
 }
@@ -63,7 +68,7 @@ pub(crate) async fn handle(context: Context, request: MetadataRequest, version: 
 const ID_ALONE_SINCE: i16 = 12;
 
 async fn one(
-    context: &Context,
+    (context, quota): (&Context, &mut Mutation),
     wanted: MetadataRequestTopic,
     may_create: bool,
     version: i16,
@@ -98,18 +103,19 @@ async fn one(
     if !may_create || !context.broker.settings.auto_create_topics {
         return failed(Some(name), ErrorCode::UnknownTopicOrPartition);
     }
-    match create(context, &name).await {
+    match create(context, quota, &name).await {
         Ok(topic) => describe(context, &topic),
         Err(refusal) => failed(Some(name), refusal.code),
     }
 }
 
-async fn create(context: &Context, name: &str) -> Result<Arc<Topic>, Refusal> {
+async fn create(context: &Context, quota: &mut Mutation, name: &str) -> Result<Arc<Topic>, Refusal> {
     if !context.allows_cluster(Operation::Create) && !context.allows_topic(Operation::Create, name) {
         return Err(ErrorCode::TopicAuthorizationFailed.into());
     }
     let partitions = context.broker.settings.default_partitions;
     let new = NewTopic { name: name.to_owned(), partitions, config: BTreeMap::new() };
+    quota.take(&context.broker.quotas, usize::try_from(partitions).unwrap_or(0))?;
     match context.broker.topics.create(new).await {
         // Somebody else was faster.
         Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {

@@ -4,6 +4,8 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,12 +21,18 @@ use kafka_wire::{
         describe_client_quotas::ComponentData,
         describe_quorum::{PartitionData, TopicData},
         fetch::{FetchPartition, FetchTopic},
+        metadata::MetadataRequestTopic,
         produce::{PartitionProduceData, TopicProduceData},
     },
     records::{BatchBuilder, Record},
 };
 
-use crate::support::{Broker, Wire, command, wait_for};
+use rdkafka::{
+    ClientContext, Statistics,
+    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext},
+};
+
+use crate::support::{Broker, DEADLINE, Wire, command, wait_for};
 
 /// Starts a broker that tells its metrics; and where.
 fn start(folder: &Path) -> (Broker, String) {
@@ -265,6 +273,10 @@ fn mutations_are_throttled() {
     let wire = &mut broker.connect();
     let older = create(wire, "two", 1, 5);
     assert!(older.topics[0].error_code == 0 && older.throttle_time_ms > 1_000_000, "{older:?}");
+    let wire = &mut broker.connect();
+    let topics = Some(vec![MetadataRequestTopic { name: Some("three".to_owned()), ..Default::default() }]);
+    let made = wire.call(&MetadataRequest { topics, ..Default::default() }, 9);
+    assert!(made.topics[0].error_code == 0 && made.throttle_time_ms > 1_000_000, "{made:?}");
 }
 
 /// Goal: the time of threads has a quota too, one window of waiting at most, and every answer can tell of it. A mute that
@@ -299,6 +311,45 @@ fn connections_are_throttled() {
     connections[0].call(&ApiVersionsRequest::default(), 1);
     assert_eq!(alter(wire, &[("ip", None)], "connection_creation_rate", None), 0);
     broker.connect().call(&ApiVersionsRequest::default(), 1);
+}
+
+/// Remembers the longest time that a broker told librdkafka to wait.
+#[derive(Default)]
+struct Throttled(AtomicI64);
+
+impl ClientContext for Throttled {
+    fn stats(&self, statistics: Statistics) {
+        let told = statistics.brokers.values().filter_map(|broker| Some(broker.throttle.as_ref()?.max));
+        self.0.fetch_max(told.max().unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+impl ProducerContext for Throttled {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// Goal: librdkafka takes a throttled answer for what it is: it says so in its statistics, waits, and loses nothing.
+#[test]
+fn librdkafka_is_throttled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (broker, _) = start(folder.path());
+    let wire = &mut broker.connect();
+    create(wire, "one", 1, 7);
+    assert_eq!(alter(wire, &[("client-id", None)], "producer_byte_rate", Some(10_000.0)), 0);
+    let mut config = broker.client();
+    config.set("statistics.interval.ms", "50").set("linger.ms", "0");
+    let producer: BaseProducer<Throttled> = config.create_with_context(Throttled::default()).unwrap();
+    for _ in 0..11 {
+        producer.send(BaseRecord::<(), [u8]>::to("one").payload(&[b'x'; 10_000])).unwrap();
+        producer.flush(DEADLINE).unwrap();
+    }
+    wait_for("statistics with a throttle time", || {
+        producer.poll(Duration::from_millis(20));
+        (producer.context().0.load(Ordering::Relaxed) > 0).then_some(())
+    });
+    assert_eq!(broker.consume("one", 11).len(), 11);
 }
 
 /// Goal: the node is the only voter for the metadata, and leads; other topics have no quorum.

@@ -1,12 +1,15 @@
 //! Settings of the engines: which names are known. Pure tables.
 
 /// Settings of the Embedded engine, by Kafka's names where Kafka has the same.
-pub const EMBEDDED: [&str; 36] = [
+pub const EMBEDDED: [&str; 44] = [
     "allow.everyone.if.no.acl.found",
     "auto.create.topics.enable",
     "compression.type",
     "connections.max.idle.ms",
+    "controller.quota.window.num",
+    "controller.quota.window.size.seconds",
     "disk.free.bytes.min",
+    "group.consumer.max.size",
     "group.initial.rebalance.delay.ms",
     "group.max.session.timeout.ms",
     "group.max.size",
@@ -28,6 +31,7 @@ pub const EMBEDDED: [&str; 36] = [
     "log.retention.ms",
     "log.roll.ms",
     "log.segment.bytes",
+    "max.connection.creation.rate",
     "max.connections",
     "max.connections.per.ip",
     "max.partitions",
@@ -35,8 +39,12 @@ pub const EMBEDDED: [&str; 36] = [
     "min.insync.replicas",
     "num.partitions",
     "offsets.retention.minutes",
+    "producer.id.expiration.ms",
+    "quota.window.num",
+    "quota.window.size.seconds",
     "socket.request.max.bytes",
     "super.users",
+    "transactional.id.expiration.ms",
     "unclean.leader.election.enable",
 ];
 

@@ -157,8 +157,10 @@ fn transactions(java: &Java<'_>) -> Result<()> {
 }
 
 fn metadata_quorum(java: &Java<'_>) -> Result<()> {
-    let printed = java.tool("org.apache.kafka.tools.MetadataQuorumCommand", &["describe", "--status"])?;
-    contains(&printed, &["LeaderId:", "CurrentVoters:"])
+    let class = "org.apache.kafka.tools.MetadataQuorumCommand";
+    let printed = java.tool(class, &["describe", "--status"])?;
+    contains(&printed, &["LeaderId:", "CurrentVoters:"])?;
+    contains(&java.tool(class, &["describe", "--replication"])?, &["LogEndOffset", "Leader"])
 }
 
 fn cluster(java: &Java<'_>) -> Result<()> {
