@@ -40,7 +40,10 @@ const LIFE_LIMIT: Duration = Duration::from_secs(600);
 /// Small, so that it goes round.
 const JOURNAL: journal::Settings = journal::Settings { file_bytes: 32 * 1024, files_max: 3 };
 const SETTINGS: &str = "group.initial.rebalance.delay.ms=20
+group.consumer.min.session.timeout.ms=300
 group.consumer.session.timeout.ms=300
+group.consumer.min.heartbeat.interval.ms=20
+group.consumer.heartbeat.interval.ms=20
 log.retention.check.interval.ms=200
 transaction.abort.timed.out.transaction.cleanup.interval.ms=20
 ";
