@@ -1,11 +1,12 @@
 //! `cargo xtask crash`: the real broker under load, killed at random moments and started again on the same folder.
-//! Afterwards every message that was acknowledged is there once, in order, at its offset; nothing else is; and
-//! groups, topics and ids are as they were said to be.
+//! Afterwards every message that was acknowledged is there once, in order, at its offset; nothing else is; groups,
+//! topics and ids are as they were said to be; and what transactions copied is whole, once, and in step with offsets.
 //!
 //! A kill keeps what the process wrote in the page cache: this tests the process, not the disk. What a disk may do
 //! is `cargo xtask simulate`. The seed gives the choices and moments; the threads meet as they like.
 
 mod clerk;
+mod copies;
 mod member;
 mod process;
 mod producer;
@@ -140,6 +141,9 @@ impl Run<'_> {
                 scope.spawn(move || member::run(world, 100 + part));
             }
             scope.spawn(move || clerk::run(world, 200));
+            for (part, which) in [(301, 0), (302, 1)] {
+                scope.spawn(move || copies::run(world, part, which));
+            }
             let outcome = self.rounds(rounds);
             world.moves(None);
             world.end();
@@ -154,6 +158,7 @@ impl Run<'_> {
         let life = world.moves(Some(address));
         let checked = Link::open(address).and_then(|mut link| {
             reader::verify(world, &mut link, life, true)?;
+            copies::verify(world, &mut link)?;
             let all: Vec<usize> = (0..world.tracks.len()).collect();
             reader::committed(world, &mut link, member::GROUP, &all)
         });
@@ -246,6 +251,10 @@ impl Run<'_> {
     fn line(&self, rounds: u64, took: Duration, wrong: usize) -> String {
         let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let counts = &self.world.counts;
+        let copied = self.world.copies.iter().map(|copies| lock(copies));
+        let (transactions, copies) = copied.fold((0, 0), |(transactions, copies), known| {
+            (transactions + known.committed(), copies + known.proven())
+        });
         let expired: u64 = self.world.tracks.iter().map(|track| lock(&track.line).expired).sum();
         json!({
             "crash": {
@@ -254,6 +263,8 @@ impl Run<'_> {
                 "kills_in_start": self.kills_in_start,
                 "messages_proven": self.proven(),
                 "messages_expired_unread": expired,
+                "transactions": transactions,
+                "copies_proven": copies,
                 "requests_sent_again": of(&counts.resent),
                 "producers": of(&counts.writers),
                 "commits": of(&counts.commits),
@@ -271,7 +282,7 @@ impl Run<'_> {
 
 fn make_topics(address: std::net::SocketAddr) -> Result<()> {
     let mut link = Link::open(address).map_err(|broken| anyhow::anyhow!("{broken:?}"))?;
-    for (name, partitions, configs) in TOPICS {
+    for (name, partitions, configs) in TOPICS.into_iter().chain(copies::TOPICS) {
         let made = clerk::create(&mut link, name, partitions, configs);
         made.map_err(|broken| anyhow::anyhow!("{broken:?}"))?.context("the folder is not a new one")?;
     }

@@ -18,6 +18,7 @@ const LOOK: Duration = Duration::from_millis(2);
 const SETTINGS: &str = "group.initial.rebalance.delay.ms=50
 log.retention.check.interval.ms=100
 disk.free.bytes.min=1048576
+transaction.abort.timed.out.transaction.cleanup.interval.ms=50
 ";
 /// Words of a log that no kill explains.
 const BAD_WORDS: [&str; 2] = ["ERROR", "panicked"];

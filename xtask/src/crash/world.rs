@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::link::{Broken, Link};
+use testkit::copies::Copies;
 use testkit::history::Line;
 
 /// A partition that producers write to.
@@ -55,6 +56,8 @@ pub(crate) struct World {
     pub(crate) committed: Mutex<BTreeMap<(&'static str, usize), Committed>>,
     /// By index of the track: the generation that had it last, and its member.
     pub(crate) owners: Mutex<BTreeMap<usize, (i32, String)>>,
+    /// What transactions copied, by copier.
+    pub(crate) copies: [Arc<Mutex<Copies>>; 2],
     pub(crate) counts: Counts,
     place: Mutex<Place>,
     moved: Condvar,
@@ -76,6 +79,7 @@ impl World {
             tracks: tracks.iter().map(track).collect(),
             committed: Mutex::default(),
             owners: Mutex::default(),
+            copies: <[_; 2]>::default(),
             counts: Counts::default(),
             place: Mutex::default(),
             moved: Condvar::new(),
