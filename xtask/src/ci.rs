@@ -1,6 +1,5 @@
 //! `cargo xtask check` and `cargo xtask ci`: what they do, in order, cheap things first.
 
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -103,21 +102,29 @@ const LIBRDKAFKA: &str = "0001,0003,0005,0008,0011,0012,0013,0017,0022,0029,0031
 /// The promises: first those that need processes only, then those that need a cluster. Of other people's suites
 /// those that take a minute or two; the others are run on demand and recorded in docs/protocol/kafka-conformance.md.
 fn scenarios() -> Result<Vec<Step>> {
-    let xtask = std::env::current_exe().context("failed to find this program's own file")?.into_os_string();
+    let xtask = std::env::current_exe().context("failed to find this program's own file")?;
+    // The one of the release step: the broker built by itself has other features, and all of it would be built again.
+    let profiles = xtask.parent().and_then(Path::parent).context("this program is in no folder of builds")?;
+    let broker = profiles.join("release").join("pinnace-broker").into_os_string();
     let own = |name, arguments: &[&str]| Step::command(name, own_command(&xtask, arguments));
+    let on_broker = |name, arguments: &[&str]| {
+        let mut command = own_command(&xtask, arguments);
+        command.arg("--broker").arg(&broker);
+        Step::command(name, command)
+    };
     Ok(vec![
         Step::program(
             "scenarios on this machine",
             "cargo",
             &["test", "--locked", "--package", "tests", "--", "--test-threads=2"],
         ),
-        own("conformance: kcat", &["conformance", "kcat"]),
-        own("conformance: kafka-python", &["conformance", "kafka-python"]),
-        own(
+        on_broker("conformance: kcat", &["conformance", "kcat"]),
+        on_broker("conformance: kafka-python", &["conformance", "kafka-python"]),
+        on_broker(
             "conformance: a part of librdkafka's suite",
             &["conformance", "librdkafka", "--setups", "plain", "--tests", LIBRDKAFKA],
         ),
-        own("the broker is killed and started again", &["crash", "--rounds", "30"]),
+        on_broker("the broker is killed and started again", &["crash", "--rounds", "30"]),
         own("the broker on a simulated disk", &["simulate", "--seeds", "300"]),
         own("hostile bytes", &["fuzz", "--seconds", "10"]),
         Step::optional("scenarios on a real cluster", own_command(&xtask, &["e2e"])),
@@ -125,6 +132,6 @@ fn scenarios() -> Result<Vec<Step>> {
     ])
 }
 
-fn own_command(xtask: &OsString, arguments: &[&str]) -> Command {
+fn own_command(xtask: &Path, arguments: &[&str]) -> Command {
     tools::command(xtask, arguments)
 }
