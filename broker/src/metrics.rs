@@ -215,8 +215,7 @@ impl Metrics {
             refused_connections: make.by(
                 "reason",
                 "pinnace_broker_refused_connections_total",
-                "Connections closed because there were too many (total, address), they came too fast (rate), their \
-                 handshake failed, or a request was too large.",
+                "Connections closed: too many, too fast, a failed handshake, or too large a request.",
             )?,
             topics: make.gauge("pinnace_broker_topics", "Topics.")?,
             partitions: make.gauge("pinnace_broker_partitions", "Partitions of all topics.")?,
