@@ -142,6 +142,15 @@ impl Committer {
         }
     }
 
+    /// Lets go of the logs that no round makes durable any more, for a simulation of a stop: they hold on to this.
+    #[cfg(test)]
+    pub(crate) fn abandon(&self) {
+        let mut state = self.shared.lock();
+        let left = (std::mem::take(&mut state.dirty), std::mem::take(&mut state.waiters));
+        drop(state);
+        drop(left);
+    }
+
     /// After the threads ended and all logs were closed: the next start has nothing to read in the journal.
     pub(crate) fn close(&self) {
         self.shared.store_all();

@@ -170,6 +170,7 @@ async fn live(world: &World, storage: &MemoryStorage, plan: Plan) {
         () = committing => {}
     }
     tasks.shutdown().begin();
+    committer.abandon();
 }
 
 async fn work(world: &World, storage: &MemoryStorage, (broker, plan): (&Arc<Broker>, Plan)) {
