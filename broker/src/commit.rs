@@ -314,6 +314,12 @@ impl Shared {
         self.metrics.commit.synced_logs.with_label_values(&["journal"]).inc_by(number(done.together));
         self.metrics.commit.synced_logs.with_label_values(&["file"]).inc_by(number(done.alone));
         self.metrics.commit.journal_written_bytes.inc_by(done.together_bytes);
+        self.tell_used();
+    }
+
+    fn tell_used(&self) {
+        let used_bytes = self.journal().used_bytes();
+        self.metrics.commit.journal_used_bytes.set(i64::try_from(used_bytes).unwrap_or(i64::MAX));
     }
 
     fn timed(&self, sync: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {

@@ -26,14 +26,6 @@ pub(crate) fn capacity_bytes(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
 }
 
-/// What the file system says.
-#[derive(Clone, Copy, Debug)]
-struct Room {
-    capacity: u64,
-    free: u64,
-    used: u64,
-}
-
 /// Watches the file system of the data folder.
 pub(crate) struct Space {
     folder: PathBuf,
@@ -68,17 +60,13 @@ impl Space {
             }
         };
         let capacity = stat.f_blocks.saturating_mul(stat.f_frsize);
-        let room = Room {
-            capacity,
-            free: stat.f_bavail.saturating_mul(stat.f_frsize),
-            used: capacity.saturating_sub(stat.f_bfree.saturating_mul(stat.f_frsize)),
-        };
+        let used = capacity.saturating_sub(stat.f_bfree.saturating_mul(stat.f_frsize));
         self.metrics.disk.capacity_bytes.set(i64::try_from(capacity).unwrap_or(i64::MAX));
-        self.metrics.disk.used_bytes.set(i64::try_from(room.used).unwrap_or(i64::MAX));
-        self.judge(room);
+        self.metrics.disk.used_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
+        self.judge(capacity, stat.f_bavail.saturating_mul(stat.f_frsize));
     }
 
-    fn judge(&self, Room { capacity, free, .. }: Room) {
+    fn judge(&self, capacity: u64, free: u64) {
         let mark = self.free_bytes_min.min(capacity / 20);
         let recovered = mark / 100 * RECOVERED_PERCENT;
         let was_low = self.is_low();
@@ -148,10 +136,6 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
-    fn room(free: u64) -> Room {
-        Room { capacity: 640 * MIB, free, used: 640 * MIB - free }
-    }
-
     /// Goal: the reserve is there while there is room, goes when there is none, and comes back only when producing
     /// goes on and it fits; producing is refused below the mark and taken again above it.
     #[test]
@@ -168,7 +152,7 @@ mod tests {
         let reserve = folder.path().join(RESERVE_NAME);
         let mut seen = Vec::new();
         for free in [100, 19, 9, 21, 23, 40, 40] {
-            space.judge(room(free * MIB));
+            space.judge(640 * MIB, free * MIB);
             seen.push((space.is_low(), fs::metadata(&reserve).ok().map(|found| found.len() / MIB)));
         }
         let there = Some(10);

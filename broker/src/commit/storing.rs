@@ -102,9 +102,7 @@ impl Shared {
     /// Whether the storing thread has something to do that does not wait.
     pub(super) fn is_pressed(&self) -> bool {
         let journal = self.journal();
-        let used_bytes = journal.used_bytes();
-        self.metrics.commit.journal_used_bytes.set(i64::try_from(used_bytes).unwrap_or(i64::MAX));
-        journal.wants_more() || (used_bytes > 0 && journal.used_percent() >= PRESSED_PERCENT)
+        journal.wants_more() || (journal.used_bytes() > 0 && journal.used_percent() >= PRESSED_PERCENT)
     }
 
     /// Waits; says whether it is over.
@@ -235,7 +233,6 @@ impl Shared {
     fn store(&self, log: &Durable) {
         store(log, &self.journal, &mut |sync| self.timed(sync));
         self.metrics.commit.journal_stored_logs.inc();
-        let used_bytes = self.journal().used_bytes();
-        self.metrics.commit.journal_used_bytes.set(i64::try_from(used_bytes).unwrap_or(i64::MAX));
+        self.tell_used();
     }
 }

@@ -57,6 +57,8 @@ pub(crate) struct Fetched {
     pub(crate) bounds: Bounds,
     /// The aborted transactions with records in `bytes`, for readers of committed records.
     pub(crate) aborted: Vec<Aborted>,
+    /// Between the batches offsets may be missing.
+    is_compacted: bool,
 }
 
 /// An offset that belongs to a time; both -1 when there is none.
@@ -113,19 +115,9 @@ impl Partition {
         isolation: Isolation,
     ) -> Result<Fetched, (Refusal, Bounds)> {
         let fetched = self.look(offset, max_bytes, isolation)?;
-        let messages = self.messages(offset, &fetched);
-        self.metrics.fetched_messages.inc_by(messages);
+        self.metrics.fetched_messages.inc_by(messages(offset, &fetched));
         self.metrics.fetched_bytes.inc_by(u64::try_from(fetched.bytes.len()).unwrap_or(0));
         Ok(fetched)
-    }
-
-    /// How many were given. Where there may be holes, offsets say too much.
-    fn messages(&self, offset: i64, fetched: &Fetched) -> u64 {
-        if self.lock_as_it_is().config.compaction.is_none() {
-            return u64::try_from(fetched.next_offset.saturating_sub(offset)).unwrap_or(0);
-        }
-        let headers = Batches::new(fetched.bytes.clone()).filter_map(Result::ok);
-        headers.map(|(header, _)| u64::from(header.record_count.unsigned_abs())).sum()
     }
 
     /// Reads without counting.
@@ -149,7 +141,7 @@ impl Partition {
         max_bytes: usize,
         isolation: Isolation,
     ) -> Result<Option<Fetched>, (Refusal, Bounds)> {
-        let (location, bounds, compactions) = {
+        let (location, bounds, (compactions, is_compacted)) = {
             let mut state = self.lock();
             let bounds = bounds(&mut state);
             if state.gone {
@@ -164,7 +156,7 @@ impl Partition {
                 None => Err(ReadError::OutOfRange { offset, start: 0, end: 0 }),
             };
             let location = located.map_err(|error| (self.unreadable(&error), bounds))?;
-            (location, bounds, state.compactions.count)
+            (location, bounds, (state.compactions.count, state.config.compaction.is_some()))
         };
         let end = bounds.end(isolation);
         let Some(location) = location.filter(|_| offset < end) else {
@@ -183,7 +175,7 @@ impl Partition {
                         state.producers.transactions.aborted_between(offset, next_offset)
                     }
                 };
-                Ok(Some(Fetched { bytes, next_offset, bounds, aborted }))
+                Ok(Some(Fetched { bytes, next_offset, bounds, aborted, is_compacted }))
             }
             Err(error) => {
                 self.met(&error);
@@ -250,6 +242,15 @@ impl Partition {
         let Some(slice) = found.map_err(|error| self.unreadable(&error))? else { return Ok(Timed::NONE) };
         Ok(first_record_at(&slice.bytes, time_ms, start).unwrap_or(Timed::NONE))
     }
+}
+
+/// How many were given. Where offsets may be missing, they say too much.
+fn messages(offset: i64, fetched: &Fetched) -> u64 {
+    if !fetched.is_compacted {
+        return u64::try_from(fetched.next_offset.saturating_sub(offset)).unwrap_or(0);
+    }
+    let headers = Batches::new(fetched.bytes.clone()).filter_map(Result::ok);
+    headers.map(|(header, _)| u64::from(header.record_count.unsigned_abs())).sum()
 }
 
 /// The batches below `end`, which is where a batch begins, and the offset behind them.

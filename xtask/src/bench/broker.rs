@@ -92,7 +92,7 @@ impl Bench {
         report.figure("nats_version", nats::VERSION);
         report.figure("client", "rdkafka_performance of librdkafka, acks=all, linger 5 ms");
         report.figure("rounds", self.rounds);
-        self.room()?;
+        self.room(&is_wanted)?;
         if is_wanted(Part::Start) {
             self.starts(&mut report)?;
         }
@@ -161,14 +161,21 @@ impl Bench {
     }
 
     /// Refuses to begin what would fill the disk.
-    fn room(&self) -> Result<()> {
+    fn room(&self, is_wanted: impl Fn(Part) -> bool) -> Result<()> {
         let runs = u64::try_from(self.rounds * PLAIN_LOADS_PER_SIZE * BROKERS)?;
-        let bytes: u64 =
-            SIZES.iter().map(|(_, size)| u64::from(*size) * u64::from(self.messages(*size)) * runs).sum();
+        let mut bytes: u64 = 0;
+        if is_wanted(Part::Throughput) {
+            bytes += SIZES
+                .map(|(_, size)| u64::from(size) * u64::from(self.messages(size)) * runs)
+                .iter()
+                .sum::<u64>();
+        }
+        if is_wanted(Part::Recovery) {
+            bytes += u64::from(self.recovered_messages()) * 1024;
+        }
         std::fs::create_dir_all(&self.folder).context("cannot make the folder of the benchmark")?;
         let disk = rustix::fs::statvfs(&self.folder).context("cannot ask for the room on the disk")?;
         let free = disk.f_bavail * disk.f_frsize;
-        let bytes = bytes + u64::from(self.recovered_messages()) * 1024;
         let needed = bytes + bytes / 2;
         ensure!(
             free > needed,
