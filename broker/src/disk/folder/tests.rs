@@ -81,3 +81,19 @@ fn an_error_outlives_its_descriptor() {
     assert!(file.sync().is_err());
     assert!(file.sync().is_ok());
 }
+
+/// Goal: what was written is synced before its file is closed to make room, and an error of that is not lost with the
+/// descriptor: the next sync tells it, once.
+#[test]
+fn a_failed_sync_outlives_its_descriptor() {
+    let place = tempfile::tempdir().unwrap();
+    // Takes every write, and no sync.
+    std::os::unix::fs::symlink("/dev/null", place.path().join("sick")).unwrap();
+    let folder = Folder::new(place.path(), 2);
+    let sick = folder.open("sick").unwrap();
+    sick.write_at(0, b"x").unwrap();
+    let _others: Vec<RealFile> = (0..6).map(|at| folder.open(&format!("other-{at}")).unwrap()).collect();
+    assert!(sick.0.lock().file.is_none(), "it was closed for the others");
+    assert_eq!(sick.sync().unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    sick.sync().unwrap();
+}
