@@ -55,6 +55,13 @@ fn metric(admin: &str, name: &str) -> f64 {
     line.map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
+/// Waits until the requests of so many connections are left lying.
+fn wait_muted(admin: &str, count: f64) {
+    wait_for("muted connections", || {
+        (metric(admin, "pinnace_broker_muted_connections") == count).then_some(())
+    });
+}
+
 fn entity(parts: &[(&str, Option<&str>)]) -> Vec<EntityData> {
     let part = |(kind, name): &(&str, Option<&str>)| EntityData {
         entity_type: (*kind).to_owned(),
@@ -211,9 +218,7 @@ fn producers_are_throttled() {
     // Nothing of it is read; what asks for no answer counts as well.
     wire.send(&MetadataRequest::default(), 9);
     produce(third, 0, 10);
-    wait_for("muted connections", || {
-        (metric(&admin, "pinnace_broker_muted_connections") == 2.0).then_some(())
-    });
+    wait_muted(&admin, 2.0);
     let throttled = metric(&admin, "pinnace_broker_throttled_requests_total{quota=\"produce\"}");
     assert_eq!(throttled, 2.0);
     // The quota is the client's, and the mute is of the connections that were over it.
@@ -222,7 +227,7 @@ fn producers_are_throttled() {
     broker.stop();
 }
 
-/// Goal: who fetches more than he may gets nothing for the time; one batch that is larger than the quota is given all
+/// Goal: who fetches more than he may gets nothing for the time and is muted; one batch that is larger than the quota is given all
 /// the same, as it would never be. Without the quota all is as before.
 #[test]
 fn consumers_are_throttled() {
@@ -243,17 +248,22 @@ fn consumers_are_throttled() {
     assert!(second.throttle_time_ms > 100_000 && second.responses.is_empty(), "{second:?}");
     let throttled = metric(&admin, "pinnace_broker_throttled_requests_total{quota=\"fetch\"}");
     assert_eq!(throttled, 2.0);
+    for muted in [wire, other] {
+        muted.send(&MetadataRequest::default(), 9);
+    }
+    wait_muted(&admin, 2.0);
     let third = &mut broker.connect();
     assert_eq!(alter(third, CLIENT, "consumer_byte_rate", None), 0);
     let after = fetch(third);
     assert!(after.throttle_time_ms == 0 && bytes(&after) > 40_000);
 }
 
-/// Goal: who changes more partitions than he may is told to come again where he knows that, and waits where he does not.
+/// Goal: who changes more partitions than he may is told to come again where he knows that, and waits where he does not;
+/// his connection is muted either way.
 #[test]
 fn mutations_are_throttled() {
     let folder = tempfile::tempdir().unwrap();
-    let (broker, _) = start(folder.path());
+    let (broker, admin) = start(folder.path());
     let wire = &mut broker.connect();
     assert_eq!(alter(wire, CLIENT, "controller_mutation_rate", Some(0.01)), 0);
     // The last one that finds something left is made whatever it costs.
@@ -263,6 +273,8 @@ fn mutations_are_throttled() {
     let refused = create(wire, "two", 1, 7);
     assert_eq!(refused.topics[0].error_code, code);
     assert!(refused.throttle_time_ms > 1_000_000);
+    wire.send(&MetadataRequest::default(), 9);
+    wait_muted(&admin, 1.0);
     let wire = &mut broker.connect();
     let topic = CreatePartitionsTopic { name: "one".to_owned(), count: 31, assignments: None };
     let grown = wire.call(&CreatePartitionsRequest { topics: vec![topic], ..Default::default() }, 3);
@@ -273,6 +285,8 @@ fn mutations_are_throttled() {
     let wire = &mut broker.connect();
     let older = create(wire, "two", 1, 5);
     assert!(older.topics[0].error_code == 0 && older.throttle_time_ms > 1_000_000, "{older:?}");
+    wire.send(&MetadataRequest::default(), 9);
+    wait_muted(&admin, 2.0);
     let wire = &mut broker.connect();
     let topics = Some(vec![MetadataRequestTopic { name: Some("three".to_owned()), ..Default::default() }]);
     let made = wire.call(&MetadataRequest { topics, ..Default::default() }, 9);
