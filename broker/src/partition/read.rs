@@ -5,9 +5,10 @@ use kafka_wire::{
     ErrorCode,
     records::{Batches, Record, Records},
 };
-use record_log::{Log, ReadError, Slice, batch};
+use record_log::{Location, Log, ReadError, Slice, batch};
 
 use super::{Partition, Refusal, State, producers::Known, transactions::Aborted};
+use crate::disk::DiskFile;
 
 /// Bytes of one batch after decompression, to look for a time in it.
 pub(super) const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -58,6 +59,15 @@ pub(crate) struct Fetched {
     /// The aborted transactions with records in `bytes`, for readers of committed records.
     pub(crate) aborted: Vec<Aborted>,
     /// Between the batches offsets may be missing.
+    is_compacted: bool,
+}
+
+/// Where a fetch reads.
+pub(super) struct Found {
+    location: Option<Location<DiskFile>>,
+    bounds: Bounds,
+    /// How many compactions had ended.
+    compactions: u64,
     is_compacted: bool,
 }
 
@@ -128,60 +138,61 @@ impl Partition {
         isolation: Isolation,
     ) -> Result<Fetched, (Refusal, Bounds)> {
         loop {
-            if let Some(fetched) = self.look_once(offset, max_bytes, isolation)? {
+            let found = self.begin_look(offset)?;
+            if let Some(fetched) = self.finish_look(found, (offset, max_bytes), isolation)? {
                 return Ok(fetched);
             }
         }
     }
 
+    /// Finds where to read.
+    pub(super) fn begin_look(&self, offset: i64) -> Result<Found, (Refusal, Bounds)> {
+        let mut state = self.lock();
+        let bounds = bounds(&mut state);
+        if state.gone {
+            return Err((ErrorCode::UnknownTopicOrPartition.into(), bounds));
+        }
+        if let Some(reason) = &state.unusable {
+            return Err((Refusal::new(ErrorCode::KafkaStorageError, reason.clone()), bounds));
+        }
+        let located = match &mut state.log {
+            Some(log) => log.locate(offset),
+            None if offset == 0 => Ok(None),
+            None => Err(ReadError::OutOfRange { offset, start: 0, end: 0 }),
+        };
+        let location = located.map_err(|error| (self.unreadable(&error), bounds))?;
+        let is_compacted = state.config.compaction.is_some();
+        Ok(Found { location, bounds, compactions: state.compactions.count, is_compacted })
+    }
+
     /// Reads; `None` when a compaction ended meanwhile, and what was read may be of transactions that are forgotten.
-    fn look_once(
+    pub(super) fn finish_look(
         &self,
-        offset: i64,
-        max_bytes: usize,
+        found: Found,
+        (offset, max_bytes): (i64, usize),
         isolation: Isolation,
     ) -> Result<Option<Fetched>, (Refusal, Bounds)> {
-        let (location, bounds, (compactions, is_compacted)) = {
-            let mut state = self.lock();
-            let bounds = bounds(&mut state);
-            if state.gone {
-                return Err((ErrorCode::UnknownTopicOrPartition.into(), bounds));
-            }
-            if let Some(reason) = &state.unusable {
-                return Err((Refusal::new(ErrorCode::KafkaStorageError, reason.clone()), bounds));
-            }
-            let located = match &mut state.log {
-                Some(log) => log.locate(offset),
-                None if offset == 0 => Ok(None),
-                None => Err(ReadError::OutOfRange { offset, start: 0, end: 0 }),
-            };
-            let location = located.map_err(|error| (self.unreadable(&error), bounds))?;
-            (location, bounds, (state.compactions.count, state.config.compaction.is_some()))
-        };
+        let Found { location, bounds, compactions, is_compacted } = found;
         let end = bounds.end(isolation);
         let Some(location) = location.filter(|_| offset < end) else {
             return Ok(Some(Fetched { next_offset: offset, bounds, ..Default::default() }));
         };
-        match location.read(max_bytes) {
-            Ok(slice) => {
-                let (bytes, next_offset) = before(slice, end);
-                let aborted = match isolation {
-                    Isolation::Uncommitted => Vec::new(),
-                    Isolation::Committed => {
-                        let state = self.lock();
-                        if state.compactions.count != compactions {
-                            return Ok(None);
-                        }
-                        state.producers.transactions.aborted_between(offset, next_offset)
-                    }
-                };
-                Ok(Some(Fetched { bytes, next_offset, bounds, aborted, is_compacted }))
+        let slice = location.read(max_bytes).map_err(|error| {
+            self.met(&error);
+            (self.unreadable(&error), bounds)
+        })?;
+        let (bytes, next_offset) = before(slice, end);
+        let aborted = match isolation {
+            Isolation::Uncommitted => Vec::new(),
+            Isolation::Committed => {
+                let state = self.lock();
+                if state.compactions.count != compactions {
+                    return Ok(None);
+                }
+                state.producers.transactions.aborted_between(offset, next_offset)
             }
-            Err(error) => {
-                self.met(&error);
-                Err((self.unreadable(&error), bounds))
-            }
-        }
+        };
+        Ok(Some(Fetched { bytes, next_offset, bounds, aborted, is_compacted }))
     }
 
     /// Damage that a reader met makes the partition read-only.

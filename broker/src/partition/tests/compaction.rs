@@ -133,6 +133,25 @@ async fn readers_and_producers_see_no_difference() {
     check(&again);
 }
 
+/// Goal: a reader of committed records who found his place before a compaction and reads after it looks again: what he
+/// has may be of a transaction that is forgotten as aborted.
+#[tokio::test]
+async fn who_spans_a_compaction_looks_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (partition, _commit, _) = open(folder.path(), &COMPACTED);
+    partition.append_checked(keyed(of(1, 0, true), &[("a", Some("aborted"))]), 9).unwrap();
+    partition.append_marker((1, 0), ABORT).unwrap();
+    partition.append(keyed(BatchBuilder::default(), &[("a", Some("1"))]), 9).unwrap();
+    seal(&partition).await;
+    let (committed, all) = (Isolation::Committed, (0, 1 << 20));
+    let [early, late] = [(); 2].map(|()| partition.begin_look(0).unwrap());
+    let seen = partition.finish_look(early, all, committed).unwrap().unwrap();
+    assert_eq!(seen.aborted.len(), 1);
+    compact(&partition).unwrap();
+    assert_eq!(partition.finish_look(late, all, committed).unwrap(), None);
+    assert_eq!(read(&partition, 0), [text(2, "a", "1")]);
+}
+
 /// Goal: a record without a key is refused with its number in the batch, whatever the codec, and nothing of its batch
 /// is taken; without compaction it is welcome. Deleting the beginning is refused until the policy says delete too.
 #[tokio::test]
