@@ -201,6 +201,29 @@ fn full_disk_heals() {
     }
 }
 
+/// Goal: where no space can be reserved nothing is written: a file system that gives blocks out late would take it and
+/// fail the sync, and a sync that failed is never forgiven.
+#[test]
+fn what_has_no_space_is_not_written() {
+    let storage = MemoryStorage::default();
+    let (mut log, _) = open(&storage);
+    let bytes = payload(1, 700);
+    append(&mut log, &bytes, 0).unwrap();
+    storage.fail_at(0, Fault::Unreserved);
+    let mut taken = 1;
+    let refused = loop {
+        match append(&mut log, &bytes, 0) {
+            Ok(_) if taken < 10_000 => taken += 1,
+            other => break other,
+        }
+    };
+    assert!(matches!(refused, Err(AppendError::Full { .. })), "{refused:?}");
+    storage.heal();
+    append(&mut log, &bytes, 0).unwrap();
+    sync(&mut log).unwrap();
+    assert_eq!(read_all(&mut log, 1 << 20).unwrap().len(), taken + 1);
+}
+
 /// Goal: after a sync that failed the log takes no more writes, and says why.
 #[test]
 fn failed_sync_ends_writing() {

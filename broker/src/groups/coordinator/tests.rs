@@ -15,6 +15,7 @@ use crate::{
         assignor::Assignment,
         consumer_group::{self, Answer, Beat, TopicsView},
         group,
+        offsets::Committed,
         pending::Pending,
     },
     metrics::Metrics,
@@ -98,4 +99,23 @@ async fn each_group_has_one_deadline() {
     let inner = coordinator.lock();
     assert_eq!((inner.groups.len(), inner.timers.len(), inner.members), (0, 0, 0));
     assert_eq!((metrics.groups.get(), metrics.group_members.get()), (0, 0));
+}
+
+/// Goal: an empty group is forgotten with time, but not while a transaction that is open has offsets for it.
+#[tokio::test]
+async fn open_transactions_keep_a_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let (coordinator, _, _commit) = open(folder.path());
+    let pending = Pending::open(&coordinator.store).unwrap();
+    for id in ["kept", "gone"] {
+        beat(&coordinator, id, 0).await;
+        beat(&coordinator, id, -1).await;
+    }
+    let committed =
+        Committed { offset: 1, leader_epoch: 0, metadata: String::new(), committed_ms: 0, expire_ms: None };
+    let changes = pending.add("kept", 1, vec![(("topic".to_owned(), 0), committed)]).unwrap();
+    coordinator.store.write(changes).unwrap().await.unwrap();
+    coordinator.expire(0, &pending).await;
+    let left: Vec<_> = coordinator.lock().groups.keys().map(ToString::to_string).collect();
+    assert_eq!((left, pending.has_group("kept")), (vec!["kept".to_owned()], true));
 }

@@ -18,6 +18,9 @@ const SECTOR: usize = 512;
 pub enum Fault {
     /// No space: the call and all writes after it fail until [`MemoryStorage::heal`].
     Full,
+    /// No space to reserve until [`MemoryStorage::heal`], while writes are taken: as on a file system that gives blocks
+    /// out only when it syncs.
+    Unreserved,
     /// The call fails once; a sync that fails forgets which bytes it did not write.
     Broken,
     /// The machine stops: this call and all after it fail.
@@ -52,6 +55,8 @@ struct State {
     changes: u64,
     fault_at: Option<(u64, Fault)>,
     full: bool,
+    /// Nothing can be reserved.
+    unreserved: bool,
     crashed: bool,
 }
 
@@ -108,6 +113,7 @@ impl MemoryStorage {
     pub fn heal(&self) {
         let mut state = lock(&self.state);
         state.full = false;
+        state.unreserved = false;
         state.fault_at = None;
     }
 
@@ -233,6 +239,7 @@ impl State {
         match self.fault_at {
             Some((at, Fault::Crash)) if now >= at => self.crashed = true,
             Some((at, Fault::Full)) if now >= at => self.full = true,
+            Some((at, Fault::Unreserved)) if now >= at => self.unreserved = true,
             Some((at, Fault::Broken)) if now == at => return Err(io::Error::other("broken")),
             _ => {}
         }
@@ -357,6 +364,9 @@ impl File for MemoryFile {
     fn allocate(&self, length: u64) -> io::Result<()> {
         let mut state = lock(&self.state);
         state.change(true)?;
+        if state.unreserved {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let length = usize::try_from(length).map_err(io::Error::other)?;
         let content = &mut state.files[self.file];
         if content.current.len() < length {
