@@ -172,10 +172,14 @@ fn fill(wire: &mut Wire, topic: &str, known: &mut Acknowledged) -> i16 {
 fn goes_through_a_full_disk(folder: &Path, data: &Path) {
     let broker = Broker::start_with(folder, "auto.create.topics.enable=false\nlog.segment.bytes=4194304\n");
     let mut wire = broker.connect();
-    let [mut kept, mut large, mut spare] = <[Acknowledged; 3]>::default();
-    ["kept", "large", "spare"].iter().for_each(|name| assert_eq!(make_topic(&mut wire, name, 1).0, 0));
+    let [mut kept, mut large, mut spare, mut fresh] = <[Acknowledged; 4]>::default();
+    ["kept", "large", "spare", "fresh"]
+        .iter()
+        .for_each(|name| assert_eq!(make_topic(&mut wire, name, 1).0, 0));
     (0..50).for_each(|_| assert_eq!(produce(&mut wire, "kept", 500, &mut kept), 0));
     (0..20).for_each(|_| assert_eq!(produce(&mut wire, "spare", MIB - 1_024, &mut spare), 0));
+    // Its first note of what is synced comes when there is no space any more.
+    assert_eq!(produce(&mut wire, "fresh", 500, &mut fresh), 0);
     assert_eq!(fill(&mut wire, "large", &mut large), KAFKA_STORAGE_ERROR);
     // To the last byte.
     let filling = data.join("filling");
@@ -202,12 +206,14 @@ fn goes_through_a_full_disk(folder: &Path, data: &Path) {
     for bytes in [500, MIB / 2, 10] {
         assert_eq!(produce(&mut wire, "kept", bytes, &mut kept), 0);
         assert_eq!(produce(&mut wire, "large", bytes, &mut large), 0);
+        assert_eq!(produce(&mut wire, "fresh", bytes, &mut fresh), 0);
     }
     broker.kill();
     let broker = Broker::start_on(folder, 0);
     let mut wire = broker.connect();
     check_from(&mut wire, "kept", &kept, 3);
     check(&mut wire, "large", &large);
+    check(&mut wire, "fresh", &fresh);
     assert_eq!(produce(&mut wire, "kept", 500, &mut kept), 0);
     broker.stop();
 }

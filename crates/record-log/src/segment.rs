@@ -86,8 +86,12 @@ impl<F: File> Segment<F> {
         let file = storage.open(&format!("{folder}/{}", file_name(base_offset)))?;
         file.truncate(0)?;
         let header = Header::new(base_offset, now_ms);
-        file.truncate(PAGE_LENGTH)?;
-        file.write_at(header.position(), &header.encode(folder))?;
+        // The whole page: of a hole in it, the other slot would need space when there is none.
+        let mut page = vec![0; usize::try_from(PAGE_LENGTH).unwrap_or_default()];
+        let slot = header.encode(folder);
+        let start = usize::try_from(header.position()).unwrap_or_default();
+        page.splice(start..start + slot.len(), slot);
+        file.write_at(0, &page)?;
         file.sync()?;
         Ok(Self::from_header((file, folder), header, PAGE_LENGTH))
     }

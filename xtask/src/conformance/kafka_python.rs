@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::EmbeddedBroker;
-use super::outcome::{Outcome, Verdict};
+use super::outcome::{Outcome, Verdict, Verdicts};
 use crate::cache::{Cache, key};
 use crate::tools;
 
@@ -44,24 +44,40 @@ pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
     let place = install(cache)?;
     let folder = std::env::temp_dir().join(format!("pinnace-kafka-python-{}", std::process::id()));
     let broker = EmbeddedBroker::with_settings(program, folder, &SETTINGS)?;
+    let mut verdicts = attempt(&place, &broker, "1", &[])?;
+    if verdicts.values().any(|verdict| matches!(verdict, Verdict::Failed(_))) {
+        for (name, again) in attempt(&place, &broker, "2", &["--last-failed"])? {
+            let first = verdicts.remove(&name).with_context(|| format!("{name} was only run again"))?;
+            verdicts.insert(name, first.and_again(again));
+        }
+    }
+    let mut outcome = Outcome::default();
+    verdicts.into_iter().for_each(|(name, verdict)| outcome.record(&name, verdict));
+    broker.end(outcome.number("failed") > 0)?;
+    Ok(outcome)
+}
+
+/// Runs pytest once. `more` goes to it; its notes on what failed outlive the attempt in the broker's folder.
+fn attempt(place: &Path, broker: &EmbeddedBroker, number: &str, more: &[&str]) -> Result<Verdicts> {
     let empty = broker.folder().join("no-kafka-here");
     fs::create_dir_all(&empty).context("cannot make an empty folder")?;
-    let report = broker.folder().join("report.xml");
+    let report = broker.folder().join(format!("report-{number}.xml"));
+    let notes = broker.folder().join("pytest");
     let mut pytest = tools::command(place.join("venv/bin/python"), ["-m", "pytest", "-o", "addopts=", "-q"]);
     pytest
-        .args(["-p", "no:cacheprovider", "-o", "log_level=WARNING", "--tb=line", "test/integration"])
+        .args(["-o", "log_level=WARNING", "--tb=line", "test/integration"])
+        .args(more)
+        .arg(format!("--override-ini=cache_dir={}", notes.display()))
         .arg(format!("--timeout={TEST_SECONDS}"))
         .arg(format!("--junitxml={}", report.display()))
-        .current_dir(source(&place))
+        .current_dir(source(place))
         .env("KAFKA_URI", format!("kafka://{}", broker.address()))
         .env("KAFKA_VERSION", KAFKA_VERSION)
         .env("KAFKA_ROOT", &empty);
     // Its exit code says that a test failed; the report says which.
     let status = pytest.status().context("cannot start pytest")?;
     let text = fs::read_to_string(&report).with_context(|| format!("pytest left no report, {status}"))?;
-    let outcome = of_report(&text)?;
-    broker.end(outcome.number("failed") > 0)?;
-    Ok(outcome)
+    of_report(&text)
 }
 
 fn source(place: &Path) -> PathBuf {
@@ -109,23 +125,22 @@ fn install(cache: &Cache) -> Result<PathBuf> {
 
 /// Reads a JUnit report as pytest writes it: one `testcase` element a test, with a child that says how it
 /// came out unless it passed.
-fn of_report(text: &str) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+fn of_report(text: &str) -> Result<Verdicts> {
+    let mut verdicts = Verdicts::default();
     for case in text.split("<testcase ").skip(1) {
         let case = format!(" {}", case.split("</testcase>").next().unwrap_or(case));
         let name = format!("{}::{}", attribute(&case, "classname"), attribute(&case, "name"));
-        if case.contains("<skipped") {
-            outcome.record(&name, Verdict::Skipped(attribute(&format!(" {}", case), "message").to_owned()));
-        } else if let Some(failure) = ["<failure ", "<error "].iter().find_map(|tag| case.split_once(*tag)) {
-            let message: String =
-                attribute(&format!(" {}", failure.1), "message").chars().take(200).collect();
-            outcome.count(&name, Err(anyhow::anyhow!(message)));
-        } else {
-            outcome.count(&name, Ok(()));
-        }
+        let message = |of: &str| attribute(&format!(" {of}"), "message").chars().take(200).collect();
+        let failure = ["<failure ", "<error "].iter().find_map(|tag| case.split_once(*tag));
+        let verdict = match failure {
+            _ if case.contains("<skipped") => Verdict::Skipped(attribute(&case, "message").to_owned()),
+            Some((_, failure)) => Verdict::Failed(message(failure)),
+            None => Verdict::Passed,
+        };
+        verdicts.insert(name, verdict);
     }
-    ensure!(!outcome.tests.is_empty(), "pytest ran no test");
-    Ok(outcome)
+    ensure!(!verdicts.is_empty(), "pytest ran no test");
+    Ok(verdicts)
 }
 
 fn attribute<'a>(element: &'a str, name: &str) -> &'a str {
@@ -142,8 +157,7 @@ mod tests {
     #[test]
     fn reports_are_read() {
         let report = r#"<testsuite><testcase classname="a" name="one" time="1" /><testcase classname="a" name="two"><skipped message="no" /></testcase><testcase classname="a" name="three"><failure message="boom">text</failure></testcase><testcase classname="a" name="four"><error message="bang">text</error></testcase></testsuite>"#;
-        let outcome = of_report(report).unwrap();
-        let verdicts: Vec<_> = outcome.tests.into_iter().collect();
+        let verdicts: Vec<_> = of_report(report).unwrap().into_iter().collect();
         let wanted = [
             ("a::four", Verdict::Failed("bang".into())),
             ("a::one", Verdict::Passed),

@@ -122,7 +122,7 @@ impl Run<'_> {
             let second = if again { self.attempt(setup, broker, &work, "2") } else { first.clone() };
             for ((name, before), (_, after)) in first.into_iter().zip(second) {
                 let name = format!("{}{name}", setup.prefix);
-                lock().1.record(&name, together(before, after));
+                lock().1.record(&name, before.and_again(after));
             }
         }
     }
@@ -179,34 +179,5 @@ impl Run<'_> {
         }
         let status = command.status().context("cannot start the test")?;
         Ok(format!("the process ended, {status}"))
-    }
-}
-
-/// What two attempts say together.
-fn together(first: Verdict, second: Verdict) -> Verdict {
-    match (first, second) {
-        (Verdict::Failed(reason), Verdict::Passed) => Verdict::Flaky(reason),
-        (Verdict::Failed(first), Verdict::Failed(second)) if first != second => {
-            Verdict::Failed(format!("{first}; again: {second}"))
-        }
-        (Verdict::Failed(_), second) => second,
-        (first, _) => first,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Goal: a test that failed once is told apart from one that passed and from one that failed twice.
-    #[test]
-    fn a_retry_hides_nothing() {
-        let failed = |reason: &str| Verdict::Failed(reason.into());
-        assert_eq!(together(Verdict::Passed, Verdict::Passed), Verdict::Passed);
-        assert_eq!(together(failed("late"), Verdict::Passed), Verdict::Flaky("late".into()));
-        assert_eq!(together(failed("late"), failed("lost")), failed("late; again: lost"));
-        assert_eq!(together(failed("late"), failed("late")), failed("late"));
-        // The other entry of the same process failed, so this one was run again.
-        assert_eq!(together(Verdict::Passed, failed("late")), Verdict::Passed);
     }
 }

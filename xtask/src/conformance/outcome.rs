@@ -34,12 +34,27 @@ impl Verdict {
             Self::Flaky(reason) | Self::Skipped(reason) | Self::Failed(reason) => reason,
         }
     }
+
+    /// What two attempts say together: only a test that failed is judged by the second.
+    pub(crate) fn and_again(self, second: Self) -> Self {
+        match (self, second) {
+            (Self::Failed(reason), Self::Passed) => Self::Flaky(reason),
+            (Self::Failed(first), Self::Failed(second)) if first != second => {
+                Self::Failed(format!("{first}; again: {second}"))
+            }
+            (Self::Failed(_), second) => second,
+            (first, _) => first,
+        }
+    }
 }
+
+/// The verdicts of tests, by name.
+pub(crate) type Verdicts = BTreeMap<String, Verdict>;
 
 /// The tests of a suite, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    pub(crate) tests: BTreeMap<String, Verdict>,
+    pub(crate) tests: Verdicts,
 }
 
 impl Outcome {
@@ -85,6 +100,18 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a test that failed once is told apart from one that passed and from one that failed twice.
+    #[test]
+    fn a_retry_hides_nothing() {
+        let failed = |reason: &str| Verdict::Failed(reason.into());
+        assert_eq!(Verdict::Passed.and_again(Verdict::Passed), Verdict::Passed);
+        assert_eq!(failed("late").and_again(Verdict::Passed), Verdict::Flaky("late".into()));
+        assert_eq!(failed("late").and_again(failed("lost")), failed("late; again: lost"));
+        assert_eq!(failed("late").and_again(failed("late")), failed("late"));
+        // Another test of the same process failed, so this one was run again.
+        assert_eq!(Verdict::Passed.and_again(failed("late")), Verdict::Passed);
+    }
 
     /// Goal: the last line is one JSON object with the agreed keys; a failure is counted by its text, a flaky
     /// test counts as passed and is named.
