@@ -1,7 +1,7 @@
 //! Pure: a name and the view → what may be done, or the refusal that says what to change.
 
 use crate::messaging::{ChannelName, Problem, ProblemKind};
-use crate::view::{ChannelView, IdentityPattern, Overflow, Pattern, PeerView, View};
+use crate::view::{Acknowledge, ChannelView, IdentityPattern, Overflow, Pattern, PeerView, View};
 
 fn refuse(kind: ProblemKind, text: String) -> Problem {
     Problem::new(kind, text)
@@ -24,18 +24,34 @@ fn usable<'a>(view: &'a View, name: &ChannelName) -> Result<&'a ChannelView, Pro
     if !channel.problem.is_empty() {
         return Err(refuse(ProblemKind::Unavailable, format!("{name}: {}", channel.problem)));
     }
-    if channel.pattern != Pattern::PubSub {
-        let text = format!("{name}: spec.pattern {:?} is not built yet; use PubSub", channel.pattern);
-        return Err(refuse(ProblemKind::NotSupported, text));
+    match not_built(channel) {
+        Some(text) => Err(refuse(ProblemKind::NotSupported, format!("{name}: {text}"))),
+        None => Ok(channel),
     }
-    if !matches!(channel.overflow, Overflow::Block | Overflow::DropNewest) {
-        let text = format!(
-            "{name}: spec.delivery.overflow {:?} is not built yet; use Block or DropNewest",
-            channel.overflow
-        );
-        return Err(refuse(ProblemKind::NotSupported, text));
+}
+
+/// What this version cannot carry, when a newer control plane sends it: refused, never ignored.
+fn not_built(channel: &ChannelView) -> Option<String> {
+    let pattern = channel.pattern;
+    if pattern != Pattern::PubSub {
+        return Some(format!("spec.pattern {pattern:?} is not built yet; use PubSub"));
     }
-    Ok(channel)
+    let overflow = channel.overflow;
+    if !matches!(overflow, Overflow::Block | Overflow::DropNewest) {
+        return Some(format!(
+            "spec.delivery.overflow {overflow:?} is not built yet; use Block or DropNewest"
+        ));
+    }
+    let fields = [
+        ("spec.delivery.acknowledge", channel.acknowledge != Acknowledge::None),
+        ("spec.delivery.replay", channel.replay.is_some()),
+        ("spec.delivery.deadLetter", channel.dead_letter.is_some()),
+        ("spec.ready", channel.ready_subscribers > 0),
+        ("spec.record", channel.record.is_some()),
+        ("spec.delivery.spill", channel.spill.is_some()),
+    ];
+    let (field, _) = fields.into_iter().find(|(_, set)| *set)?;
+    Some(format!("{field} is not built yet in this sidecar; remove it, or update the sidecar"))
 }
 
 /// Whether this sidecar's app may publish. `own` is its service account, for the text.

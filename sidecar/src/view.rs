@@ -54,6 +54,31 @@ pub enum Overflow {
     Unknown,
 }
 
+/// `spec.delivery.acknowledge` of a Channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledge {
+    None,
+    Required,
+    /// A newer control plane knows more than this sidecar.
+    Unknown,
+}
+
+/// `spec.delivery.redeliver` of a Channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Redeliver {
+    pub after: Duration,
+    /// How often a message is sent in all, at least once.
+    pub attempts: u32,
+}
+
+/// `spec.delivery.replay` of a Channel: what the publisher's sidecar keeps, whichever limit is reached first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    pub messages: usize,
+    pub bytes: usize,
+    pub time: Duration,
+}
+
 /// One Channel as this sidecar may use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelView {
@@ -72,6 +97,49 @@ pub struct ChannelView {
     pub publisher_identities: Vec<IdentityPattern>,
     /// Not empty: the Channel cannot be used, and this says why.
     pub problem: String,
+    pub acknowledge: Acknowledge,
+    /// Means something with `acknowledge` Required alone.
+    pub redeliver: Redeliver,
+    /// `None`: nothing is kept.
+    pub replay: Option<Replay>,
+    /// A publish waits until so many subscribers are there; 0 = it does not.
+    pub ready_subscribers: usize,
+    /// How long a request waits for its reply.
+    pub request_timeout: Duration,
+    /// Where messages go that used up their attempts.
+    pub dead_letter: Option<TopicName>,
+    /// Gets a copy of every message.
+    pub record: Option<TopicName>,
+    /// The way of the overflow.
+    pub spill: Option<TopicName>,
+}
+
+impl Default for ChannelView {
+    /// A Channel with the defaults of the schema that nobody may use.
+    fn default() -> Self {
+        Self {
+            pattern: Pattern::PubSub,
+            overflow: Overflow::Block,
+            block_timeout: Duration::from_secs(5),
+            buffer_messages: 10_000,
+            buffer_bytes: 16 << 20,
+            max_message_bytes: 1 << 20,
+            may_publish: false,
+            may_subscribe: false,
+            publishers: Vec::new(),
+            subscriber_identities: Vec::new(),
+            publisher_identities: Vec::new(),
+            problem: String::new(),
+            acknowledge: Acknowledge::None,
+            redeliver: Redeliver { after: Duration::from_secs(30), attempts: 5 },
+            replay: None,
+            ready_subscribers: 0,
+            request_timeout: Duration::from_secs(5),
+            dead_letter: None,
+            record: None,
+            spill: None,
+        }
+    }
 }
 
 /// A service account, or all of a namespace: `NAMESPACE/NAME` or `NAMESPACE/*`.

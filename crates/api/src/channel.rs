@@ -178,7 +178,7 @@ pub struct Replay {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000_000))]
     pub messages: Option<i32>,
-    /// Bytes.
+    /// Bytes: payloads, and what it costs to keep them. Default: 64Mi.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
     /// Age.
@@ -231,6 +231,36 @@ impl Delivery {
                 self.block_timeout.as_ref().map_or(defaults::BLOCK_TIMEOUT_MS, Duration::milliseconds)
             }
             _ => 0,
+        }
+    }
+
+    /// When and how often messages are sent again; `None` when nobody acknowledges.
+    #[must_use]
+    pub fn redelivery(&self) -> Option<Redeliver> {
+        match self.acknowledge {
+            Acknowledge::None => None,
+            Acknowledge::Required => Some(self.redeliver.clone().unwrap_or_default()),
+        }
+    }
+}
+
+impl Replay {
+    /// The most bytes that are kept.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.size.as_ref().map_or(defaults::REPLAY_BYTES, Quantity::bytes)
+    }
+}
+
+impl ChannelSpec {
+    /// How long a request waits for its reply, in milliseconds; 0 for other patterns than RequestReply.
+    #[must_use]
+    pub fn request_timeout_ms(&self) -> u64 {
+        match self.pattern {
+            Pattern::RequestReply => {
+                self.request_timeout.as_ref().map_or(defaults::REQUEST_TIMEOUT_MS, Duration::milliseconds)
+            }
+            Pattern::PubSub | Pattern::Pipeline => 0,
         }
     }
 }

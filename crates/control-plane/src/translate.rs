@@ -96,7 +96,23 @@ fn channel(channel: &view::ChannelView) -> wire::ChannelView {
         subscriber_identities: channel.subscriber_identities.clone(),
         publisher_identities: channel.publisher_identities.clone(),
         problem: channel.problem.clone(),
+        acknowledge: delivery.acknowledge.clone(),
+        redeliver_after_ms: delivery.redeliver_after_ms,
+        redeliver_attempts: delivery.redeliver_attempts,
+        replay_messages: delivery.replay.messages,
+        replay_bytes: delivery.replay.bytes,
+        replay_time_ms: delivery.replay.time_ms,
+        ready_subscribers: delivery.ready_subscribers,
+        request_timeout_ms: delivery.request_timeout_ms,
+        dead_letter_topic: reference(delivery.dead_letter.as_ref()),
+        record_topic: reference(delivery.record.as_ref()),
+        spill_topic: reference(delivery.spill.as_ref()),
     }
+}
+
+/// `NAMESPACE/NAME`, or empty.
+fn reference(topic: Option<&ObjectName>) -> String {
+    topic.map(ObjectName::to_string).unwrap_or_default()
 }
 
 fn topic(topic: &view::TopicView) -> wire::TopicView {
@@ -110,5 +126,56 @@ fn topic(topic: &view::TopicView) -> wire::TopicView {
         may_subscribe: topic.may_subscribe,
         broker: topic.broker.to_string(),
         problem: topic.problem.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::view::{ChannelView, Delivery, Replay};
+
+    /// Goal: every field of a Channel's delivery is sent.
+    #[test]
+    fn every_field_is_sent() {
+        let topic = |name| Some(ObjectName::new("shop", name));
+        let sent = channel(&ChannelView {
+            name: ObjectName::new("shop", "prices"),
+            delivery: Delivery {
+                acknowledge: "Required".to_owned(),
+                redeliver_after_ms: 1,
+                redeliver_attempts: 2,
+                replay: Replay { messages: 3, bytes: 4, time_ms: 5 },
+                ready_subscribers: 6,
+                request_timeout_ms: 7,
+                dead_letter: topic("dead"),
+                record: topic("log"),
+                spill: None,
+                ..Delivery::default()
+            },
+            may_publish: false,
+            may_subscribe: false,
+            publishers: Vec::new(),
+            publisher_identities: Vec::new(),
+            subscriber_identities: Vec::new(),
+            problem: String::new(),
+        });
+        assert_eq!(
+            sent,
+            wire::ChannelView {
+                namespace: "shop".to_owned(),
+                name: "prices".to_owned(),
+                acknowledge: "Required".to_owned(),
+                redeliver_after_ms: 1,
+                redeliver_attempts: 2,
+                replay_messages: 3,
+                replay_bytes: 4,
+                replay_time_ms: 5,
+                ready_subscribers: 6,
+                request_timeout_ms: 7,
+                dead_letter_topic: "shop/dead".to_owned(),
+                record_topic: "shop/log".to_owned(),
+                ..wire::ChannelView::default()
+            }
+        );
     }
 }

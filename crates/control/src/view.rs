@@ -27,7 +27,7 @@ pub struct View {
 }
 
 /// How a Channel delivers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivery {
     /// PubSub, Pipeline or RequestReply.
     pub pattern: String,
@@ -41,6 +41,35 @@ pub struct Delivery {
     pub buffer_bytes: u64,
     /// The largest message.
     pub max_message_bytes: u32,
+    /// None or Required.
+    pub acknowledge: String,
+    /// When a message without acknowledgement is sent again; 0 when nobody acknowledges.
+    pub redeliver_after_ms: u32,
+    /// How often it is sent in all; 0 when nobody acknowledges.
+    pub redeliver_attempts: u32,
+    /// What the publisher's sidecar keeps.
+    pub replay: Replay,
+    /// Subscribers that a publish waits for; 0 = it does not.
+    pub ready_subscribers: u32,
+    /// How long a request waits for its reply; 0 for other patterns than RequestReply.
+    pub request_timeout_ms: u32,
+    /// Topic for messages that used up their attempts.
+    pub dead_letter: Option<ObjectName>,
+    /// Topic that gets a copy of every message.
+    pub record: Option<ObjectName>,
+    /// Topic through which the overflow goes.
+    pub spill: Option<ObjectName>,
+}
+
+/// What the publisher's sidecar keeps; 0 = no such limit, all three 0 = nothing is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// How many messages.
+    pub messages: u32,
+    /// How many bytes.
+    pub bytes: u64,
+    /// For how long.
+    pub time_ms: u64,
 }
 
 /// A Channel as one sidecar sees it.

@@ -59,7 +59,7 @@ pub(super) fn pub_sub() -> ChannelView {
         publishers: Vec::new(),
         subscriber_identities: Vec::new(),
         publisher_identities: Vec::new(),
-        problem: String::new(),
+        ..ChannelView::default()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Every refusal names the object and what to change; nobody is dialled who may not be.
 
 use super::*;
+use crate::messaging::TopicName;
+use crate::view::Replay;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ fn channel() -> ChannelView {
         publishers: vec![peer("a", "shop/pricing"), peer("b", "shop/other"), peer("own", "shop/pricing")],
         subscriber_identities: patterns(&["finance/*"]),
         publisher_identities: patterns(&["shop/pricing"]),
-        problem: String::new(),
+        ..ChannelView::default()
     }
 }
 
@@ -44,9 +46,17 @@ fn view(channel: ChannelView) -> View {
 /// Goal: what this version cannot carry is refused with the field, whoever asks.
 #[test]
 fn what_is_not_built_is_refused() {
+    let topic = || Some(TopicName { namespace: "shop".into(), name: "log".into() });
+    let replay = Replay { messages: 1, bytes: 1, time: Duration::MAX };
     let cases = [
         (ChannelView { pattern: Pattern::Pipeline, ..channel() }, "spec.pattern Pipeline"),
         (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.overflow Spill"),
+        (ChannelView { acknowledge: Acknowledge::Required, ..channel() }, "spec.delivery.acknowledge"),
+        (ChannelView { replay: Some(replay), ..channel() }, "spec.delivery.replay"),
+        (ChannelView { dead_letter: topic(), ..channel() }, "spec.delivery.deadLetter"),
+        (ChannelView { ready_subscribers: 1, ..channel() }, "spec.ready"),
+        (ChannelView { record: topic(), ..channel() }, "spec.record"),
+        (ChannelView { spill: topic(), ..channel() }, "spec.delivery.spill"),
     ];
     for (channel, word) in cases {
         let view = view(channel);

@@ -192,7 +192,7 @@ impl Service {
             publishers: publishers.collect(),
             subscriber_identities: vec!["shop/*".to_owned()],
             publisher_identities: vec!["shop/*".to_owned()],
-            problem: String::new(),
+            ..ChannelView::default()
         };
         View {
             version: state.version,

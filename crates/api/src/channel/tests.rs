@@ -28,6 +28,21 @@ fn defaults_fill_each_field() {
     assert_eq!(channel.spec.delivery.buffer.size.bytes(), 16 << 20);
 }
 
+/// Goal: what is not written has its documented value, where it means anything.
+#[test]
+fn omitted_fields_have_values_where_they_matter() {
+    let plain = channel("{}").spec;
+    assert_eq!((plain.request_timeout_ms(), plain.delivery.redelivery()), (0, None));
+    let asking = channel("{pattern: RequestReply}").spec;
+    assert_eq!(asking.request_timeout_ms(), 5_000);
+    let patient = channel("{pattern: RequestReply, requestTimeout: 90s}").spec;
+    assert_eq!(patient.request_timeout_ms(), 90_000);
+    let redeliver = channel("{delivery: {acknowledge: Required}}").spec.delivery.redelivery().unwrap();
+    assert_eq!((redeliver.after.milliseconds(), redeliver.attempts), (30_000, 5));
+    let replay = channel("{delivery: {replay: {time: 1h}}}").spec.delivery.replay.unwrap();
+    assert_eq!(replay.bytes(), 64 << 20, "time alone is no bound of memory");
+}
+
 /// Goal: each mistake is named with its field.
 #[test]
 fn mistakes_are_named() {
@@ -43,8 +58,14 @@ fn mistakes_are_named() {
         ("{delivery: {spill: {topic: a}}}", "spec.delivery.spill"),
         ("{delivery: {redeliver: {}}}", "spec.delivery.redeliver"),
         ("{delivery: {acknowledge: Required, redeliver: {attempts: 0}}}", "spec.delivery.redeliver.attempts"),
+        ("{delivery: {acknowledge: Required, redeliver: {after: 0s}}}", "spec.delivery.redeliver.after"),
+        ("{pattern: RequestReply, requestTimeout: 0s}", "spec.requestTimeout"),
         ("{delivery: {deadLetter: {topic: a}}}", "spec.delivery.deadLetter"),
         ("{delivery: {replay: {}}}", "spec.delivery.replay"),
+        ("{delivery: {replay: {messages: 0}}}", "spec.delivery.replay.messages"),
+        ("{delivery: {replay: {size: 5Gi}}}", "spec.delivery.replay.size"),
+        ("{delivery: {replay: {size: '0'}}}", "spec.delivery.replay.size"),
+        ("{delivery: {replay: {time: 0s}}}", "spec.delivery.replay.time"),
         ("{access: {subscribe: [{}]}}", "spec.access.subscribe[0]"),
     ] {
         let errors = validate(&channel(spec));

@@ -1,6 +1,6 @@
 //! Pure: what is wrong with a Channel that one can tell from it alone, or from it and its former self.
 
-use super::{Acknowledge, Channel, Overflow, Pattern};
+use super::{Acknowledge, Channel, Overflow, Pattern, Replay};
 use crate::{field::FieldError, names::ObjectName};
 
 const BUFFER_MESSAGES_MAX: i32 = 10_000_000;
@@ -10,6 +10,9 @@ const BUFFER_BYTES_MAX: u64 = 4 << 30;
 const MESSAGE_BYTES_MAX: u64 = 64 << 20;
 const ATTEMPTS_MAX: i32 = 1000;
 const READY_SUBSCRIBERS_MAX: i32 = 10_000;
+const REPLAY_MESSAGES_MAX: i32 = 10_000_000;
+/// What a publisher's sidecar may keep of one Channel, in bytes.
+const REPLAY_BYTES_MAX: u64 = 4 << 30;
 
 /// Everything that is wrong with this Channel.
 #[must_use]
@@ -50,6 +53,11 @@ pub fn validate(channel: &Channel) -> Vec<FieldError> {
         spec.request_timeout.is_some() && spec.pattern != Pattern::RequestReply,
         "spec.requestTimeout",
         "only for pattern RequestReply: remove it".into(),
+    );
+    refuse(
+        spec.request_timeout.as_ref().is_some_and(|timeout| timeout.milliseconds() == 0),
+        "spec.requestTimeout",
+        "no request can be answered in 0 s: make it longer".into(),
     );
     refuse(
         spec.ready.as_ref().is_some_and(|ready| !(1..=READY_SUBSCRIBERS_MAX).contains(&ready.subscribers)),
@@ -94,6 +102,11 @@ fn validate_delivery(channel: &Channel) -> Vec<FieldError> {
         "out of range: use 1 to 1000",
     );
     refuse(
+        delivery.redeliver.as_ref().is_some_and(|redeliver| redeliver.after.milliseconds() == 0),
+        "spec.delivery.redeliver.after",
+        "gives nobody time to acknowledge: make it longer",
+    );
+    refuse(
         delivery.dead_letter.is_some() && !acknowledged,
         "spec.delivery.deadLetter",
         "needs acknowledge Required",
@@ -104,6 +117,32 @@ fn validate_delivery(channel: &Channel) -> Vec<FieldError> {
         }),
         "spec.delivery.replay",
         "set at least one of messages, size and time",
+    );
+    errors.extend(delivery.replay.as_ref().map(validate_replay).unwrap_or_default());
+    errors
+}
+
+fn validate_replay(replay: &Replay) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let mut refuse = |wrong: bool, field: &str, problem: &str| {
+        if wrong {
+            errors.push(FieldError::new(field, problem));
+        }
+    };
+    refuse(
+        replay.messages.is_some_and(|messages| !(1..=REPLAY_MESSAGES_MAX).contains(&messages)),
+        "spec.delivery.replay.messages",
+        "out of range: use 1 to 10000000",
+    );
+    refuse(
+        replay.size.as_ref().is_some_and(|size| !(1..=REPLAY_BYTES_MAX).contains(&size.bytes())),
+        "spec.delivery.replay.size",
+        "out of range: use 1 to 4Gi",
+    );
+    refuse(
+        replay.time.as_ref().is_some_and(|time| time.milliseconds() == 0),
+        "spec.delivery.replay.time",
+        "keeps nothing: make it longer",
     );
     errors
 }

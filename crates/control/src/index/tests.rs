@@ -32,6 +32,7 @@ fn channel(namespace: &str, name: &str, publish: Vec<Grant>, subscribe: Vec<Gran
         buffer_messages: 10,
         buffer_bytes: 1_000,
         max_message_bytes: 100,
+        ..Delivery::default()
     };
     let name = ObjectName::new(namespace, name);
     Channel { name, delivery, grants: Grants { publish, subscribe }, problem: String::new() }

@@ -107,6 +107,35 @@ pub struct ChannelView {
     /// Not empty: the Channel cannot be used, and this says why and which field to change.
     #[prost(string, tag = "14")]
     pub problem: ::prost::alloc::string::String,
+    /// None, Required; empty = None.
+    #[prost(string, tag = "15")]
+    pub acknowledge: ::prost::alloc::string::String,
+    /// With acknowledge Required: when, and how often in all, a message is sent.
+    #[prost(uint32, tag = "16")]
+    pub redeliver_after_ms: u32,
+    #[prost(uint32, tag = "17")]
+    pub redeliver_attempts: u32,
+    /// What the publisher's sidecar keeps for late joiners and gaps, whichever limit is reached
+    /// first; 0 = no such limit; all three 0 = nothing is kept.
+    #[prost(uint32, tag = "18")]
+    pub replay_messages: u32,
+    #[prost(uint64, tag = "19")]
+    pub replay_bytes: u64,
+    #[prost(uint64, tag = "20")]
+    pub replay_time_ms: u64,
+    /// A publish waits until so many subscribers are there; 0 = it does not.
+    #[prost(uint32, tag = "21")]
+    pub ready_subscribers: u32,
+    /// How long a request waits for its reply; 0 for other patterns than RequestReply.
+    #[prost(uint32, tag = "22")]
+    pub request_timeout_ms: u32,
+    /// Topics as `NAMESPACE/NAME`; empty = none.
+    #[prost(string, tag = "23")]
+    pub dead_letter_topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "24")]
+    pub record_topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "25")]
+    pub spill_topic: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Peer {

@@ -37,7 +37,7 @@ pub(crate) fn channel() -> ChannelView {
         publishers: Vec::new(),
         subscriber_identities: vec![IdentityPattern("shop/*".into())],
         publisher_identities: vec![IdentityPattern("shop/*".into())],
-        problem: String::new(),
+        ..ChannelView::default()
     }
 }
 
