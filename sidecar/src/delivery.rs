@@ -2,16 +2,19 @@
 //! Sockets are not known here; connections take from queues and put into subscriptions.
 
 mod buffer;
+mod calls;
 mod core;
 mod outlet;
 mod prefixes;
 mod queue;
 mod serve;
+mod share;
 mod subscriber;
 mod waker;
+mod work;
 
 pub(crate) use buffer::Sink;
 pub(crate) use core::{ChannelUse, Core, Parts as CoreParts};
 pub(crate) use serve::{Asked, Served};
-pub(crate) use subscriber::Subscriber;
+pub(crate) use subscriber::{Acks, Subscriber};
 pub(crate) use waker::Waker;

@@ -1,7 +1,11 @@
 //! The words that doors and delivery share: names, messages, positions, problems, and the handle to Channels.
 //! Nothing here knows gRPC, HTTP, ZMTP or Kafka: the doors translate to and from these types.
 
-use crate::delivery::{Core, Subscriber};
+mod serving;
+
+pub use serving::{ServeEvent, Serving};
+
+use crate::delivery::{Acks, Core, Subscriber};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -124,6 +128,22 @@ pub struct SubscribeOptions {
     pub prefixes: Vec<Bytes>,
     /// Messages that the app is ready for at once; more with [`ChannelSubscription::grant`].
     pub credit: u32,
+    /// The app acknowledges each message, where the Channel asks for that. Otherwise a message counts as acknowledged
+    /// when [`ChannelSubscription::next`] is called again.
+    pub acknowledge: bool,
+}
+
+/// What acknowledges one delivery, or answers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    pub(crate) publisher: Arc<str>,
+    pub(crate) epoch: u64,
+    /// Of the delivery, as its publisher counts for this subscription.
+    pub(crate) number: u64,
+    /// 1 for the first try.
+    pub attempt: u32,
+    /// A request: how long its sender waits.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What a subscription brings.
@@ -132,21 +152,14 @@ pub enum ChannelEvent {
     Message {
         position: Position,
         message: Message,
+        /// Set where each message goes to one receiver, or is acknowledged.
+        receipt: Option<Receipt>,
     },
     /// Messages that this subscriber missed: sequence numbers `first` to `last`, of which `messages` were
     /// meant for it (0 = nobody knows how many).
-    Gap {
-        publisher: Arc<str>,
-        epoch: u64,
-        first: i64,
-        last: i64,
-        messages: u64,
-        reason: &'static str,
-    },
+    Gap { publisher: Arc<str>, epoch: u64, first: i64, last: i64, messages: u64, reason: &'static str },
     /// Nothing follows.
-    End {
-        reason: Problem,
-    },
+    End { reason: Problem },
 }
 
 /// The handle to Channels. Clones share everything.
@@ -201,6 +214,32 @@ impl Channels {
     ) -> Result<ChannelSubscription, Problem> {
         self.core.subscribe(name, options).await
     }
+
+    /// Sends a request over a Channel of pattern `RequestReply` and waits for its reply: for `timeout`, but no longer than
+    /// the Channel's `requestTimeout`. With `idempotent` it goes to another responder when the one that had it is gone.
+    ///
+    /// # Errors
+    /// As [`Channels::publish`], and `Unavailable` when nobody serves the Channel or who had the request is gone,
+    /// `DeadlineExceeded` when no reply came in time, `ResourceExhausted` when too many requests wait; or the problem that
+    /// the responder answered with.
+    pub async fn request(
+        &self,
+        name: &ChannelName,
+        message: Message,
+        timeout: Option<Duration>,
+        idempotent: bool,
+    ) -> Result<Message, Problem> {
+        self.core.request(name, message, (timeout, idempotent)).await
+    }
+
+    /// Answers requests that come over a Channel of pattern `RequestReply`; at most `credit` at once before
+    /// [`Serving::grant`].
+    ///
+    /// # Errors
+    /// As [`Channels::subscribe`].
+    pub async fn serve(&self, name: &ChannelName, credit: u32) -> Result<Serving, Problem> {
+        self.core.serve_requests(name, credit).map(Serving::new)
+    }
 }
 
 /// One app's subscription to one Channel. Dropping it unsubscribes.
@@ -222,6 +261,22 @@ impl ChannelSubscription {
     /// The app is ready for `messages` more.
     pub fn grant(&self, messages: u32) {
         self.subscriber.grant(messages);
+    }
+
+    /// Whether the Channel asks for acknowledgement and the app said that it does so itself.
+    #[must_use]
+    pub fn acknowledges(&self) -> bool {
+        self.subscriber.acks() == Acks::ByApp
+    }
+
+    /// The app is done with these.
+    pub fn ack(&self, receipts: &[Receipt]) {
+        self.subscriber.settle(receipts, None);
+    }
+
+    /// The app wants these again, after `delay`.
+    pub fn nack(&self, receipts: &[Receipt], delay: Duration) {
+        self.subscriber.settle(receipts, Some(delay));
     }
 
     /// From now on, subjects that start with one of `prefixes`; none = all. Messages that are on their way still come.

@@ -24,7 +24,7 @@ fn usable<'a>(view: &'a View, name: &ChannelName) -> Result<&'a ChannelView, Pro
     if !channel.problem.is_empty() {
         return Err(refuse(ProblemKind::Unavailable, format!("{name}: {}", channel.problem)));
     }
-    match not_built(channel) {
+    match not_built(channel).or_else(|| does_not_fit(channel)) {
         Some(text) => Err(refuse(ProblemKind::NotSupported, format!("{name}: {text}"))),
         None => Ok(channel),
     }
@@ -32,9 +32,8 @@ fn usable<'a>(view: &'a View, name: &ChannelName) -> Result<&'a ChannelView, Pro
 
 /// What this version cannot carry, when a newer control plane sends it: refused, never ignored.
 fn not_built(channel: &ChannelView) -> Option<String> {
-    let pattern = channel.pattern;
-    if pattern != Pattern::PubSub {
-        return Some(format!("spec.pattern {pattern:?} is not built yet; use PubSub"));
+    if channel.pattern == Pattern::Unknown {
+        return Some("spec.pattern is one that this sidecar does not know; update the sidecar".to_owned());
     }
     let overflow = channel.overflow;
     if !matches!(overflow, Overflow::Block | Overflow::DropNewest) {
@@ -43,7 +42,7 @@ fn not_built(channel: &ChannelView) -> Option<String> {
         ));
     }
     let fields = [
-        ("spec.delivery.acknowledge", channel.acknowledge != Acknowledge::None),
+        ("spec.delivery.acknowledge", channel.acknowledge == Acknowledge::Unknown),
         ("spec.delivery.replay", channel.replay.is_some()),
         ("spec.delivery.deadLetter", channel.dead_letter.is_some()),
         ("spec.ready", channel.ready_subscribers > 0),
@@ -54,8 +53,58 @@ fn not_built(channel: &ChannelView) -> Option<String> {
     Some(format!("{field} is not built yet in this sidecar; remove it, or update the sidecar"))
 }
 
+/// Fields that are built and do not go together.
+fn does_not_fit(channel: &ChannelView) -> Option<String> {
+    let (pattern, overflow) = (channel.pattern, channel.overflow);
+    let acknowledged = channel.acknowledge == Acknowledge::Required;
+    let refuses = matches!(overflow, Overflow::Block | Overflow::DropNewest);
+    if !refuses && pattern != Pattern::PubSub {
+        return Some(format!(
+            "spec.delivery.overflow {overflow:?} is for spec.pattern PubSub; with {pattern:?}, where any receiver may \
+             have a message, use Block or DropNewest"
+        ));
+    }
+    if !refuses && acknowledged {
+        return Some(format!(
+            "spec.delivery.overflow {overflow:?} gives up messages that nobody has acknowledged; with \
+             spec.delivery.acknowledge Required use Block or DropNewest"
+        ));
+    }
+    if channel.replay.is_some() && (pattern != Pattern::PubSub || acknowledged) {
+        return Some(
+            "spec.delivery.replay is for spec.pattern PubSub with spec.delivery.acknowledge None; remove it"
+                .to_owned(),
+        );
+    }
+    if acknowledged && pattern == Pattern::RequestReply {
+        return Some(
+            "spec.delivery.acknowledge is not for spec.pattern RequestReply: a reply acknowledges".to_owned(),
+        );
+    }
+    None
+}
+
 /// Whether this sidecar's app may publish. `own` is its service account, for the text.
 pub(crate) fn publish<'a>(view: &'a View, name: &ChannelName, own: &str) -> Result<&'a ChannelView, Problem> {
+    let channel = send(view, name, own)?;
+    if channel.pattern == Pattern::RequestReply {
+        Err(other_call(name, channel, "Request"))
+    } else {
+        Ok(channel)
+    }
+}
+
+/// Whether this sidecar's app may send requests.
+pub(crate) fn request<'a>(view: &'a View, name: &ChannelName, own: &str) -> Result<&'a ChannelView, Problem> {
+    let channel = send(view, name, own)?;
+    if channel.pattern == Pattern::RequestReply {
+        Ok(channel)
+    } else {
+        Err(other_call(name, channel, "Publish"))
+    }
+}
+
+fn send<'a>(view: &'a View, name: &ChannelName, own: &str) -> Result<&'a ChannelView, Problem> {
     let channel = usable(view, name)?;
     if channel.may_publish { Ok(channel) } else { Err(denied(name, own, "publish to", "publish")) }
 }
@@ -66,8 +115,33 @@ pub(crate) fn subscribe<'a>(
     name: &ChannelName,
     own: &str,
 ) -> Result<&'a ChannelView, Problem> {
+    let channel = receive(view, name, own)?;
+    if channel.pattern == Pattern::RequestReply {
+        Err(other_call(name, channel, "Serve"))
+    } else {
+        Ok(channel)
+    }
+}
+
+/// Whether this sidecar's app may answer requests.
+pub(crate) fn answer<'a>(view: &'a View, name: &ChannelName, own: &str) -> Result<&'a ChannelView, Problem> {
+    let channel = receive(view, name, own)?;
+    if channel.pattern == Pattern::RequestReply {
+        Ok(channel)
+    } else {
+        Err(other_call(name, channel, "Subscribe"))
+    }
+}
+
+/// Whether this sidecar's app may have what is sent, however it takes it.
+pub(crate) fn receive<'a>(view: &'a View, name: &ChannelName, own: &str) -> Result<&'a ChannelView, Problem> {
     let channel = usable(view, name)?;
     if channel.may_subscribe { Ok(channel) } else { Err(denied(name, own, "subscribe to", "subscribe")) }
+}
+
+fn other_call(name: &ChannelName, channel: &ChannelView, call: &str) -> Problem {
+    let text = format!("{name}: it has spec.pattern {:?}; use {call}", channel.pattern);
+    refuse(ProblemKind::InvalidArgument, text)
 }
 
 /// Whether a peer may get what this sidecar's app publishes.

@@ -1,11 +1,18 @@
 //! Frames: a header of ten bytes and a body. Encoding and decoding of all kinds but Message.
 //! Nothing here knows which frame may come when.
 
+mod parts;
+mod work;
+
+pub use work::{Failure, FailureCode, Span};
+pub(crate) use work::{ReplyBody, decode_reply};
+
 use crate::error::ProtocolError;
 use crate::limits;
 use crate::output::Output;
-use crate::read::{Reader, at_most};
+use crate::read::Reader;
 use bytes::Bytes;
+use parts::{cut, put_hello, put_prefixes, put_text, read_hello, read_prefixes};
 
 /// The numbers of the frame kinds.
 pub(crate) mod kind {
@@ -22,12 +29,17 @@ pub(crate) mod kind {
     pub(crate) const PONG: u8 = 11;
     pub(crate) const GOODBYE: u8 = 12;
     pub(crate) const UNSUBSCRIBED: u8 = 13;
+    pub(crate) const ACK: u8 = 20;
+    pub(crate) const NACK: u8 = 21;
+    pub(crate) const REPLY: u8 = 22;
 }
 
 /// Set in the flags of a frame that a receiver may skip when it does not know its kind.
 pub(crate) const FLAG_OPTIONAL: u8 = 0x80;
 /// Set in the flags of a Subscribe that goes on from an earlier connection.
 const FLAG_RESUME: u8 = 1;
+/// Set in the flags of a Gap of a numbered subscription.
+const FLAG_NUMBERED: u8 = 1;
 const MAGIC: u32 = u32::from_be_bytes(*b"PNCE");
 
 /// The first frame of each side.
@@ -97,6 +109,8 @@ pub enum GapReason {
     Lost,
     /// They are larger than the subscriber takes.
     TooLarge,
+    /// The message was tried as often as the Channel allows, and never acknowledged.
+    AttemptsExhausted,
     /// A reason of a newer version.
     Other,
 }
@@ -110,6 +124,7 @@ impl GapReason {
             Self::Shutdown => 3,
             Self::Lost => 4,
             Self::TooLarge => 5,
+            Self::AttemptsExhausted => 8,
         }
     }
 
@@ -120,6 +135,7 @@ impl GapReason {
             3 => Self::Shutdown,
             4 => Self::Lost,
             5 => Self::TooLarge,
+            8 => Self::AttemptsExhausted,
             _ => Self::Other,
         }
     }
@@ -133,6 +149,7 @@ impl GapReason {
             Self::Shutdown => "shutdown",
             Self::Lost => "lost",
             Self::TooLarge => "too_large",
+            Self::AttemptsExhausted => "attempts_exhausted",
             Self::Other => "other",
         }
     }
@@ -230,17 +247,33 @@ pub struct Goodbye {
     pub text: String,
 }
 
-/// Any frame but Message.
+/// Any frame but Message and Reply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
     Hello(Hello),
     Subscribe(Subscribe),
-    Subscribed { received: u64 },
+    Subscribed {
+        received: u64,
+    },
     Unsubscribe,
     Unsubscribed,
     Prefixes(Vec<Bytes>),
-    Credit { messages: u32, bytes: u64, received: u64 },
+    Credit {
+        messages: u32,
+        bytes: u64,
+        received: u64,
+    },
     Gap(Gap),
+    /// Of a numbered subscription: the range speaks of what was published, the number counts with the messages.
+    NumberedGap {
+        number: u64,
+        gap: Gap,
+    },
+    Ack(Vec<Span>),
+    Nack {
+        delay_ms: u32,
+        spans: Vec<Span>,
+    },
     Refuse(Refusal),
     Ping(u64),
     Pong(u64),
@@ -285,31 +318,6 @@ pub(crate) const fn header(kind: u8, flags: u8, id: u32, body_bytes: usize) -> H
     Header { length, kind, flags, id }
 }
 
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(limits::TEXT_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end = end.saturating_sub(1);
-    }
-    text.get(..end).unwrap_or_default()
-}
-
-fn short(length: usize) -> u16 {
-    u16::try_from(length).unwrap_or(u16::MAX)
-}
-
-fn put_text(body: &mut Output, text: &str) {
-    body.put_u16(short(text.len()));
-    body.put_slice(text.as_bytes());
-}
-
-fn put_prefixes(body: &mut Output, prefixes: &[Bytes]) {
-    body.put_u16(short(prefixes.len()));
-    for prefix in prefixes {
-        body.put_u16(short(prefix.len()));
-        body.put_slice(prefix);
-    }
-}
-
 impl Frame {
     /// Appends the frame to `output`. Bodies of these kinds are small, so they are made apart first.
     pub(crate) fn encode(&self, id: u32, output: &mut Output) {
@@ -341,11 +349,23 @@ impl Frame {
                 kind::CREDIT
             }
             Self::Gap(gap) => {
-                body.put_u64(gap.first);
-                body.put_u64(gap.last);
-                body.put_u64(gap.messages);
-                body.put_u8(gap.reason.number());
+                put_gap(&mut body, gap);
                 kind::GAP
+            }
+            Self::NumberedGap { number, gap } => {
+                flags = FLAG_NUMBERED;
+                body.put_u64(*number);
+                put_gap(&mut body, gap);
+                kind::GAP
+            }
+            Self::Ack(spans) => {
+                work::put_spans(&mut body, spans);
+                kind::ACK
+            }
+            Self::Nack { delay_ms, spans } => {
+                body.put_u32(*delay_ms);
+                work::put_spans(&mut body, spans);
+                kind::NACK
             }
             Self::Refuse(refusal) => {
                 body.put_u8(refusal.code.number());
@@ -389,7 +409,15 @@ impl Frame {
                 bytes: reader.u64("credit in bytes")?,
                 received: reader.sequence("received")?,
             },
+            kind::GAP if header.flags & FLAG_NUMBERED != 0 => {
+                let number = reader.sequence("number of a gap")?;
+                Self::NumberedGap { number, gap: read_gap(&mut reader)? }
+            }
             kind::GAP => Self::Gap(read_gap(&mut reader)?),
+            kind::ACK => Self::Ack(work::read_spans(&mut reader)?),
+            kind::NACK => {
+                Self::Nack { delay_ms: reader.u32("delay of a nack")?, spans: work::read_spans(&mut reader)? }
+            }
             kind::REFUSE => {
                 let code = RefusalCode::from_number(reader.u8("refusal code")?);
                 Self::Refuse(Refusal { code, text: reader.text(limits::TEXT_BYTES_MAX, "refusal text")? })
@@ -406,26 +434,6 @@ impl Frame {
         reader.end()?;
         Ok(Some(frame))
     }
-}
-
-fn put_hello(body: &mut Output, hello: &Hello) {
-    body.put_u32(MAGIC);
-    body.put_u16(hello.version_oldest);
-    body.put_u16(hello.version_newest);
-    body.put_u64(hello.epoch);
-    put_text(body, &hello.sidecar);
-}
-
-fn read_hello(reader: &mut Reader) -> Result<Hello, ProtocolError> {
-    if reader.u32("magic number")? != MAGIC {
-        return Err(ProtocolError::BadValue { what: "magic number" });
-    }
-    Ok(Hello {
-        version_oldest: reader.u16("oldest version")?,
-        version_newest: reader.u16("newest version")?,
-        epoch: reader.u64("epoch")?,
-        sidecar: reader.text(limits::SIDECAR_NAME_BYTES_MAX, "sidecar name")?,
-    })
 }
 
 /// Returns the frame's flags.
@@ -459,22 +467,11 @@ fn read_subscribe(flags: u8, reader: &mut Reader) -> Result<Subscribe, ProtocolE
     })
 }
 
-/// Prefixes live long, so they are copied: a slice would keep the whole input buffer alive.
-fn read_prefixes(reader: &mut Reader) -> Result<Vec<Bytes>, ProtocolError> {
-    let count = usize::from(reader.u16("number of prefixes")?);
-    at_most(count, limits::PREFIXES_MAX, "number of prefixes")?;
-    at_most(count, reader.left() / 2, "number of prefixes")?;
-    at_most(reader.left(), prefix_area_bytes(count), "bytes of prefixes")?;
-    let mut prefixes = Vec::with_capacity(count);
-    for _ in 0..count {
-        prefixes.push(Bytes::copy_from_slice(&reader.short_bytes("prefix")?));
-    }
-    Ok(prefixes)
-}
-
-/// The most bytes that `count` prefixes take in a frame: their length fields and the limit of their sum.
-const fn prefix_area_bytes(count: usize) -> usize {
-    count.saturating_mul(2).saturating_add(limits::PREFIX_BYTES_MAX)
+fn put_gap(body: &mut Output, gap: &Gap) {
+    body.put_u64(gap.first);
+    body.put_u64(gap.last);
+    body.put_u64(gap.messages);
+    body.put_u8(gap.reason.number());
 }
 
 fn read_gap(reader: &mut Reader) -> Result<Gap, ProtocolError> {

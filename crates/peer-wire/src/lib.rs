@@ -15,6 +15,9 @@ mod read;
 mod session;
 
 pub use error::ProtocolError;
-pub use frame::{Gap, GapReason, Goodbye, GoodbyeCode, Hello, Refusal, RefusalCode, Resume, Subscribe};
-pub use message::{Message, MessageProblem};
+pub use frame::{
+    Failure, FailureCode, Gap, GapReason, Goodbye, GoodbyeCode, Hello, Refusal, RefusalCode, Resume, Span,
+    Subscribe,
+};
+pub use message::{Message, MessageProblem, Origin};
 pub use session::{Credit, Event, Sequenced, Session, Settings};

@@ -34,6 +34,9 @@ pub const PREFIX_BYTES_SESSION_MAX: usize = 8 * 1024 * 1024;
 /// Most subscriptions of one peer over one connection.
 pub const SUBSCRIPTIONS_MAX: usize = 4 * 1024;
 
+/// Most ranges of one Ack or Nack.
+pub const SPANS_MAX: usize = 4 * 1024;
+
 /// Longest subject, in bytes.
 pub const SUBJECT_BYTES_MAX: usize = 65_535;
 /// Longest header name, in bytes.

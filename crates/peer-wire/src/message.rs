@@ -47,7 +47,9 @@ impl Message {
     /// The most bytes that a frame with this message takes: what credit in bytes counts, or a little more.
     #[must_use]
     pub fn frame_bytes_max(&self) -> usize {
-        body_bytes(self, Some(0)).saturating_add(limits::HEADER_BYTES)
+        let origin = Origin { sequence: 0, attempt: 0, timeout_ms: Some(0) };
+        let place = Place { sequence: 0, previous: Some(0), origin: Some(origin) };
+        body_bytes(self, &place).saturating_add(limits::HEADER_BYTES)
     }
 
     /// Checks the limits that a frame sets; call it once where messages enter.
@@ -69,7 +71,28 @@ impl Message {
     }
 }
 
-/// Flag bits of a Message frame.
+/// Where a message of a numbered subscription comes from: there the number in the frame counts what this
+/// subscription was sent, and not what was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The publisher's sequence number, the same over all attempts.
+    pub sequence: u64,
+    /// 1 for the first try.
+    pub attempt: u16,
+    /// A request: how long its sender still waits.
+    pub timeout_ms: Option<u32>,
+}
+
+/// The fields of a Message frame that say where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    /// Set when it is not `sequence - 1`.
+    pub(crate) previous: Option<u64>,
+    pub(crate) origin: Option<Origin>,
+}
+
+/// Flag bits of a Message frame; the last one is of a Reply.
 pub(crate) mod flags {
     /// `previous` is not `sequence - 1` and follows it.
     pub(crate) const PREVIOUS: u8 = 1;
@@ -79,15 +102,34 @@ pub(crate) mod flags {
     pub(crate) const HEADERS: u8 = 4;
     /// Not exactly one part: their number and lengths follow.
     pub(crate) const PARTS: u8 = 8;
+    /// The subscription is numbered: the message's own sequence number and its attempt follow.
+    pub(crate) const ORIGIN: u8 = 16;
+    /// A request: its time follows. Only together with ORIGIN.
+    pub(crate) const TIMEOUT: u8 = 32;
+    /// What says something about the message itself.
+    pub(crate) const CONTENT: u8 = KEY | HEADERS | PARTS;
     /// All bits that mean something.
-    pub(crate) const ALL: u8 = PREVIOUS | KEY | HEADERS | PARTS;
+    pub(crate) const ALL: u8 = PREVIOUS | CONTENT | ORIGIN | TIMEOUT;
+    /// A Reply that is a problem instead of a message.
+    pub(crate) const PROBLEM: u8 = 64;
 }
 
-pub(crate) fn flags_of(message: &Message, previous: Option<u64>) -> u8 {
-    let mut bits = 0;
-    if previous.is_some() {
+pub(crate) fn flags_of(message: &Message, place: &Place) -> u8 {
+    let mut bits = content_flags(message);
+    if place.previous.is_some() {
         bits |= flags::PREVIOUS;
     }
+    if let Some(origin) = &place.origin {
+        bits |= flags::ORIGIN;
+        if origin.timeout_ms.is_some() {
+            bits |= flags::TIMEOUT;
+        }
+    }
+    bits
+}
+
+pub(crate) fn content_flags(message: &Message) -> u8 {
+    let mut bits = 0;
     if message.key.is_some() {
         bits |= flags::KEY;
     }
@@ -101,9 +143,17 @@ pub(crate) fn flags_of(message: &Message, previous: Option<u64>) -> u8 {
 }
 
 /// Bytes of the body of a Message frame.
-pub(crate) fn body_bytes(message: &Message, previous: Option<u64>) -> usize {
-    let fixed: usize = if previous.is_some() { 26 } else { 18 };
-    let mut size = fixed.saturating_add(message.size_bytes());
+pub(crate) fn body_bytes(message: &Message, place: &Place) -> usize {
+    let mut fixed: usize = if place.previous.is_some() { 16 } else { 8 };
+    if let Some(origin) = &place.origin {
+        fixed = fixed.saturating_add(if origin.timeout_ms.is_some() { 14 } else { 10 });
+    }
+    content_bytes(message).saturating_add(fixed)
+}
+
+/// Bytes of what says something about the message itself: from its time on.
+pub(crate) fn content_bytes(message: &Message) -> usize {
+    let mut size = message.size_bytes().saturating_add(10);
     if message.key.is_some() {
         size = size.saturating_add(4);
     }
@@ -125,11 +175,22 @@ fn long(length: usize) -> u32 {
 }
 
 /// Appends the body. The message has passed [`Message::check`], so no length is cut here.
-pub(crate) fn encode_body(output: &mut Output, sequence: u64, previous: Option<u64>, message: &Message) {
-    output.put_u64(sequence);
-    if let Some(previous) = previous {
+pub(crate) fn encode_body(output: &mut Output, place: &Place, message: &Message) {
+    output.put_u64(place.sequence);
+    if let Some(previous) = place.previous {
         output.put_u64(previous);
     }
+    if let Some(origin) = &place.origin {
+        output.put_u64(origin.sequence);
+        output.put_u16(origin.attempt);
+        if let Some(timeout_ms) = origin.timeout_ms {
+            output.put_u32(timeout_ms);
+        }
+    }
+    encode_content(output, message);
+}
+
+pub(crate) fn encode_content(output: &mut Output, message: &Message) {
     output.put_u64(message.timestamp_ms.cast_unsigned());
     output.put_u16(short(message.subject.len()));
     output.put_payload(&message.subject);
@@ -162,6 +223,7 @@ pub(crate) fn encode_body(output: &mut Output, sequence: u64, previous: Option<u
 pub(crate) struct Placed {
     pub(crate) sequence: u64,
     pub(crate) previous: u64,
+    pub(crate) origin: Option<Origin>,
     pub(crate) message: Message,
 }
 
@@ -179,13 +241,31 @@ pub(crate) fn decode_body(bits: u8, body: Bytes) -> Result<Placed, ProtocolError
     if previous >= sequence {
         return Err(ProtocolError::BadValue { what: "previous sequence" });
     }
+    let origin = decode_origin(bits, &mut reader)?;
+    let message = decode_content(bits, &mut reader)?;
+    reader.end()?;
+    Ok(Placed { sequence, previous, origin, message })
+}
+
+fn decode_origin(bits: u8, reader: &mut Reader) -> Result<Option<Origin>, ProtocolError> {
+    let timed = bits & flags::TIMEOUT != 0;
+    if bits & flags::ORIGIN == 0 {
+        return if timed { Err(ProtocolError::BadValue { what: "flags of a message" }) } else { Ok(None) };
+    }
+    Ok(Some(Origin {
+        sequence: reader.sequence("sequence of the first attempt")?,
+        attempt: reader.u16("attempt")?,
+        timeout_ms: if timed { Some(reader.u32("time of a request")?) } else { None },
+    }))
+}
+
+pub(crate) fn decode_content(bits: u8, reader: &mut Reader) -> Result<Message, ProtocolError> {
     let timestamp_ms = reader.i64("timestamp")?;
     let subject = reader.short_bytes("subject")?;
     let key = if bits & flags::KEY != 0 { Some(reader.long_bytes("key")?) } else { None };
-    let headers = if bits & flags::HEADERS != 0 { decode_headers(&mut reader)? } else { Vec::new() };
-    let parts = if bits & flags::PARTS != 0 { decode_parts(&mut reader)? } else { vec![reader.rest()] };
-    reader.end()?;
-    Ok(Placed { sequence, previous, message: Message { subject, key, headers, parts, timestamp_ms } })
+    let headers = if bits & flags::HEADERS != 0 { decode_headers(reader)? } else { Vec::new() };
+    let parts = if bits & flags::PARTS != 0 { decode_parts(reader)? } else { vec![reader.rest()] };
+    Ok(Message { subject, key, headers, parts, timestamp_ms })
 }
 
 fn decode_headers(reader: &mut Reader) -> Result<Vec<(String, Bytes)>, ProtocolError> {

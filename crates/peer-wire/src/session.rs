@@ -8,6 +8,7 @@ mod incoming;
 mod outgoing;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use event::{Event, Sequenced};
 pub use outgoing::Credit;
@@ -51,6 +52,8 @@ pub struct Session {
     /// What the peer subscribes to, by its ids.
     outgoing: BTreeMap<u32, Outgoing>,
     prefix_bytes: usize,
+    /// The largest reply that may come, in bytes; 0 = none is expected.
+    reply_bytes_max: usize,
     last_input: Duration,
     last_ping: Duration,
     pings: u64,
@@ -77,6 +80,7 @@ impl Session {
             incoming: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             prefix_bytes: 0,
+            reply_bytes_max: 0,
             last_input: now,
             last_ping: now,
             pings: 0,
@@ -129,6 +133,8 @@ impl Session {
             frame.advance(limits::HEADER_BYTES);
             if header.kind == kind::MESSAGE {
                 self.handle_message(header, frame, now)?;
+            } else if header.kind == kind::REPLY {
+                self.handle_reply(header, frame)?;
             } else if let Some(frame) = Frame::decode(header, frame)? {
                 self.handle_frame(header.id, frame)?;
             }
@@ -142,6 +148,7 @@ impl Session {
             (false, kind::HELLO) => ("hello frame", limits::HELLO_BYTES_MAX),
             (false, _) => return Err(ProtocolError::Unexpected { what: "the first frame is not a hello" }),
             (true, kind::MESSAGE) => ("message frame", self.message_frame_bytes_max(header.id)?),
+            (true, kind::REPLY) => ("reply frame", self.reply_frame_bytes_max()),
             (true, _) => ("frame", limits::CONTROL_BYTES_MAX),
         };
         let length = header.frame_bytes();
@@ -169,6 +176,9 @@ impl Session {
                 Ok(())
             }
             Frame::Gap(gap) => self.handle_gap(id, gap),
+            Frame::NumberedGap { number, gap } => self.handle_numbered_gap(id, number, gap),
+            Frame::Ack(spans) => self.handle_ack(id, spans, None),
+            Frame::Nack { delay_ms, spans } => self.handle_ack(id, spans, Some(delay_ms)),
             Frame::Refuse(refusal) => {
                 self.handle_refuse(id, refusal);
                 Ok(())
@@ -256,6 +266,9 @@ impl Session {
     /// Ends this side: the goodbye is the last frame, later commands do nothing, later input is dropped.
     pub fn goodbye(&mut self, code: GoodbyeCode, text: &str) {
         if !self.closing {
+            if matches!(code, GoodbyeCode::Draining | GoodbyeCode::Unneeded) {
+                self.confirm_all();
+            }
             self.push_frame(0, &Frame::Goodbye(Goodbye { code, text: text.to_owned() }));
             self.closing = true;
         }

@@ -1,6 +1,7 @@
 //! The gRPC door: `pinnace.v1.Messaging`. Translates; protobuf types stop here.
 
 mod publish;
+mod request;
 mod subscribe;
 mod translate;
 
@@ -94,17 +95,20 @@ impl Messaging for Door {
         Ok(Response::new(Box::pin(subscribe::stream(self.doors.clone(), request.into_inner()))))
     }
 
-    async fn request(&self, _: tonic::Request<RequestRequest>) -> Result<Response<RequestResponse>, Status> {
-        Err(Status::unimplemented(NO_REQUEST_REPLY))
+    async fn request(
+        &self,
+        request: tonic::Request<RequestRequest>,
+    ) -> Result<Response<RequestResponse>, Status> {
+        request::request(&self.doors, request.into_inner()).await.map(Response::new)
     }
 
     type ServeStream = Answers<ServeResponse>;
 
     async fn serve(
         &self,
-        _: tonic::Request<Streaming<ServeRequest>>,
+        request: tonic::Request<Streaming<ServeRequest>>,
     ) -> Result<Response<Self::ServeStream>, Status> {
-        Err(Status::unimplemented(NO_REQUEST_REPLY))
+        Ok(Response::new(Box::pin(request::serve(self.doors.clone(), request.into_inner()))))
     }
 }
 
@@ -114,10 +118,6 @@ fn refused(doors: &Doors, problem: Problem) -> Status {
     doors.metrics.door_refusals.with_label_values(&["grpc", translate::code_name(status.code())]).inc();
     status
 }
-
-/// What both doors say where RequestReply would be.
-pub(super) const NO_REQUEST_REPLY: &str =
-    "Channels with spec.pattern RequestReply are not supported by this version of the sidecar; PubSub is";
 
 #[cfg(test)]
 mod tests;

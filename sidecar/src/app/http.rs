@@ -1,12 +1,13 @@
 //! The HTTP door, and the switch between it and gRPC on the same port.
 //!
 //! `POST /v1/topics/NAME`, `POST /v1/channels/NAME` publish the body; `GET …/messages` subscribes;
-//! `POST /v1/channels/NAME/request` is refused until RequestReply is there. Errors are
+//! `POST /v1/channels/NAME/request` sends the body as a request and answers with the reply. Errors are
 //! `application/problem+json`. The shape of a message in JSON is in `http/json.rs`.
 
 mod json;
 mod problem;
 mod publish;
+mod request;
 mod subscribe;
 
 use axum::Router;
@@ -71,11 +72,13 @@ async fn subscribe_channel(
     answer(&doors, subscribed)
 }
 
-async fn request(State(doors): State<Doors>, Path(name): Path<String>) -> HttpResponse {
-    let refused = named(&doors, "channels", &name).and_then(|_| {
-        Err::<HttpResponse, _>(Problem::new(ProblemKind::NotSupported, grpc::NO_REQUEST_REPLY))
-    });
-    answer(&doors, refused.map_err(Refusal::from))
+async fn request(
+    State(doors): State<Doors>,
+    Path(name): Path<String>,
+    request: Request<Body>,
+) -> HttpResponse {
+    let replied = request::request(&doors, named(&doors, "channels", &name), request).await;
+    answer(&doors, replied)
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> HttpResponse {

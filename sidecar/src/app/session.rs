@@ -9,12 +9,14 @@ use bytes::Bytes;
 use super::Doors;
 use crate::durable::{CREDIT_MAX, Delivery, Start, TopicEvent, TopicOptions, TopicSubscription};
 use crate::messaging::{
-    ChannelEvent, ChannelName, ChannelSubscription, Name, Problem, ProblemKind, SubscribeOptions,
+    ChannelEvent, ChannelName, ChannelSubscription, Name, Problem, ProblemKind, Receipt, SubscribeOptions,
 };
 
 /// Prefixes of one subscription, and bytes of each.
 const PREFIXES_MAX: usize = 10_000;
 const PREFIX_BYTES_MAX: usize = 8 * 1024;
+/// Deliveries of a Channel that wait for their ack.
+const OPEN_MAX: usize = 1 << 20;
 
 /// How an app opens a subscription; `None` and empty = not said.
 #[derive(Debug, Default)]
@@ -53,16 +55,41 @@ enum Source {
 /// A subscription that stands. Dropping it unsubscribes.
 pub(super) struct Session {
     source: Source,
-    last_id: u64,
+    numbers: Numbers,
+}
+
+/// Numbers the deliveries of a Channel, and remembers those that the app has to acknowledge: as many as its publishers
+/// keep for it.
+#[derive(Default)]
+struct Numbers {
+    last: u64,
+    acknowledges: bool,
+    open: std::collections::BTreeMap<u64, Receipt>,
+}
+
+impl Numbers {
+    fn take(&mut self, deliveries: &[u64]) -> Vec<Receipt> {
+        deliveries.iter().filter_map(|id| self.open.remove(id)).collect()
+    }
 }
 
 impl Session {
     pub(super) async fn open(doors: &Doors, name: &Name, open: Open) -> Result<Self, Problem> {
+        let mut numbers = Numbers::default();
         let source = match name {
             Name::Channel(name) => {
                 check_channel(name, &open)?;
-                let options = SubscribeOptions { prefixes: open.prefixes, credit: open.credit };
-                Source::Channel(doors.channels.subscribe(name, options).await?)
+                let acknowledge = open.acknowledge;
+                let options = SubscribeOptions { prefixes: open.prefixes, credit: open.credit, acknowledge };
+                let subscription = doors.channels.subscribe(name, options).await?;
+                if acknowledge && !subscription.acknowledges() {
+                    return Err(invalid(
+                        name,
+                        "acknowledge: this Channel has spec.delivery.acknowledge None",
+                    ));
+                }
+                numbers.acknowledges = acknowledge;
+                Source::Channel(subscription)
             }
             Name::Topic(name) => {
                 if !open.prefixes.is_empty() {
@@ -77,7 +104,7 @@ impl Session {
                 Source::Topic(doors.topics.subscribe(name, options).await?)
             }
         };
-        Ok(Self { source, last_id: 0 })
+        Ok(Self { source, numbers })
     }
 
     /// What came, at least one item; `None` after the end. Safe to drop and call again.
@@ -85,8 +112,8 @@ impl Session {
         match &mut self.source {
             Source::Channel(subscription) => {
                 let events = subscription.next().await?;
-                let last_id = &mut self.last_id;
-                Some(events.into_iter().map(|event| channel_item(event, last_id)).collect())
+                let numbers = &mut self.numbers;
+                Some(events.into_iter().map(|event| channel_item(event, numbers)).collect())
             }
             Source::Topic(subscription) => {
                 let events = subscription.next().await?;
@@ -104,35 +131,48 @@ impl Session {
     }
 
     /// The app is done with these. Channels without acknowledgement have nothing to do.
-    pub(super) async fn ack(&self, deliveries: Vec<u64>) {
-        if let Source::Topic(subscription) = &self.source {
-            subscription.ack(deliveries).await;
+    pub(super) async fn ack(&mut self, deliveries: Vec<u64>) {
+        match &self.source {
+            Source::Topic(subscription) => subscription.ack(deliveries).await,
+            Source::Channel(subscription) => subscription.ack(&self.numbers.take(&deliveries)),
         }
     }
 
     /// The app wants these again.
     ///
     /// # Errors
-    /// `NotSupported` for Channels: an app that counts on redelivery must not believe in it.
-    pub(super) async fn nack(&self, deliveries: Vec<u64>, delay: Duration) -> Result<(), Problem> {
+    /// For Channels whose app does not acknowledge: one that counts on redelivery must not believe in it.
+    pub(super) async fn nack(&mut self, deliveries: Vec<u64>, delay: Duration) -> Result<(), Problem> {
         match &self.source {
-            Source::Topic(subscription) => {
-                subscription.nack(deliveries, delay).await;
-                Ok(())
+            Source::Topic(subscription) => subscription.nack(deliveries, delay).await,
+            Source::Channel(subscription) if self.numbers.acknowledges => {
+                subscription.nack(&self.numbers.take(&deliveries), delay);
             }
-            Source::Channel(_) => Err(Problem::new(
-                ProblemKind::NotSupported,
-                "nack: this Channel has spec.delivery.acknowledge None, so nothing is redelivered",
-            )),
+            Source::Channel(_) => {
+                return Err(Problem::new(
+                    ProblemKind::NotSupported,
+                    "nack: nothing is redelivered; it needs a Channel with spec.delivery.acknowledge Required, and open \
+                     with acknowledge",
+                ));
+            }
         }
+        Ok(())
     }
 }
 
-fn channel_item(event: ChannelEvent, last_id: &mut u64) -> Item {
+fn channel_item(event: ChannelEvent, numbers: &mut Numbers) -> Item {
     match event {
-        ChannelEvent::Message { position, message } => {
-            *last_id += 1;
-            Item::Delivery(Delivery { id: *last_id, position, message, attempt: 1 })
+        ChannelEvent::Message { position, message, receipt } => {
+            numbers.last += 1;
+            let (id, attempt) = (numbers.last, receipt.as_ref().map_or(1, |receipt| receipt.attempt));
+            if let Some(receipt) = receipt.filter(|_| numbers.acknowledges) {
+                if numbers.open.len() >= OPEN_MAX {
+                    // Its publisher has sent it again since, or given it up.
+                    numbers.open.pop_first();
+                }
+                numbers.open.insert(id, receipt);
+            }
+            Item::Delivery(Delivery { id, position, message, attempt })
         }
         ChannelEvent::Gap { publisher, epoch, first, last, messages, reason } => {
             Item::Gap(Gap { publisher, epoch, first, last, messages, reason })
@@ -157,13 +197,10 @@ fn check_channel(name: &ChannelName, open: &Open) -> Result<(), Problem> {
         return Err(invalid(name, &text));
     }
     if !open.group.is_empty() {
-        return Err(invalid(name, "group: Channels of pattern PubSub have no groups; leave it empty"));
+        return Err(invalid(name, "group: Channels have no groups; leave it empty"));
     }
     if open.start == Some(Start::Earliest) {
         return Err(invalid(name, "start: a Channel keeps nothing to start from; leave it out"));
-    }
-    if open.acknowledge {
-        return Err(invalid(name, "acknowledge: this Channel has spec.delivery.acknowledge None"));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::delivery::{Core, CoreParts};
 use crate::durable::Topics;
 use crate::messaging::{ChannelName, Channels, Message};
 use crate::metrics::Metrics;
-use crate::view::{ChannelView, Overflow, Pattern, View};
+use crate::view::{Acknowledge, ChannelView, Overflow, Pattern, View};
 
 /// Generous: the machine may be busy.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
@@ -64,9 +64,10 @@ pub(super) fn pub_sub() -> ChannelView {
 }
 
 /// The Channels of all tests: `prices`, one of another namespace, one that is closed to this app,
-/// one of another pattern.
+/// and one each of the other patterns.
 pub(super) fn view() -> View {
     let closed = ChannelView { may_publish: false, may_subscribe: false, ..pub_sub() };
+    let jobs = ChannelView { pattern: Pattern::Pipeline, acknowledge: Acknowledge::Required, ..pub_sub() };
     let asking = ChannelView { pattern: Pattern::RequestReply, ..pub_sub() };
     View {
         version: 1,
@@ -75,6 +76,7 @@ pub(super) fn view() -> View {
             (channel("infra", "ticks"), pub_sub()),
             (channel("shop", "closed"), closed),
             (channel("shop", "asking"), asking),
+            (channel("shop", "jobs"), jobs),
         ]
         .into(),
         ..View::default()

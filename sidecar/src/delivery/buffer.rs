@@ -1,7 +1,7 @@
 //! What waits for one subscriber, and what was sent to it and not yet confirmed. Pure: no locks, no clock.
 
 use super::prefixes::Prefixes;
-use peer_wire::{Gap, GapReason, Message};
+use peer_wire::{Gap, GapReason, Message, Origin};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,16 @@ impl Batch {
 
     pub(crate) const fn len(&self) -> usize {
         self.messages.len()
+    }
+
+    /// What matches, each with its sequence number.
+    pub(super) fn matching(&self, prefixes: &Prefixes) -> impl Iterator<Item = (u64, &Message)> {
+        let wanted = (0..self.len()).filter(|index| self.wants(*index, prefixes));
+        wanted.filter_map(|index| self.messages.get(index).map(|message| (self.sequence(index), message)))
+    }
+
+    pub(super) const fn accepted(&self) -> Duration {
+        self.accepted
     }
 
     fn sequence(&self, index: usize) -> u64 {
@@ -62,12 +72,12 @@ impl Amount {
         amount
     }
 
-    fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: usize) {
         self.messages += 1;
         self.bytes += bytes;
     }
 
-    fn take(&mut self, bytes: usize) {
+    pub(super) fn take(&mut self, bytes: usize) {
         self.messages = self.messages.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
@@ -91,6 +101,14 @@ enum Item {
 pub(crate) trait Sink {
     fn message(&mut self, sequence: u64, message: &Message) -> bool;
     fn gap(&mut self, gap: &Gap) -> bool;
+    /// Of a numbered subscription.
+    fn work(&mut self, _number: u64, _origin: Origin, _message: &Message) -> bool {
+        false
+    }
+    /// Of a numbered subscription.
+    fn numbered_gap(&mut self, _number: u64, _gap: &Gap) -> bool {
+        false
+    }
 }
 
 /// What one call of [`Buffer::drain`] moved.

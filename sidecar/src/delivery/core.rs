@@ -3,13 +3,14 @@
 use super::outlet::{Outlet, Policy, limits_of};
 use super::queue::Queue;
 use super::serve::Guests;
-use super::subscriber::{Bounds, Parts as SubscriberParts, Subscriber};
+use super::share::rules_of;
+use super::subscriber::{Acks, Bounds, Parts as SubscriberParts, Subscriber};
 use crate::messaging::{
     ChannelName, ChannelSubscription, Message, Position, Problem, ProblemKind, SubscribeOptions,
 };
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::route;
-use crate::view::{ChannelView, View, ViewReceiver};
+use crate::view::{Acknowledge, ChannelView, Pattern, View, ViewReceiver};
 use runtime::clock::{self, Instant};
 use runtime::shutdown::Shutdown;
 use runtime::tasks::Tasks;
@@ -136,19 +137,23 @@ impl Core {
         &self.draining
     }
 
-    fn changed(&self) {
+    pub(super) const fn origin(&self) -> Instant {
+        self.origin
+    }
+
+    pub(super) fn changed(&self) {
         self.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Our service account, for texts.
-    fn identity(&self) -> String {
+    pub(super) fn identity(&self) -> String {
         let material = self.credentials.current();
         material
             .and_then(|material| material.identity().ok())
             .map_or_else(|| "of this pod".to_owned(), |identity| identity.to_string())
     }
 
-    fn refuse_when_draining(&self, name: &ChannelName) -> Result<(), Problem> {
+    pub(super) fn refuse_when_draining(&self, name: &ChannelName) -> Result<(), Problem> {
         if !self.draining.has_begun() {
             return Ok(());
         }
@@ -187,6 +192,7 @@ impl Core {
         if outlet.note_publisher() {
             self.changed();
         }
+        self.shared_work(&outlet, channel);
         let count = messages.len();
         let first = outlet.publish(policy, messages, self.origin).await?;
         let first = i64::try_from(first).unwrap_or(i64::MAX);
@@ -209,11 +215,30 @@ impl Core {
         self.refuse_when_draining(name)?;
         let view = self.view();
         let channel = route::subscribe(&view, name, &self.identity())?;
+        if channel.pattern != Pattern::PubSub && !options.prefixes.is_empty() {
+            let text = format!("{name}: prefixes are for spec.pattern PubSub; leave them empty");
+            return Err(Problem::new(ProblemKind::InvalidArgument, text));
+        }
         peer_wire::limits::check_prefixes(&options.prefixes)
             .map_err(|problem| Problem::new(ProblemKind::InvalidArgument, format!("{name}: {problem}")))?;
         let subscriber = self.add_subscriber(name, channel, options)?;
         self.changed();
         Ok(ChannelSubscription::new(subscriber))
+    }
+
+    /// The subscriber of an app that answers requests.
+    pub(crate) fn serve_requests(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        credit: u32,
+    ) -> Result<Arc<Subscriber>, Problem> {
+        self.refuse_when_draining(name)?;
+        let view = self.view();
+        let channel = route::answer(&view, name, &self.identity())?;
+        let options = SubscribeOptions { credit, ..SubscribeOptions::default() };
+        let subscriber = self.add_subscriber(name, channel, options)?;
+        self.changed();
+        Ok(subscriber)
     }
 
     fn add_subscriber(
@@ -232,8 +257,10 @@ impl Core {
         let ready = Arc::new(Notify::new());
         let who = Arc::from(format!("{id} of this pod"));
         let metrics = Arc::clone(&outlet.metrics);
-        let local = Arc::new(Queue::local(who, Arc::clone(&metrics), limits_of(channel), Arc::clone(&ready)));
+        let local = Queue::local(who, Arc::clone(&metrics), limits_of(channel), Arc::clone(&ready));
+        let local = Arc::new(local.seated(self.seat(&outlet, channel)));
         local.set_prefixes(options.prefixes.clone());
+        local.join(u64::from(options.credit), 0);
         let parts = SubscriberParts {
             id,
             name: name.clone(),
@@ -243,6 +270,7 @@ impl Core {
             bounds: bounds_of(channel),
             prefixes: options.prefixes,
             credit: options.credit,
+            acks: acks_of(channel, options.acknowledge),
         };
         let subscriber = Arc::new(Subscriber::new(self, parts));
         subscribers.insert(id, Arc::clone(&subscriber));
@@ -285,7 +313,7 @@ impl Core {
     pub(crate) fn apply_view(&self, view: &View) {
         let own = self.identity();
         for subscriber in self.subscribers() {
-            match route::subscribe(view, &subscriber.name, &own) {
+            match route::receive(view, &subscriber.name, &own) {
                 Ok(channel) => subscriber.set_bounds(bounds_of(channel)),
                 Err(problem) => {
                     tracing::info!(channel = %subscriber.name, %problem, "subscription cut");
@@ -300,6 +328,9 @@ impl Core {
         for (name, outlet) in &*outlets {
             if let Some(channel) = view.channels.get(name) {
                 outlet.set_limits(limits_of(channel));
+                if let Some(rules) = rules_of(channel) {
+                    outlet.set_rules(rules);
+                }
             }
         }
     }
@@ -323,12 +354,24 @@ impl Core {
     }
 }
 
+const fn acks_of(channel: &ChannelView, by_app: bool) -> Acks {
+    match (channel.acknowledge, by_app) {
+        (Acknowledge::Required, true) => Acks::ByApp,
+        (Acknowledge::Required, false) => Acks::WhenTaken,
+        _ => Acks::None,
+    }
+}
+
 const fn bounds_of(channel: &ChannelView) -> Bounds {
     Bounds { message_bytes_max: channel.max_message_bytes, buffer_bytes: channel.buffer_bytes }
 }
 
 /// Checks every message and fills in the time where the app gave none.
-fn check(name: &ChannelName, channel: &ChannelView, messages: &mut [Message]) -> Result<(), Problem> {
+pub(super) fn check(
+    name: &ChannelName,
+    channel: &ChannelView,
+    messages: &mut [Message],
+) -> Result<(), Problem> {
     if messages.is_empty() {
         let text = format!("{name}: a publish needs at least one message");
         return Err(Problem::new(ProblemKind::InvalidArgument, text));

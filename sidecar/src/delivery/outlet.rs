@@ -1,13 +1,15 @@
 //! One Channel as this sidecar publishes it: the numbering, and the queues of all subscribers.
 
 use super::buffer::{Amount, Batch};
+use super::calls::Calls;
 use super::queue::Queue;
+use super::work::{Rules, Work};
 use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
 use crate::metrics::ChannelMetrics;
 use crate::view::{ChannelView, Overflow};
 use runtime::clock::{self, Instant};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 struct State {
@@ -18,12 +20,18 @@ struct State {
 
 /// See the head of the file.
 pub(crate) struct Outlet {
-    name: ChannelName,
+    pub(super) name: ChannelName,
     pub(crate) metrics: Arc<ChannelMetrics>,
     publishes: AtomicBool,
     /// Held while a publish waits for room, so that batches keep their order. Fair.
-    order: tokio::sync::Mutex<()>,
+    pub(super) order: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// What its receivers share, where each message goes to one of them.
+    pub(super) work: OnceLock<Arc<Work>>,
+    /// Requests that wait for their reply.
+    pub(super) calls: Arc<Calls>,
+    /// When the app first published here.
+    pub(super) begun: OnceLock<Instant>,
 }
 
 /// What the view says about overflow.
@@ -48,12 +56,16 @@ pub(crate) const fn limits_of(view: &ChannelView) -> Amount {
 impl Outlet {
     pub(crate) fn new(name: ChannelName, metrics: Arc<ChannelMetrics>) -> Self {
         let state = State { last: 0, queues: Vec::new() };
+        let calls = Arc::new(Calls::new(name.clone()));
         Self {
             name,
             metrics,
             publishes: AtomicBool::new(false),
             order: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
+            work: OnceLock::new(),
+            calls,
+            begun: OnceLock::new(),
         }
     }
 
@@ -68,7 +80,19 @@ impl Outlet {
 
     /// Remembers that the app publishes here; true the first time.
     pub(crate) fn note_publisher(&self) -> bool {
-        !self.publishes.swap(true, Ordering::Relaxed)
+        let first = !self.publishes.swap(true, Ordering::Relaxed);
+        if first {
+            self.begun.get_or_init(clock::now);
+        }
+        first
+    }
+
+    /// Takes the next `count` sequence numbers; returns the first of them.
+    pub(super) fn number(&self, count: usize) -> u64 {
+        let mut state = self.lock();
+        let first = state.last.saturating_add(1);
+        state.last = state.last.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        first
     }
 
     pub(crate) fn last_sequence(&self) -> u64 {
@@ -96,6 +120,12 @@ impl Outlet {
         }
     }
 
+    pub(super) fn set_rules(&self, rules: Rules) {
+        for queue in &self.lock().queues {
+            queue.set_rules(rules);
+        }
+    }
+
     /// Publishes in order; returns the sequence number of the first message. The messages were checked before.
     pub(crate) async fn publish(
         &self,
@@ -109,6 +139,9 @@ impl Outlet {
         let Ok(_order) = tokio::time::timeout_at(deadline, self.order.lock()).await else {
             return Err(self.overtaken(policy, total));
         };
+        if let Some(work) = self.work.get() {
+            return self.share_out(work, policy, (messages, begun - origin, deadline)).await;
+        }
         let first = self.lock().last.saturating_add(1);
         let mut published = 0;
         while !messages.is_empty() {

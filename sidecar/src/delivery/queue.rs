@@ -3,6 +3,7 @@
 use super::buffer::{Amount, Batch, Buffer, Moved, Sink};
 use super::prefixes::Prefixes;
 use super::waker::Waker;
+use super::work::{Rules, Seat};
 use crate::messaging::Problem;
 use crate::metrics::ChannelMetrics;
 use crate::view::Overflow;
@@ -42,6 +43,8 @@ pub(crate) struct Queue {
     metrics: Arc<ChannelMetrics>,
     state: Mutex<State>,
     room: Notify,
+    /// Set where messages come from shared work, and not from the buffer of this queue.
+    seat: Option<Seat>,
 }
 
 /// The generation of a queue's first consumer: the only one of a local queue.
@@ -71,7 +74,35 @@ impl Queue {
             generation: GENERATION_FIRST,
             revoked: None,
         };
-        Self { who, metrics, state: Mutex::new(state), room: Notify::new() }
+        Self { who, metrics, state: Mutex::new(state), room: Notify::new(), seat: None }
+    }
+
+    /// The queue of one receiver of shared work; follow it with [`Self::join`].
+    pub(crate) fn seated(mut self, seat: Option<Seat>) -> Self {
+        self.seat = seat;
+        self
+    }
+
+    pub(crate) const fn seat(&self) -> Option<&Seat> {
+        self.seat.as_ref()
+    }
+
+    /// Begins to take part in shared work, where there is any.
+    pub(crate) fn join(self: &Arc<Self>, credit: u64, number: u64) {
+        if let Some(seat) = &self.seat {
+            seat.join(Arc::downgrade(self), credit, number);
+        }
+    }
+
+    /// Something is to be sent.
+    pub(crate) fn wake(&self) {
+        self.lock().consumer.wake();
+    }
+
+    pub(crate) fn set_rules(&self, rules: Rules) {
+        if let Some(seat) = &self.seat {
+            seat.set_rules(rules);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -96,12 +127,16 @@ impl Queue {
     }
 
     pub(crate) fn amount(&self) -> Amount {
-        self.lock().buffer.amount()
+        self.seat.as_ref().map_or_else(|| self.lock().buffer.amount(), |seat| seat.work().load())
     }
 
     /// Whether [`Self::offer`] under `Block` takes all of it. A subscriber that is away never holds anybody up.
     pub(crate) fn has_room(&self, messages: &[Message], sizes: &[usize]) -> bool {
         let state = self.lock();
+        if let Some(seat) = &self.seat {
+            // Who has to acknowledge loses nothing by being away.
+            return seat.fits_all(Amount::of(messages, sizes, &state.prefixes));
+        }
         if matches!(state.consumer, Consumer::Away) {
             return true;
         }
@@ -110,12 +145,20 @@ impl Queue {
 
     /// Waits until there may be more room.
     pub(crate) async fn room_changed(&self) {
-        self.room.notified().await;
+        match &self.seat {
+            Some(seat) => seat.work().room_changed().await,
+            None => self.room.notified().await,
+        }
     }
 
     /// Takes what matches of `batch` under the policy; what is dropped is counted and becomes a gap.
     pub(crate) fn offer(&self, batch: &Arc<Batch>, overflow: Overflow) {
         let mut guard = self.lock();
+        if let Some(seat) = &self.seat {
+            let effects = seat.offer(batch, &guard.prefixes, overflow != Overflow::Block);
+            drop(guard);
+            return seat.after(effects, 0);
+        }
         let state = &mut *guard;
         let reason = match (&state.consumer, overflow) {
             (Consumer::Away, _) => Some(GapReason::Disconnected),
@@ -139,6 +182,9 @@ impl Queue {
 
     /// A gap before all that waits: what a subscriber missed before this queue began.
     pub(crate) fn push_gap_first(&self, gap: Gap) {
+        if let Some(seat) = &self.seat {
+            return seat.tell(gap);
+        }
         let mut state = self.lock();
         state.buffer.push_gap_first(gap);
         state.consumer.wake();
@@ -146,15 +192,23 @@ impl Queue {
 
     /// Hands over what waits, to the consumer of that generation. `now` is on the clock of the batches.
     pub(crate) fn drain(&self, generation: u64, sink: &mut impl Sink, now: Duration) -> Moved {
-        let moved = {
+        let (moved, effects) = {
             let mut state = self.lock();
             if state.generation != generation {
                 return Moved::default();
             }
             let keep = matches!(state.consumer, Consumer::Link { .. });
-            state.buffer.drain(sink, keep)
+            match &self.seat {
+                Some(seat) => {
+                    let (moved, effects) = seat.take(sink, keep, now);
+                    (moved, Some((seat, effects)))
+                }
+                None => (state.buffer.drain(sink, keep), None),
+            }
         };
-        if moved.messages > 0 {
+        if let Some((seat, effects)) = effects {
+            seat.after(effects, moved.messages);
+        } else if moved.messages > 0 {
             self.metrics.lag.sub(i64::try_from(moved.messages).unwrap_or(i64::MAX));
             self.room.notify_one();
         }
@@ -165,11 +219,34 @@ impl Queue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().buffer.is_empty()
+        self.seat.as_ref().map_or_else(|| self.lock().buffer.is_empty(), Seat::is_flushed)
+    }
+
+    /// The consumer of that generation is ready for more.
+    pub(crate) fn credit(&self, generation: u64, more: u32) {
+        if let Some(seat) = &self.seat
+            && more > 0
+            && self.is_generation(generation)
+        {
+            seat.credit(u64::from(more));
+        }
+    }
+
+    /// The one consumer of a local queue is ready for so many in all.
+    pub(crate) fn set_credit(&self, credit: u64) {
+        if let Some(seat) = &self.seat {
+            seat.set_credit(credit);
+        }
     }
 
     /// The consumer of that generation has everything up to `received`.
     pub(crate) fn confirm(&self, generation: u64, received: u64) {
+        if let Some(seat) = &self.seat {
+            if self.is_generation(generation) {
+                seat.confirm(received);
+            }
+            return;
+        }
         let mut state = self.lock();
         if state.generation == generation {
             state.buffer.confirm(received);
@@ -200,6 +277,10 @@ impl Queue {
             return false;
         }
         state.consumer = Consumer::Away;
+        drop(state);
+        if let Some(seat) = &self.seat {
+            seat.away();
+        }
         self.room.notify_one();
         true
     }
@@ -237,6 +318,10 @@ impl Queue {
         let waiting = state.buffer.amount().messages;
         state.consumer = Consumer::Away;
         state.generation += 1;
+        if let Some(seat) = &self.seat {
+            drop(state);
+            return seat.leave(counted);
+        }
         let gap = state.buffer.clear(counted.unwrap_or(GapReason::Other));
         self.metrics.lag.sub(i64::try_from(waiting).unwrap_or(i64::MAX));
         if let (Some(reason), Some(gap)) = (counted, gap) {

@@ -1,21 +1,24 @@
 //! Subscriptions of peers: admitted by the view, found again after a lost connection, cut when access ends.
 
 use super::buffer::Sink;
+use super::calls::problem_of;
 use super::core::Core;
-use super::outlet::limits_of;
+use super::outlet::{Outlet, limits_of};
 use super::queue::Queue;
 use super::waker::Waker;
-use crate::messaging::{ChannelName, Problem};
+use crate::messaging::{ChannelName, Problem, ProblemKind};
 use crate::route;
-use crate::view::View;
+use crate::view::{ChannelView, Pattern, View};
 use bytes::Bytes;
-use peer_wire::{Gap, GapReason, Subscribe};
+use peer_wire::{Failure, Gap, GapReason, Message, Session, Span, Subscribe};
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a lost connection's queue is kept for its subscriber to come back.
 const AWAY_MAX: Duration = Duration::from_secs(30);
+/// The same where others can do the work meanwhile.
+const AWAY_SHARED_MAX: Duration = Duration::from_secs(5);
 /// Most subscriptions of all peers together.
 const GUESTS_MAX: usize = 65_536;
 
@@ -53,7 +56,10 @@ pub(crate) struct Asked<'a> {
 
 /// A peer's subscription on one connection.
 pub(crate) struct Served {
+    name: ChannelName,
     queue: Arc<Queue>,
+    /// The largest reply that may come; 0 = none.
+    pub(crate) reply_bytes_max: usize,
     /// What follows comes after this sequence number.
     pub(crate) received: u64,
     key: Key,
@@ -66,9 +72,39 @@ impl Served {
         self.queue.drain(self.generation, sink, now);
     }
 
-    /// The peer has everything up to `received`.
-    pub(crate) fn confirm(&self, received: u64) {
+    /// The peer has everything up to `received`, and is ready for so many more.
+    pub(crate) fn confirm(&self, received: u64, more: u32) {
         self.queue.confirm(self.generation, received);
+        self.queue.credit(self.generation, more);
+    }
+
+    /// The app is done with these.
+    pub(crate) fn ack(&self, spans: &[Span]) {
+        if let Some(seat) = self.queue.seat().filter(|_| self.queue.is_generation(self.generation)) {
+            seat.ack(spans);
+        }
+    }
+
+    /// The app wants these again, after `delay`.
+    pub(crate) fn nack(&self, spans: &[Span], delay: Duration, now: Duration) {
+        if let Some(seat) = self.queue.seat().filter(|_| self.queue.is_generation(self.generation)) {
+            seat.nack(spans, delay, now);
+        }
+    }
+
+    /// An answer has come.
+    pub(crate) fn reply(&self, core: &Core, number: u64, outcome: Result<Message, Failure>) {
+        let sequence = self.queue.seat().and_then(|seat| seat.reply(number));
+        core.answered(&self.name, sequence, outcome.map_err(problem_of));
+    }
+
+    /// Tells the peer of a gap at the end.
+    pub(crate) fn tell_last(&self, session: &mut Session, id: u32, gap: Gap) {
+        if self.queue.seat().is_some() {
+            session.send_next_gap(id, gap);
+        } else {
+            session.send_gap(id, gap);
+        }
     }
 
     pub(crate) fn set_prefixes(&self, prefixes: Vec<Bytes>) {
@@ -111,36 +147,82 @@ impl Core {
         };
         let view = self.view();
         let channel = route::serve(&view, &name, asked.identity)?;
-        let limits = limits_of(channel);
+        if channel.pattern != Pattern::PubSub && !asked.subscribe.prefixes.is_empty() {
+            let text = format!("{name}: prefixes are for spec.pattern PubSub");
+            return Err(Problem::new(ProblemKind::InvalidArgument, text));
+        }
         let (identity, sidecar) = (Arc::clone(asked.identity), Arc::clone(asked.sidecar));
         let key = Key { identity, sidecar, epoch: asked.epoch, id: asked.id };
-        let resume = asked.subscribe.resume.filter(|resume| resume.epoch == self.epoch());
         let outlet = self.outlet(&name);
         let mut guests = self.guests();
         let known = guests.by_key.get(&key).filter(|guest| guest.name == name).cloned();
-        if let (Some(guest), Some(resume)) = (&known, resume) {
-            guest.queue.set_prefixes(asked.subscribe.prefixes);
-            let received = resume.received.min(outlet.last_sequence());
-            let generation = guest.queue.attach(Arc::clone(asked.waker), asked.id, Some(received));
-            return Ok(Served { queue: Arc::clone(&guest.queue), received, key, generation });
+        let (queue, (received, generation)) = match known {
+            Some(guest) if self.resume(&asked).is_some() => {
+                let place = self.go_on(&guest.queue, &outlet, &asked);
+                (guest.queue, place)
+            }
+            known => {
+                if let Some(guest) = known {
+                    outlet.remove(&guest.queue);
+                    guest.queue.close(Some(GapReason::Disconnected));
+                }
+                if guests.by_key.len() >= GUESTS_MAX {
+                    let text = format!("{name}: {GUESTS_MAX} subscriptions of peers are served already");
+                    return Err(Problem::new(ProblemKind::ResourceExhausted, text));
+                }
+                let made = self.begin(&outlet, channel, &asked);
+                guests.by_key.insert(key.clone(), Guest { name: name.clone(), queue: Arc::clone(&made.0) });
+                made
+            }
+        };
+        let reply_bytes_max =
+            if channel.pattern == Pattern::RequestReply { channel.max_message_bytes } else { 0 };
+        Ok(Served { name, queue, reply_bytes_max, received, key, generation })
+    }
+
+    /// Where the subscription stood, if that was with this process.
+    fn resume(&self, asked: &Asked<'_>) -> Option<u64> {
+        let resume = asked.subscribe.resume.filter(|resume| resume.epoch == self.epoch());
+        resume.map(|resume| resume.received)
+    }
+
+    /// Another connection takes over the queue. Returns where it goes on, and the generation.
+    fn go_on(&self, queue: &Queue, outlet: &Outlet, asked: &Asked<'_>) -> (u64, u64) {
+        let received = self.resume(asked).unwrap_or(0);
+        queue.set_prefixes(asked.subscribe.prefixes.clone());
+        if let Some(seat) = queue.seat() {
+            let generation = queue.attach(Arc::clone(asked.waker), asked.id, None);
+            return (seat.back(received, u64::from(asked.subscribe.credit_messages)), generation);
         }
-        if let Some(guest) = known {
-            outlet.remove(&guest.queue);
-            guest.queue.close(Some(GapReason::Disconnected));
-        }
-        if guests.by_key.len() >= GUESTS_MAX {
-            let text = format!("{name}: {GUESTS_MAX} subscriptions of peers are served already");
-            return Err(Problem::new(crate::messaging::ProblemKind::ResourceExhausted, text));
-        }
+        let received = received.min(outlet.last_sequence());
+        (received, queue.attach(Arc::clone(asked.waker), asked.id, Some(received)))
+    }
+
+    /// A new queue. Returns it, after which number it begins, and its generation.
+    fn begin(&self, outlet: &Outlet, channel: &ChannelView, asked: &Asked<'_>) -> (Arc<Queue>, (u64, u64)) {
         let who = Arc::from(format!("{} ({})", asked.sidecar, asked.identity));
-        let queue = Arc::new(Queue::remote(who, Arc::clone(&outlet.metrics), limits));
-        let unfiltered = asked.subscribe.prefixes.is_empty();
-        queue.set_prefixes(asked.subscribe.prefixes);
+        let queue = Queue::remote(who, Arc::clone(&outlet.metrics), limits_of(channel));
+        let queue = Arc::new(queue.seated(self.seat(outlet, channel)));
+        queue.set_prefixes(asked.subscribe.prefixes.clone());
         let generation = queue.attach(Arc::clone(asked.waker), asked.id, None);
+        let resume = self.resume(asked);
+        let shared = channel.pattern != Pattern::PubSub;
+        if queue.seat().is_some() {
+            let received = resume.unwrap_or(0);
+            queue.join(u64::from(asked.subscribe.credit_messages), received);
+            let last = outlet.add(Arc::clone(&queue));
+            if resume.is_some() && !shared {
+                // Its queue is gone: nobody knows how much of it was meant for this subscriber.
+                let last = last.max(1);
+                queue.push_gap_first(Gap { first: last, last, messages: 0, reason: GapReason::Disconnected });
+            }
+            return (queue, (received, generation));
+        }
         let last = outlet.add(Arc::clone(&queue));
-        let received = resume.map_or(last, |resume| resume.received.min(last));
+        let received = resume.map_or(last, |received| received.min(last));
         if received < last {
             // It was away for longer than its queue was kept.
+            let unfiltered = asked.subscribe.prefixes.is_empty();
             let messages = if unfiltered { last - received } else { 0 };
             queue.push_gap_first(Gap {
                 first: received + 1,
@@ -149,8 +231,7 @@ impl Core {
                 reason: GapReason::Disconnected,
             });
         }
-        guests.by_key.insert(key.clone(), Guest { name, queue: Arc::clone(&queue) });
-        Ok(Served { queue, received, key, generation })
+        (queue, (received, generation))
     }
 
     /// The subscription ended for good.
@@ -172,8 +253,10 @@ impl Core {
             return;
         }
         let core = Arc::clone(self);
+        let shared = self.outlet(&served.name).work.get().is_some();
+        let patience = if shared { AWAY_SHARED_MAX } else { AWAY_MAX };
         self.background.spawn_until_shutdown("subscriber away", async move {
-            tokio::time::sleep(AWAY_MAX).await;
+            tokio::time::sleep(patience).await;
             if served.queue.is_away_since(served.generation) {
                 // Counted now; told when the subscriber should come back after all.
                 core.remove_guest(&served.key, Some(GapReason::Disconnected));

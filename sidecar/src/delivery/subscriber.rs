@@ -3,16 +3,19 @@
 //! The app gets at most what it gave credit for. Each publisher behind a connection gets its share of that credit,
 //! at least one message, so what this sidecar holds is bounded by the credit and the number of publishers.
 
+mod owing;
 mod remote;
+
+pub(crate) use owing::Acks;
 
 use super::buffer::Sink;
 use super::core::Core;
 use super::queue::{GENERATION_FIRST, Queue};
 use super::waker::Waker;
-use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem};
+use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem, Receipt};
 use crate::metrics::ChannelMetrics;
 use bytes::Bytes;
-use peer_wire::{Credit, Gap, GapReason, Sequenced, Subscribe};
+use peer_wire::{Credit, Failure, Gap, GapReason, Origin, Sequenced, Span, Subscribe};
 use remote::{Held, Remote};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -28,6 +31,10 @@ const REMEMBERED_MAX: usize = 1024;
 pub(crate) struct Owed {
     pub(crate) credit: Option<Credit>,
     pub(crate) prefixes: Option<Vec<Bytes>>,
+    pub(crate) acks: Vec<Span>,
+    /// With the delay in milliseconds.
+    pub(crate) nacks: Vec<(u32, Vec<Span>)>,
+    pub(crate) replies: Vec<(u64, Result<Message, Failure>)>,
 }
 
 struct State {
@@ -40,6 +47,8 @@ struct State {
     remotes: BTreeMap<Arc<str>, Remote>,
     /// Which remote comes first in the next answer.
     turn: usize,
+    /// Handed to a door that acknowledges by coming back for more.
+    taken: Vec<Receipt>,
     ended: Option<Problem>,
     finished: bool,
 }
@@ -63,6 +72,7 @@ pub(crate) struct Subscriber {
     local: Arc<Queue>,
     own: Arc<str>,
     own_epoch: u64,
+    acks: Acks,
     ready: Arc<Notify>,
     state: Mutex<State>,
 }
@@ -78,6 +88,7 @@ pub(crate) struct Parts {
     pub(crate) bounds: Bounds,
     pub(crate) prefixes: Vec<Bytes>,
     pub(crate) credit: u32,
+    pub(crate) acks: Acks,
 }
 
 impl Subscriber {
@@ -89,6 +100,7 @@ impl Subscriber {
             buffer_bytes: parts.bounds.buffer_bytes,
             remotes: BTreeMap::new(),
             turn: 0,
+            taken: Vec::new(),
             ended: None,
             finished: false,
         };
@@ -100,6 +112,7 @@ impl Subscriber {
             local: parts.local,
             own: Arc::clone(core.sidecar()),
             own_epoch: core.epoch(),
+            acks: parts.acks,
             ready: parts.ready,
             state: Mutex::new(state),
         }
@@ -114,11 +127,20 @@ impl Subscriber {
     }
 
     pub(crate) async fn next(&self) -> Option<Vec<ChannelEvent>> {
+        self.acknowledge_taken();
         loop {
             if let Some(answer) = self.collect() {
                 return answer;
             }
             self.ready.notified().await;
+        }
+    }
+
+    /// The door has come back: what it had is with the app.
+    fn acknowledge_taken(&self) {
+        let taken = std::mem::take(&mut self.lock().taken);
+        if !taken.is_empty() {
+            self.settle(&taken, None);
         }
     }
 
@@ -139,12 +161,15 @@ impl Subscriber {
             publisher: Arc::clone(&self.own),
             epoch: self.own_epoch,
             gap_messages: 0,
+            taken: (self.acks == Acks::WhenTaken).then(Vec::new),
         };
         let allowed = answer.allowed;
         self.collect_local(&mut answer);
         self.collect_remotes(state, &mut answer);
         let messages = allowed - answer.allowed;
         state.credit -= messages;
+        state.taken.extend(answer.taken.take().into_iter().flatten());
+        self.local.set_credit(state.credit);
         self.metrics.delivered.inc_by(messages);
         self.metrics.gap.inc_by(answer.gap_messages);
         if answer.events.is_empty() { None } else { Some(Some(answer.events)) }
@@ -186,6 +211,9 @@ impl Subscriber {
                 remote.wake(self.id);
             }
         }
+        let credit = state.credit;
+        drop(state);
+        self.local.set_credit(credit);
         self.ready.notify_one();
     }
 
@@ -209,7 +237,15 @@ impl Subscriber {
             core.remove_subscriber(self);
         }
         self.local.close(None);
-        self.lock().remotes.clear();
+        let mut state = self.lock();
+        if self.local.seat().is_some() && self.acks == Acks::None {
+            // Publishers believe that these have arrived, and nobody else gets them.
+            let held = state.remotes.values().map(Remote::held_messages).sum();
+            if held > 0 {
+                self.metrics.drop_counted(GapReason::Disconnected.as_str(), held);
+            }
+        }
+        state.remotes.clear();
     }
 
     /// Cuts the subscription: the app gets `reason` next, and then nothing.
@@ -258,7 +294,10 @@ impl Subscriber {
 
     /// The publisher accepted; what follows comes after `received`.
     pub(crate) fn opened(&self, from: Source<'_>, received: u64) {
-        self.with(from, |remote| remote.opened(received));
+        self.with(from, |remote| {
+            remote.opened(received);
+            remote.wake(self.id);
+        });
     }
 
     pub(crate) fn deliver(&self, from: Source<'_>, messages: Vec<Sequenced>) {
@@ -281,7 +320,14 @@ impl Subscriber {
             return Owed::default();
         };
         let stale = std::mem::take(&mut remote.prefixes_stale);
-        Owed { credit: remote.owed(share, window, open), prefixes: stale.then_some(prefixes) }
+        let owing = if remote.standing { remote.owing.take() } else { owing::Taken::default() };
+        Owed {
+            credit: remote.owed(share, window, open),
+            prefixes: stale.then_some(prefixes),
+            acks: owing.acks,
+            nacks: owing.nacks,
+            replies: owing.replies,
+        }
     }
 
     /// The connection ended. After a clean end the publisher had sent everything.
@@ -331,6 +377,8 @@ struct Answer {
     publisher: Arc<str>,
     epoch: u64,
     gap_messages: u64,
+    /// Receipts of what was handed over, where coming back for more acknowledges it.
+    taken: Option<Vec<Receipt>>,
 }
 
 fn offset(sequence: u64) -> i64 {
@@ -338,11 +386,16 @@ fn offset(sequence: u64) -> i64 {
 }
 
 impl Answer {
-    fn take(&mut self, sequence: u64, message: Message) {
+    fn take(&mut self, (number, origin): (u64, Option<Origin>), message: Message) {
         self.allowed = self.allowed.saturating_sub(1);
         let publisher = Arc::clone(&self.publisher);
+        let sequence = origin.map_or(number, |origin| origin.sequence);
         let position = Position { partition: 0, offset: offset(sequence), publisher, epoch: self.epoch };
-        self.events.push(ChannelEvent::Message { position, message });
+        let receipt = origin.map(|origin| self.receipt(number, origin));
+        if let (Some(taken), Some(receipt)) = (&mut self.taken, &receipt) {
+            taken.push(receipt.clone());
+        }
+        self.events.push(ChannelEvent::Message { position, message, receipt });
     }
 
     fn take_gap(&mut self, gap: &Gap) {
@@ -363,8 +416,20 @@ impl Sink for Answer {
         if self.allowed == 0 {
             return false;
         }
-        self.take(sequence, message.clone());
+        self.take((sequence, None), message.clone());
         true
+    }
+
+    fn work(&mut self, number: u64, origin: Origin, message: &Message) -> bool {
+        if self.allowed == 0 {
+            return false;
+        }
+        self.take((number, Some(origin)), message.clone());
+        true
+    }
+
+    fn numbered_gap(&mut self, _number: u64, gap: &Gap) -> bool {
+        self.gap(gap)
     }
 
     fn gap(&mut self, gap: &Gap) -> bool {

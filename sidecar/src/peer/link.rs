@@ -5,7 +5,7 @@ use super::accepted::{Accepted, Entry};
 use crate::delivery::{Asked, Core, Served, Sink, Subscriber, Waker};
 use crate::messaging::{Problem, ProblemKind};
 use peer_wire::{
-    Event, Gap, GapReason, Goodbye, GoodbyeCode, Hello, Message, ProtocolError, RefusalCode, Session,
+    Event, Gap, GapReason, Goodbye, GoodbyeCode, Hello, Message, Origin, ProtocolError, RefusalCode, Session,
     Settings,
 };
 use runtime::shutdown::Shutdown;
@@ -161,10 +161,25 @@ impl Link {
                     served.set_prefixes(prefixes);
                 }
             }
-            Event::Credit { id, received } => {
+            Event::Credit { id, messages, received } => {
                 if let Some(served) = self.outgoing.get(&id) {
-                    served.confirm(received);
+                    served.confirm(received, messages);
                     self.activate(id);
+                }
+            }
+            Event::Ack { id, spans } => {
+                if let Some(served) = self.outgoing.get(&id) {
+                    served.ack(&spans);
+                }
+            }
+            Event::Nack { id, delay_ms, spans } => {
+                if let Some(served) = self.outgoing.get(&id) {
+                    served.nack(&spans, Duration::from_millis(delay_ms.into()), self.core.now());
+                }
+            }
+            Event::Reply { id, number, outcome } => {
+                if let Some(served) = self.outgoing.get(&id) {
+                    served.reply(&self.core, number, outcome);
                 }
             }
             Event::Subscribed { id, received } => {
@@ -180,6 +195,11 @@ impl Link {
             Event::Gap { id, gap } => {
                 if let Some(subscriber) = self.incoming.get(&id) {
                     subscriber.gap((&self.sidecar, &self.waker), gap);
+                }
+            }
+            Event::NumberedGap { id, number, gap } => {
+                if let Some(subscriber) = self.incoming.get(&id) {
+                    subscriber.numbered_gap((&self.sidecar, &self.waker), number, gap);
                 }
             }
             Event::Refused { id, refusal } => {
@@ -226,6 +246,7 @@ impl Link {
         match self.core.serve(asked) {
             Ok(served) => {
                 self.session.accept(id, served.received);
+                self.session.expect_replies(served.reply_bytes_max);
                 self.outgoing.insert(id, served);
                 self.activate(id);
             }
@@ -296,6 +317,13 @@ impl Link {
             if let Some(credit) = owed.credit {
                 self.session.grant(id, credit.messages, credit.bytes);
             }
+            self.session.ack(id, &owed.acks);
+            for (delay_ms, spans) in owed.nacks {
+                self.session.nack(id, delay_ms, &spans);
+            }
+            for (number, outcome) in owed.replies {
+                self.session.reply(id, number, outcome);
+            }
         }
         for id in marks.queues {
             let Some(served) = self.outgoing.get(&id) else { continue };
@@ -333,7 +361,7 @@ impl Link {
     pub(crate) fn say_goodbye(&mut self, code: GoodbyeCode, text: &str) {
         for (id, served) in &self.outgoing {
             if let Some(gap) = served.shut_down() {
-                self.session.send_gap(*id, gap);
+                served.tell_last(&mut self.session, *id, gap);
             }
         }
         self.session.goodbye(code, text);
@@ -390,6 +418,26 @@ impl Sink for Outlet<'_> {
         }
         let gap = Gap { first: sequence, last: sequence, messages: 1, reason: GapReason::TooLarge };
         self.session.send_gap(self.id, gap)
+    }
+
+    fn work(&mut self, number: u64, origin: Origin, message: &Message) -> bool {
+        if self.session.output_bytes() >= self.limit {
+            self.turn_over = true;
+            return false;
+        }
+        if self.session.send_work(self.id, number, origin, message) {
+            return true;
+        }
+        if message.size_bytes() <= self.session.message_bytes_max(self.id) {
+            return false;
+        }
+        let sequence = origin.sequence;
+        let gap = Gap { first: sequence, last: sequence, messages: 1, reason: GapReason::TooLarge };
+        self.session.send_numbered_gap(self.id, number, gap)
+    }
+
+    fn numbered_gap(&mut self, number: u64, gap: &Gap) -> bool {
+        self.session.send_numbered_gap(self.id, number, *gap)
     }
 
     fn gap(&mut self, gap: &Gap) -> bool {

@@ -1,6 +1,9 @@
 //! Several cores in one process, with real TLS over loopback. The view is set by hand.
 
+mod acks;
 mod delivery;
 mod faults;
 pub(crate) mod mesh;
 mod permissions;
+mod pipeline;
+mod requests;

@@ -49,9 +49,9 @@ fn what_is_not_built_is_refused() {
     let topic = || Some(TopicName { namespace: "shop".into(), name: "log".into() });
     let replay = Replay { messages: 1, bytes: 1, time: Duration::MAX };
     let cases = [
-        (ChannelView { pattern: Pattern::Pipeline, ..channel() }, "spec.pattern Pipeline"),
+        (ChannelView { pattern: Pattern::Unknown, ..channel() }, "spec.pattern"),
         (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.overflow Spill"),
-        (ChannelView { acknowledge: Acknowledge::Required, ..channel() }, "spec.delivery.acknowledge"),
+        (ChannelView { acknowledge: Acknowledge::Unknown, ..channel() }, "spec.delivery.acknowledge"),
         (ChannelView { replay: Some(replay), ..channel() }, "spec.delivery.replay"),
         (ChannelView { dead_letter: topic(), ..channel() }, "spec.delivery.deadLetter"),
         (ChannelView { ready_subscribers: 1, ..channel() }, "spec.ready"),
@@ -69,6 +69,43 @@ fn what_is_not_built_is_refused() {
         }
         assert_eq!(sources(&view, &name(), "shop/own").count(), 0);
     }
+}
+
+/// Goal: fields that do not go together are refused with both of them.
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let work = |pattern| ChannelView { pattern, ..channel() };
+    let acknowledged = ChannelView { acknowledge: Acknowledge::Required, ..channel() };
+    for (channel, word) in [
+        (ChannelView { overflow: Overflow::DropOldest, ..work(Pattern::Pipeline) }, "PubSub"),
+        (ChannelView { overflow: Overflow::KeepLatest, ..acknowledged.clone() }, "Block or DropNewest"),
+        (ChannelView { pattern: Pattern::RequestReply, ..acknowledged.clone() }, "spec.pattern RequestReply"),
+    ] {
+        let text = does_not_fit(&channel).unwrap();
+        assert!(text.contains(word), "{text}");
+    }
+    for channel in [work(Pattern::Pipeline), work(Pattern::RequestReply), acknowledged] {
+        assert_eq!((not_built(&channel), does_not_fit(&channel)), (None, None));
+    }
+}
+
+/// Goal: each way of using a Channel is for its pattern, and the refusal names the other one.
+#[test]
+fn calls_are_for_their_pattern() {
+    let asking = view(ChannelView { pattern: Pattern::RequestReply, ..channel() });
+    let (plain, name) = (view(channel()), name());
+    for (refused, word) in [
+        (publish(&asking, &name, "x"), "use Request"),
+        (subscribe(&asking, &name, "x"), "use Serve"),
+        (request(&plain, &name, "x"), "use Publish"),
+        (answer(&plain, &name, "x"), "use Subscribe"),
+    ] {
+        let problem = refused.unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::InvalidArgument);
+        assert!(problem.message.contains(word), "{problem}");
+    }
+    assert!(request(&asking, &name, "x").is_ok() && answer(&asking, &name, "x").is_ok());
+    assert!(receive(&asking, &name, "x").is_ok() && receive(&plain, &name, "x").is_ok());
 }
 
 /// Goal: no view, no object, an object with a problem, and no permission are four different answers.

@@ -14,23 +14,32 @@ pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
         }
     };
     let pattern = spec.pattern;
-    add(pattern != Pattern::PubSub, "spec.pattern", "not supported yet except PubSub");
+    let refuses = matches!(delivery.overflow, Overflow::Block | Overflow::DropNewest);
+    let acknowledged = delivery.acknowledge == Acknowledge::Required;
     add(
         !matches!(delivery.overflow, Overflow::Block | Overflow::DropNewest),
         "spec.delivery.overflow",
         "not supported yet except Block and DropNewest",
     );
     add(
-        delivery.acknowledge == Acknowledge::Required,
-        "spec.delivery.acknowledge",
-        "Required is not supported yet; use a Topic where every message must arrive",
+        !refuses && (pattern != Pattern::PubSub || acknowledged),
+        "spec.delivery.overflow",
+        "only Block and DropNewest go with spec.delivery.acknowledge Required and with patterns other than PubSub",
     );
-    add(delivery.redeliver.is_some(), "spec.delivery.redeliver", "not supported yet: remove it");
+    add(
+        acknowledged && pattern == Pattern::RequestReply,
+        "spec.delivery.acknowledge",
+        "a reply acknowledges its request: remove it for pattern RequestReply",
+    );
+    add(
+        delivery.replay.is_some() && (pattern != Pattern::PubSub || acknowledged),
+        "spec.delivery.replay",
+        "only for pattern PubSub with spec.delivery.acknowledge None: remove it",
+    );
     add(delivery.dead_letter.is_some(), "spec.delivery.deadLetter", "not supported yet: remove it");
     add(delivery.spill.is_some(), "spec.delivery.spill", "not supported yet: remove it");
     add(delivery.replay.is_some(), "spec.delivery.replay", "not supported yet: remove it");
     add(spec.record.is_some(), "spec.record", "not supported yet: remove it");
-    add(spec.request_timeout.is_some(), "spec.requestTimeout", "not supported yet: remove it");
     add(spec.ready.is_some(), "spec.ready", "not supported yet: remove it");
     found
 }

@@ -78,10 +78,10 @@ fn mistakes_are_named() {
 #[test]
 fn later_fields_are_named() {
     for (spec, field) in [
-        ("{pattern: Pipeline}", "spec.pattern"),
+        ("{pattern: RequestReply, delivery: {acknowledge: Required}}", "spec.delivery.acknowledge"),
         ("{delivery: {overflow: DropOldest}}", "spec.delivery.overflow"),
         ("{delivery: {overflow: KeepLatest}}", "spec.delivery.overflow"),
-        ("{delivery: {acknowledge: Required}}", "spec.delivery.acknowledge"),
+        ("{delivery: {acknowledge: Required, deadLetter: {topic: a}}}", "spec.delivery.deadLetter"),
         ("{delivery: {replay: {messages: 5}}}", "spec.delivery.replay"),
         ("{record: {topic: a}}", "spec.record"),
         ("{ready: {subscribers: 1}}", "spec.ready"),
@@ -92,6 +92,32 @@ fn later_fields_are_named() {
             not_supported(&channel.spec).iter().map(|error| error.field.as_str()).collect::<Vec<_>>(),
             [field]
         );
+    }
+}
+
+/// Goal: what is built is not named.
+#[test]
+fn built_fields_are_not_named() {
+    for spec in [
+        "{pattern: Pipeline}",
+        "{pattern: Pipeline, delivery: {acknowledge: Required, redeliver: {after: 5s, attempts: 3}}}",
+        "{pattern: RequestReply, requestTimeout: 2s}",
+        "{delivery: {overflow: DropNewest, acknowledge: Required}}",
+    ] {
+        let channel = channel(spec);
+        assert_eq!((validate(&channel), not_supported(&channel.spec)), (vec![], vec![]), "{spec}");
+    }
+}
+
+/// Goal: fields that are built and do not go together are named.
+#[test]
+fn what_does_not_go_together_is_named() {
+    for (spec, field) in [
+        ("{pattern: Pipeline, delivery: {overflow: DropOldest}}", "spec.delivery.overflow"),
+        ("{delivery: {overflow: KeepLatest, acknowledge: Required}}", "spec.delivery.overflow"),
+        ("{pattern: Pipeline, delivery: {replay: {messages: 5}}}", "spec.delivery.replay"),
+    ] {
+        assert!(not_supported(&channel(spec).spec).iter().any(|error| error.field == field), "{spec}");
     }
 }
 

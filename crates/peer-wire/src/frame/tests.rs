@@ -3,7 +3,7 @@
 #![expect(clippy::arithmetic_side_effects, reason = "a test may overflow: then it fails")]
 
 use super::*;
-use crate::message::{Message, body_bytes, decode_body, encode_body, flags_of};
+use crate::message::{Message, Origin, Place, body_bytes, decode_body, encode_body, flags_of};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -17,6 +17,21 @@ fn sequence() -> impl Strategy<Value = u64> {
 
 fn gap_reason() -> impl Strategy<Value = GapReason> {
     any::<u8>().prop_map(GapReason::from_number)
+}
+
+/// Ascending, and not touching each other.
+fn spans() -> impl Strategy<Value = Vec<Span>> {
+    vec((1..1_u64 << 40, 0..1_u64 << 20), 0..9).prop_map(|steps| {
+        let mut last = 0;
+        steps
+            .into_iter()
+            .map(|(step, more)| {
+                let first = last + 1 + step;
+                last = first + more;
+                Span { first, last }
+            })
+            .collect()
+    })
 }
 
 fn frame() -> impl Strategy<Value = Frame> {
@@ -48,6 +63,10 @@ fn frame() -> impl Strategy<Value = Frame> {
         messages: more / 2,
         reason,
     });
+    let numbered = (sequence(), 1..1_u64 << 40).prop_map(|(number, first)| {
+        (number, Gap { first, last: first, messages: 1, reason: GapReason::Lost })
+    });
+    let nack = (any::<u32>(), spans()).prop_map(|(delay_ms, spans)| Frame::Nack { delay_ms, spans });
     let refuse = (any::<u8>(), "\\PC{0,50}")
         .prop_map(|(code, text)| Frame::Refuse(Refusal { code: RefusalCode::from_number(code), text }));
     let goodbye = (any::<u8>(), "\\PC{0,50}")
@@ -65,6 +84,9 @@ fn frame() -> impl Strategy<Value = Frame> {
             received
         }),
         gap.prop_map(Frame::Gap),
+        numbered.prop_map(|(number, gap)| Frame::NumberedGap { number, gap }),
+        spans().prop_map(Frame::Ack),
+        nack,
         refuse,
         any::<u64>().prop_map(Frame::Ping),
         any::<u64>().prop_map(Frame::Pong),
@@ -100,28 +122,51 @@ proptest! {
         prop_assert_eq!(Frame::decode(header, body), Ok(Some(frame)));
     }
 
+    /// Goal: every reply, and every refusal to reply, is read back as it was written.
+    #[test]
+    fn replies_round_trip(number in sequence(), key in proptest::option::of(bytes(30)), parts in vec(bytes(9000), 0..3),
+                          code in any::<u8>(), text in "\\PC{0,50}", fails in any::<bool>()) {
+        let outcome = if fails {
+            Err(Failure { code: FailureCode::from_number(code), text })
+        } else {
+            Ok(Message { key, parts, ..Message::default() })
+        };
+        let reply = ReplyBody { number, outcome };
+        let mut output = Output::default();
+        reply.encode(7, &mut output);
+        let (header, body) = split(collect(&mut output));
+        prop_assert_eq!((header.kind, header.id), (kind::REPLY, 7));
+        prop_assert_eq!(decode_reply(header.flags, body), Ok(reply));
+    }
+
     /// Goal: every message is read back as it was written, and its length is known beforehand.
     #[test]
     fn messages_round_trip(
         subject in bytes(30), key in proptest::option::of(bytes(30)),
         headers in vec(("\\PC{0,9}", bytes(20)), 0..5), parts in vec(bytes(20_000), 0..4),
         timestamp_ms in any::<i64>(), sequence in 1..1_u64 << 60, skipped in proptest::option::of(0..1_u64 << 30),
+        origin in proptest::option::of((1..1_u64 << 60, any::<u16>(), any::<Option<u32>>())),
     ) {
         let message = Message { subject, key, headers, parts, timestamp_ms };
         let previous = skipped.map(|skipped| (sequence - 1).saturating_sub(skipped));
+        let origin = origin.map(|(sequence, attempt, timeout_ms)| Origin { sequence, attempt, timeout_ms });
+        let place = Place { sequence, previous, origin };
         let mut output = Output::default();
-        encode_body(&mut output, sequence, previous, &message);
-        prop_assert_eq!(output.len(), body_bytes(&message, previous));
-        let placed = decode_body(flags_of(&message, previous), collect(&mut output)).unwrap();
+        encode_body(&mut output, &place, &message);
+        prop_assert_eq!(output.len(), body_bytes(&message, &place));
+        prop_assert!(output.len() <= message.frame_bytes_max());
+        let placed = decode_body(flags_of(&message, &place), collect(&mut output)).unwrap();
+        prop_assert_eq!(placed.origin, origin);
         prop_assert_eq!(placed.previous, previous.unwrap_or(sequence - 1));
         prop_assert_eq!((placed.sequence, placed.message), (sequence, message));
     }
 
     /// Goal: no body makes a decoder panic, whatever the kind and the flags.
     #[test]
-    fn any_body_is_survived(kind in 0..20_u8, flags in any::<u8>(), body in bytes(300)) {
+    fn any_body_is_survived(kind in 0..24_u8, flags in any::<u8>(), body in bytes(300)) {
         let header = header(kind, flags, 1, body.len());
         drop(Frame::decode(header, body.clone()));
+        drop(decode_reply(flags, body.clone()));
         drop(decode_body(flags, body));
     }
 }

@@ -1,14 +1,16 @@
 //! What a session tells its caller.
 
-use crate::frame::{Gap, Goodbye, Hello, Refusal, Subscribe};
-use crate::message::Message;
+use crate::frame::{Failure, Gap, Goodbye, Hello, Refusal, Span, Subscribe};
+use crate::message::{Message, Origin};
 use bytes::Bytes;
 
 /// A message with its place in the publisher's numbering.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequenced {
-    /// The publisher's sequence number.
+    /// The publisher's sequence number; in a numbered subscription the number of the delivery.
     pub sequence: u64,
+    /// Set in a numbered subscription.
+    pub origin: Option<Origin>,
     /// The message.
     pub message: Message,
 }
@@ -44,8 +46,35 @@ pub enum Event {
     Credit {
         /// The peer's id of the subscription.
         id: u32,
+        /// Messages that may be sent besides.
+        messages: u32,
         /// All up to this sequence number have come.
         received: u64,
+    },
+    /// As publisher of a numbered subscription: the app is done with these.
+    Ack {
+        /// The peer's id of the subscription.
+        id: u32,
+        /// Numbers of deliveries.
+        spans: Vec<Span>,
+    },
+    /// As publisher of a numbered subscription: the app wants these again.
+    Nack {
+        /// The peer's id of the subscription.
+        id: u32,
+        /// Not before so many milliseconds have gone by.
+        delay_ms: u32,
+        /// Numbers of deliveries.
+        spans: Vec<Span>,
+    },
+    /// As publisher of requests: an answer.
+    Reply {
+        /// The peer's id of the subscription.
+        id: u32,
+        /// Number of the delivery that it answers.
+        number: u64,
+        /// The answer, or why there is none.
+        outcome: Result<Message, Failure>,
     },
 
     /// As subscriber: the subscription stands; what follows comes after `received`.
@@ -67,6 +96,15 @@ pub enum Event {
         /// Our id of the subscription.
         id: u32,
         /// Which.
+        gap: Gap,
+    },
+    /// As subscriber: messages of a numbered subscription that do not come.
+    NumberedGap {
+        /// Our id of the subscription.
+        id: u32,
+        /// Counts with the messages.
+        number: u64,
+        /// Which of those that were published.
         gap: Gap,
     },
     /// As subscriber: the publisher does not serve the subscription, or no longer.

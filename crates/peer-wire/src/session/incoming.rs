@@ -63,10 +63,17 @@ impl Session {
     /// Ends a subscription of ours. Its events stop at once.
     pub fn unsubscribe(&mut self, id: u32) {
         let Some(incoming) = self.incoming.get_mut(&id) else { return };
-        if incoming.stage != Stage::Ended {
-            incoming.stage = Stage::Ended;
-            self.push_frame(id, &Frame::Unsubscribe);
+        if incoming.stage == Stage::Ended {
+            return;
         }
+        let unconfirmed = incoming.stage == Stage::Standing && incoming.unconfirmed_bytes > 0;
+        incoming.stage = Stage::Ended;
+        let received = incoming.received;
+        if unconfirmed {
+            // What the publisher then knows as unconfirmed is what is dropped on this side.
+            self.push_frame(id, &Frame::Credit { messages: 0, bytes: 0, received });
+        }
+        self.push_frame(id, &Frame::Unsubscribe);
     }
 
     /// Replaces the prefixes of a subscription of ours. Above their limits it returns false and does nothing.
@@ -165,7 +172,8 @@ impl Session {
         if placed.previous > last {
             self.push_gap(id, unexplained(last, placed.previous));
         }
-        self.push_message(id, Sequenced { sequence: placed.sequence, message: placed.message });
+        let (sequence, origin) = (placed.sequence, placed.origin);
+        self.push_message(id, Sequenced { sequence, origin, message: placed.message });
         Ok(())
     }
 
@@ -231,6 +239,39 @@ impl Session {
             self.push_gap(id, gap);
         }
         Ok(())
+    }
+
+    /// A gap in a numbered subscription takes a number, as a message does.
+    pub(super) fn handle_numbered_gap(
+        &mut self,
+        id: u32,
+        number: u64,
+        gap: Gap,
+    ) -> Result<(), ProtocolError> {
+        let Some(incoming) = self.incoming.get_mut(&id) else {
+            return Err(ProtocolError::Unexpected { what: "a gap for a subscription that does not exist" });
+        };
+        if matches!(incoming.stage, Stage::Asked(_)) {
+            return Err(ProtocolError::Unexpected { what: "a gap before its subscription was accepted" });
+        }
+        let last = incoming.received;
+        if number <= last {
+            return Err(ProtocolError::OutOfOrder { id, sequence: number, last });
+        }
+        incoming.received = number;
+        if incoming.stage != Stage::Standing {
+            return Ok(());
+        }
+        if number.saturating_sub(1) > last {
+            self.push_gap(id, unexplained(last, number.saturating_sub(1)));
+        }
+        self.events.push_back(Event::NumberedGap { id, number, gap });
+        Ok(())
+    }
+
+    /// Whether a subscription of ours stands.
+    pub(super) fn is_standing(&self, id: u32) -> bool {
+        self.incoming.get(&id).is_some_and(|incoming| incoming.stage == Stage::Standing)
     }
 
     pub(super) fn handle_refuse(&mut self, id: u32, refusal: Refusal) {

@@ -4,7 +4,7 @@ use super::{Event, Session};
 use crate::error::ProtocolError;
 use crate::frame::{Frame, Gap, Refusal, RefusalCode, Subscribe, header, kind};
 use crate::limits;
-use crate::message::{Message, body_bytes, encode_body, flags_of};
+use crate::message::{Message, Origin, Place, body_bytes, encode_body, flags_of};
 use bytes::Bytes;
 
 /// What may be sent: messages strictly, bytes until a message takes them to zero or below.
@@ -66,6 +66,15 @@ impl Session {
     /// Sends one message. Returns false, and does nothing, without credit, when it is larger than
     /// [`Self::message_bytes_max`], or when its sequence number is not above the last one.
     pub fn send_message(&mut self, id: u32, sequence: u64, message: &Message) -> bool {
+        self.send(id, (sequence, None), message)
+    }
+
+    pub(super) fn send(
+        &mut self,
+        id: u32,
+        (sequence, origin): (u64, Option<Origin>),
+        message: &Message,
+    ) -> bool {
         let closing = self.closing;
         let Some(outgoing) = self.outgoing.get_mut(&id) else { return false };
         let payload_max = usize::try_from(outgoing.message_bytes_max).unwrap_or(usize::MAX);
@@ -74,15 +83,21 @@ impl Session {
             return false;
         }
         let previous = (outgoing.last != sequence.saturating_sub(1)).then_some(outgoing.last);
-        let header = header(kind::MESSAGE, flags_of(message, previous), id, body_bytes(message, previous));
+        let place = Place { sequence, previous, origin };
+        let header = header(kind::MESSAGE, flags_of(message, &place), id, body_bytes(message, &place));
         outgoing.credit_messages = outgoing.credit_messages.saturating_sub(1);
         let frame_bytes = i64::try_from(header.frame_bytes()).unwrap_or(i64::MAX);
         outgoing.credit_bytes = outgoing.credit_bytes.saturating_sub(frame_bytes);
         outgoing.last = sequence;
         header.encode(&mut self.output);
-        encode_body(&mut self.output, sequence, previous, message);
+        encode_body(&mut self.output, &place, message);
         self.output.end_frame();
         true
+    }
+
+    /// The last number that was sent, or told as a gap, for a subscription of the peer.
+    pub(super) fn last_sent(&mut self, id: u32) -> Option<&mut u64> {
+        self.outgoing.get_mut(&id).filter(|outgoing| outgoing.accepted).map(|outgoing| &mut outgoing.last)
     }
 
     /// Tells the subscriber what it does not get. Costs no credit. Returns false, and does nothing, when the
@@ -164,7 +179,7 @@ impl Session {
             return Err(ProtocolError::OutOfOrder { id, sequence: received, last: outgoing.last });
         }
         outgoing.add(more)?;
-        self.events.push_back(Event::Credit { id, received });
+        self.events.push_back(Event::Credit { id, messages: more.messages, received });
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod pair;
+mod work;
 
 use super::*;
 use crate::frame::{Gap, GapReason, GoodbyeCode, Refusal, RefusalCode, Resume, Subscribe};
@@ -32,7 +33,7 @@ fn messages_flow_for_credit() {
 
     pair.subscriber.grant(1, 2, 0);
     pair.exchange();
-    assert_eq!(pair.publisher.poll_event(), Some(Event::Credit { id: 1, received: 3 }));
+    assert_eq!(pair.publisher.poll_event(), Some(Event::Credit { id: 1, messages: 2, received: 3 }));
     assert!(
         pair.publisher.send_message(1, 9, &numbered(9)),
         "sequence numbers that do not match are skipped"
@@ -159,7 +160,7 @@ fn receipt_is_confirmed_without_credit() {
     assert!(pair.subscriber.poll_timeout() <= pair.now);
     pair.subscriber.handle_timeout(pair.now).unwrap();
     pair.exchange();
-    assert_eq!(pair.publisher.poll_event(), Some(Event::Credit { id: 1, received: 1 }));
+    assert_eq!(pair.publisher.poll_event(), Some(Event::Credit { id: 1, messages: 0, received: 1 }));
     assert_eq!(pair.publisher.credit(1).messages, 99);
 }
 

@@ -124,7 +124,7 @@ impl Subscriber {
     }
 
     async fn request(&mut self, request: SubscribeRequest) -> Result<(), Status> {
-        let Some(session) = &self.session else {
+        let Some(session) = &mut self.session else {
             return Ok(());
         };
         match request.kind {

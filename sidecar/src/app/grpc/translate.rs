@@ -18,7 +18,7 @@ pub(super) fn message(message: wire::Message) -> Message {
     }
 }
 
-fn to_wire(message: Message) -> wire::Message {
+pub(super) fn to_wire(message: Message) -> wire::Message {
     wire::Message {
         subject: message.subject,
         key: message.key,
@@ -128,6 +128,21 @@ pub(super) fn code(kind: ProblemKind) -> Code {
         ProblemKind::ResourceExhausted => Code::ResourceExhausted,
         ProblemKind::Internal => Code::Internal,
     }
+}
+
+/// What an app answers a request with instead of a message.
+pub(super) fn problem(wire: wire::Problem) -> Problem {
+    let kind = match Code::from_i32(wire.code) {
+        Code::NotFound => ProblemKind::NotFound,
+        Code::PermissionDenied => ProblemKind::PermissionDenied,
+        Code::Unimplemented => ProblemKind::NotSupported,
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => ProblemKind::InvalidArgument,
+        Code::Unavailable => ProblemKind::Unavailable,
+        Code::DeadlineExceeded => ProblemKind::DeadlineExceeded,
+        Code::ResourceExhausted => ProblemKind::ResourceExhausted,
+        _ => ProblemKind::Internal,
+    };
+    Problem::new(kind, wire.message)
 }
 
 pub(super) fn status(problem: Problem) -> Status {

@@ -13,12 +13,12 @@ use crate::app::socket::HttpResponse;
 use crate::app::{Doors, publish as engine};
 use crate::messaging::{Message, Name, Problem, ProblemKind};
 
-const KEY: HeaderName = HeaderName::from_static("pinnace-key");
-const SUBJECT: HeaderName = HeaderName::from_static("pinnace-subject");
+pub(super) const KEY: HeaderName = HeaderName::from_static("pinnace-key");
+pub(super) const SUBJECT: HeaderName = HeaderName::from_static("pinnace-subject");
 /// CloudEvents in binary mode.
-const CLOUD_EVENTS: &str = "ce-";
+pub(super) const CLOUD_EVENTS: &str = "ce-";
 /// Headers that travel besides: the payload's type, and W3C trace context.
-const KEPT: [&str; 3] = ["content-type", "traceparent", "tracestate"];
+pub(super) const KEPT: [&str; 3] = ["content-type", "traceparent", "tracestate"];
 /// The longest silence in the middle of a body.
 const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -41,7 +41,7 @@ pub(super) async fn publish(
 }
 
 /// What the headers say about the message.
-fn message(headers: &HeaderMap) -> Message {
+pub(super) fn message(headers: &HeaderMap) -> Message {
     let bytes = |name: &HeaderName| headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes()));
     let kept = headers
         .iter()
@@ -58,7 +58,7 @@ fn message(headers: &HeaderMap) -> Message {
 
 /// The body, of at most `limit` bytes. A larger one is refused by its Content-Length, or where
 /// it passes the limit; never more than that is kept.
-async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.is_some_and(|text| text.parse::<usize>().map_or(true, |length| length > limit)) {
         return Err(too_large(limit));

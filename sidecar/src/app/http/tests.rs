@@ -3,13 +3,14 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::app::testing::{self, MESSAGE_BYTES_MAX, Stage, message, soon};
-use crate::messaging::{ProblemKind, SubscribeOptions};
+use crate::messaging::{Message, ProblemKind, SubscribeOptions};
 
 fn curl(arguments: &[&str]) -> Command {
     let mut command = Command::new("curl");
@@ -60,7 +61,7 @@ async fn publish_until<T>(stage: &Stage, line: impl Future<Output = T>) -> T {
 async fn a_post_is_one_message() {
     let stage = Stage::open().await;
     let name = testing::channel("shop", "prices");
-    let options = SubscribeOptions { prefixes: vec![], credit: 10 };
+    let options = SubscribeOptions { prefixes: vec![], credit: 10, ..SubscribeOptions::default() };
     let mut subscription = stage.doors.channels.subscribe(&name, options).await.unwrap();
     let url = format!("{}/v1/channels/prices", stage.url());
     let (status, content_type, body) = ask(&[
@@ -106,6 +107,27 @@ async fn a_post_is_one_message() {
     assert_eq!(status, 202);
 }
 
+/// Goal: a request gets the reply as its body, with the headers that travel; one that nobody answers ends at its deadline.
+#[tokio::test]
+async fn requests_are_answered() {
+    let stage = Stage::open().await;
+    let mut serving = stage.doors.channels.serve(&testing::channel("shop", "asking"), 5).await.unwrap();
+    let url = format!("{}/v1/channels/asking/request", stage.url());
+    let answering = async {
+        let requests = serving.next().await.unwrap();
+        let asked = requests[0].message.clone();
+        let headers = vec![("content-type".to_owned(), Bytes::from_static(b"text/plain"))];
+        let parts = vec![Bytes::from([&b"re: "[..], &asked.parts[0]].concat())];
+        serving.reply(requests[0].id, Ok(Message { headers, parts, ..asked }));
+    };
+    let asking = ["--data-binary", "hello", "--header", "pinnace-key: k", &url];
+    let ((), (status, content_type, body)) = tokio::join!(answering, ask(&asking));
+    assert_eq!((status, content_type.as_str(), &body[..]), (200, "text/plain", &b"re: hello"[..]));
+    let late = format!("{url}?timeoutMs=200");
+    let (status, _, body) = ask(&["--data-binary", "hello", &late]).await;
+    assert_eq!(status, 504, "{}", String::from_utf8_lossy(&body));
+}
+
 /// Goal: every refusal is a problem+json with the right status, naming object and field.
 #[tokio::test]
 async fn refusals_are_problems() {
@@ -116,9 +138,12 @@ async fn refusals_are_problems() {
     for (arguments, path, status, text) in [
         (&post[..], "channels/closed", 403, "spec.access.publish"),
         (&post[..], "channels/nowhere", 404, "shop/nowhere"),
-        (&post[..], "channels/asking", 501, "spec.pattern"),
+        (&post[..], "channels/asking", 400, "use Request"),
         (&post[..], "channels/Bad_Name", 400, "channels/NAME"),
-        (&post[..], "channels/prices/request", 501, "RequestReply"),
+        (&post[..], "channels/prices/request", 400, "use Publish"),
+        (&post[..], "channels/asking/request?idempotent=perhaps", 400, "idempotent"),
+        (&post[..], "channels/asking/request?wait=1", 400, "timeoutMs"),
+        (&post[..], "channels/asking/request?timeoutMs=200", 503, "no responders"),
         (&post[..], "topics/orders", 404, "shop/orders"),
         (&post[..], "queues/a", 404, "/v1/topics/NAME"),
         (&get[..], "channels/closed/messages", 403, "spec.access.subscribe"),

@@ -116,7 +116,7 @@ impl<S: Stream> Subscriber<'_, S> {
             subscription.set_prefixes(prefixes);
             return Ok(());
         }
-        let options = SubscribeOptions { prefixes, credit: CREDIT };
+        let options = SubscribeOptions { prefixes, credit: CREDIT, ..SubscribeOptions::default() };
         match self.endpoint.doors().channels.subscribe(self.endpoint.channel(), options).await {
             Ok(subscription) => {
                 self.unwritten = 0;

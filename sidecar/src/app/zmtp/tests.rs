@@ -105,7 +105,11 @@ fn refusals(stage: &Stage, reason: &str) -> u64 {
 async fn frames_and_messages_are_reversible() {
     let stage = Stage::open().await;
     let name = channel("shop", "prices");
-    let options = SubscribeOptions { prefixes: vec![Bytes::from_static(b"x")], credit: 100 };
+    let options = SubscribeOptions {
+        prefixes: vec![Bytes::from_static(b"x")],
+        credit: 100,
+        ..SubscribeOptions::default()
+    };
     let mut subscription = stage.doors.channels.subscribe(&name, options).await.unwrap();
     let mut sub = app(&stage, "prices.sub", SocketType::Sub).await.ready().await;
     sub.session.send_subscribe(&Bytes::new());
@@ -301,7 +305,7 @@ async fn the_tcp_door_is_the_same_door() {
 async fn the_last_words_of_an_app_are_published() {
     let stage = Stage::open().await;
     let name = channel("shop", "prices");
-    let options = SubscribeOptions { prefixes: vec![], credit: 100_000 };
+    let options = SubscribeOptions { prefixes: vec![], credit: 100_000, ..SubscribeOptions::default() };
     let mut subscription = stage.doors.channels.subscribe(&name, options).await.unwrap();
     let mut publisher = app(&stage, "prices.pub", SocketType::Pub).await.ready().await;
     assert_eq!(publisher.next().await, Ok(Some(Event::Subscribe(Bytes::new()))));

@@ -1,6 +1,7 @@
 //! One publisher behind a connection, as one subscription sees it: what came from it, and how much more may.
 
 use super::super::waker::Waker;
+use super::owing::Owing;
 use super::{Answer, restarted};
 use peer_wire::{Credit, Gap, Message, Resume, Sequenced};
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ pub(super) const WINDOW_BYTES_MAX: u64 = 1 << 30;
 /// Came and waits for the app.
 #[derive(Debug)]
 pub(super) enum Held {
-    Message(u64, Message),
+    Message(Sequenced),
     Gap(Gap),
 }
 
@@ -38,6 +39,10 @@ pub(super) struct Remote {
     /// Bytes that went to the app and were not given back as credit.
     freed_bytes: u64,
     pub(super) prefixes_stale: bool,
+    /// Acks, nacks and replies that it does not have yet.
+    pub(super) owing: Owing,
+    /// It has accepted the subscription on this connection.
+    pub(super) standing: bool,
 }
 
 fn cost(message: &Message) -> u64 {
@@ -69,7 +74,9 @@ impl Remote {
         if self.epoch != epoch {
             self.epoch = epoch;
             self.received = None;
+            self.owing = Owing::default();
         }
+        self.standing = false;
         self.waker = Some(waker);
         self.clean = false;
         self.prefixes_stale = false;
@@ -93,16 +100,27 @@ impl Remote {
 
     pub(super) fn opened(&mut self, received: u64) {
         self.received.get_or_insert(received);
+        self.standing = true;
     }
 
     pub(super) fn deliver(&mut self, messages: Vec<Sequenced>) {
-        for Sequenced { sequence, message } in messages {
+        for message in messages {
             self.open_messages = self.open_messages.saturating_sub(1);
             self.held_messages += 1;
-            self.held_bytes = self.held_bytes.saturating_add(cost(&message));
-            self.received = Some(sequence);
-            self.inbox.push_back(Held::Message(sequence, message));
+            self.held_bytes = self.held_bytes.saturating_add(cost(&message.message));
+            self.received = Some(message.sequence);
+            self.inbox.push_back(Held::Message(message));
         }
+    }
+
+    pub(super) fn numbered_gap(&mut self, number: u64, gap: Gap) {
+        self.received = Some(number);
+        self.inbox.push_back(Held::Gap(gap));
+    }
+
+    /// Messages that the app has not seen.
+    pub(super) const fn held_messages(&self) -> u64 {
+        self.held_messages
     }
 
     pub(super) fn gap(&mut self, gap: Gap) {
@@ -117,6 +135,7 @@ impl Remote {
 
     pub(super) fn detach(&mut self, clean: bool) {
         self.waker = None;
+        self.standing = false;
         self.clean = clean;
         self.open_messages = 0;
     }
@@ -127,12 +146,12 @@ impl Remote {
         loop {
             match self.inbox.pop_front() {
                 Some(Held::Gap(gap)) => answer.take_gap(&gap),
-                Some(Held::Message(sequence, message)) if answer.allowed > 0 => {
+                Some(Held::Message(Sequenced { sequence, origin, message })) if answer.allowed > 0 => {
                     self.held_messages = self.held_messages.saturating_sub(1);
                     let cost = cost(&message);
                     self.held_bytes = self.held_bytes.saturating_sub(cost);
                     self.freed_bytes = self.freed_bytes.saturating_add(cost);
-                    answer.take(sequence, message);
+                    answer.take((sequence, origin), message);
                 }
                 Some(held) => {
                     self.inbox.push_front(held);

@@ -81,7 +81,11 @@ async fn prefixes_filter_at_the_publisher() {
     let (publisher, subscriber, subscription) = pair(channel(), 100).await;
     drop(subscription);
     publisher.wait_for_guests(0).await;
-    let options = SubscribeOptions { prefixes: vec![Bytes::from_static(b"3")], credit: 100 };
+    let options = SubscribeOptions {
+        prefixes: vec![Bytes::from_static(b"3")],
+        credit: 100,
+        ..SubscribeOptions::default()
+    };
     let mut subscription = subscriber.channels.subscribe(&prices(), options).await.unwrap();
     publisher.wait_for_guests(1).await;
     publisher.publish(0..100).await;

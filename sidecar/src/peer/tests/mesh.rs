@@ -101,7 +101,7 @@ impl Node {
     }
 
     pub(crate) async fn subscribe(&self, credit: u32) -> ChannelSubscription {
-        let options = SubscribeOptions { prefixes: Vec::new(), credit };
+        let options = SubscribeOptions { credit, ..SubscribeOptions::default() };
         self.channels.subscribe(&prices(), options).await.unwrap()
     }
 
@@ -164,7 +164,7 @@ impl Seen {
         let mut messages = 0;
         for event in events {
             match event {
-                ChannelEvent::Message { position, message } => {
+                ChannelEvent::Message { position, message, .. } => {
                     let number: u64 = std::str::from_utf8(&message.parts[0]).unwrap().parse().unwrap();
                     assert_eq!(position.offset as u64, number + 1, "sequence numbers count from 1");
                     self.numbers.push(number);
@@ -224,6 +224,12 @@ impl Proxy {
     /// Nothing passes any more, and nobody is told.
     pub(crate) fn freeze(&self) {
         self.frozen.send_replace(true);
+    }
+
+    /// What is behind it has died, as far as anybody can tell.
+    pub(crate) fn kill(&self) {
+        self.freeze();
+        self.cut();
     }
 
     /// New connections pass again; those that were frozen stay so.

@@ -2,7 +2,7 @@
 
 use super::pair::{Pair, numbered, settings, subscribe};
 use super::*;
-use crate::message::{body_bytes, encode_body, flags_of};
+use crate::message::{Place, body_bytes, encode_body, flags_of};
 
 fn bytes_of(output: &mut Output) -> BytesMut {
     let mut all = BytesMut::new();
@@ -20,9 +20,10 @@ fn frame(id: u32, frame: &Frame) -> BytesMut {
 
 fn message(id: u32, sequence: u64, previous: Option<u64>) -> BytesMut {
     let (mut output, message) = (Output::default(), numbered(sequence));
-    let bits = flags_of(&message, previous);
-    crate::frame::header(kind::MESSAGE, bits, id, body_bytes(&message, previous)).encode(&mut output);
-    encode_body(&mut output, sequence, previous, &message);
+    let place = Place { sequence, previous, origin: None };
+    let bits = flags_of(&message, &place);
+    crate::frame::header(kind::MESSAGE, bits, id, body_bytes(&message, &place)).encode(&mut output);
+    encode_body(&mut output, &place, &message);
     bytes_of(&mut output)
 }
 
@@ -161,7 +162,7 @@ proptest! {
         let mut input = BytesMut::new();
         if valid {
             // A header that passes, so that bodies are reached.
-            let kind = bytes.first().copied().unwrap_or(0) % 14;
+            let kind = bytes.first().copied().unwrap_or(0) % 24;
             let length = u32::try_from(bytes.len() + 6).unwrap();
             input.extend_from_slice(&length.to_be_bytes());
             input.extend_from_slice(&[kind, bytes.get(1).copied().unwrap_or(0), 0, 0, 0, 1]);

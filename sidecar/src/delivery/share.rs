@@ -1,0 +1,125 @@
+//! Channels where each message goes to one receiver, and those whose receivers acknowledge: which rules the view gives
+//! them, and publishing into shared work.
+
+use super::buffer::Amount;
+use super::core::Core;
+use super::outlet::{Outlet, Policy, limits_of};
+use super::work::{Offered, Post, Rules, Seat, Settle, Work};
+use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
+use crate::view::{Acknowledge, ChannelView, Overflow, Pattern};
+use runtime::clock::{self, Instant};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The rules of a Channel's desk; `None`: its subscribers have plain queues.
+pub(super) fn rules_of(channel: &ChannelView) -> Option<Rules> {
+    let limits = limits_of(channel);
+    let acknowledged = channel.acknowledge == Acknowledge::Required;
+    let settle = if acknowledged {
+        let attempts = u16::try_from(channel.redeliver.attempts).unwrap_or(u16::MAX);
+        Settle::Ack { after: channel.redeliver.after, attempts }
+    } else {
+        Settle::Receipt
+    };
+    match channel.pattern {
+        Pattern::Pipeline => Some(Rules { limits, settle, shared: true }),
+        Pattern::RequestReply => Some(Rules { limits, settle: Settle::Reply, shared: true }),
+        Pattern::PubSub if acknowledged => Some(Rules { limits, settle, shared: false }),
+        Pattern::PubSub | Pattern::Unknown => None,
+    }
+}
+
+impl Core {
+    /// What the receivers of a Channel share; `None` where each has its own.
+    pub(super) fn shared_work(&self, outlet: &Outlet, channel: &ChannelView) -> Option<Arc<Work>> {
+        let rules = rules_of(channel).filter(|rules| rules.shared)?;
+        let work = outlet.work.get_or_init(|| {
+            let calls = Arc::clone(&outlet.calls);
+            let failures = Box::new(move |failed: Vec<u64>| calls.fail(&failed));
+            let work = Work::with_failures(rules, Arc::clone(&outlet.metrics), failures);
+            work.keep_time(&self.background, self.origin());
+            work
+        });
+        Some(Arc::clone(work))
+    }
+
+    /// A place for one more receiver, where messages are counted by receiver.
+    pub(super) fn seat(&self, outlet: &Outlet, channel: &ChannelView) -> Option<Seat> {
+        if let Some(work) = self.shared_work(outlet, channel) {
+            return Some(work.seat());
+        }
+        let rules = rules_of(channel)?;
+        let work = Work::new(rules, Arc::clone(&outlet.metrics));
+        work.keep_time(&self.background, self.origin());
+        Some(work.seat())
+    }
+}
+
+impl Outlet {
+    /// Publishes each message to one receiver. Called in the order of publishing.
+    pub(super) async fn share_out(
+        &self,
+        work: &Work,
+        policy: Policy,
+        (messages, accepted, deadline): (Vec<Message>, Duration, Instant),
+    ) -> Result<u64, Problem> {
+        let total = messages.len();
+        let first = self.number(total);
+        let posts: Vec<Arc<Post>> = (first..)
+            .zip(messages)
+            .map(|(sequence, message)| Arc::new(Post::new(sequence, accepted, message, None)))
+            .collect();
+        let block = policy.overflow == Overflow::Block;
+        let mut published = 0;
+        let outcome = loop {
+            let (count, outcome) = work.offer(posts.get(published..).unwrap_or_default(), block);
+            published += count;
+            self.metrics.published.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+            if published == total {
+                break Ok(first);
+            }
+            if tokio::time::timeout_at(deadline, work.room_changed()).await.is_err() {
+                break Err(self.nobody_took(work.load(), (policy, outcome), (published, total)));
+            }
+        };
+        self.metrics.publish_duration.observe((clock::now() - deadline + policy.block_timeout).as_secs_f64());
+        outcome
+    }
+
+    fn nobody_took(
+        &self,
+        load: Amount,
+        (policy, outcome): (Policy, Offered),
+        (published, total): (usize, usize),
+    ) -> Problem {
+        let name = &self.name;
+        let so_far = format!("{published} of {total} messages of this batch were published");
+        let text = if outcome == Offered::Nobody {
+            format!(
+                "{name}: no subscriber came within {:?}; {so_far}; start a subscriber, or change \
+                 spec.delivery.blockTimeout",
+                policy.block_timeout
+            )
+        } else {
+            format!(
+                "{name}: no subscriber had room for {:?}: {} messages and {} bytes wait; {so_far}; have the \
+                 subscribers read faster, start more of them, or change spec.delivery.blockTimeout, \
+                 spec.delivery.buffer or spec.delivery.overflow",
+                policy.block_timeout, load.messages, load.bytes
+            )
+        };
+        let kind =
+            if outcome == Offered::Nobody { ProblemKind::Unavailable } else { ProblemKind::DeadlineExceeded };
+        Problem::new(kind, text)
+    }
+}
+
+/// As many requests wait as the buffer holds.
+pub(super) fn too_many_requests(name: &ChannelName, load: Amount) -> Problem {
+    let text = format!(
+        "{name}: {} requests of {} bytes wait for a reply or for somebody to take them; start more apps that serve it, \
+         or change spec.delivery.buffer",
+        load.messages, load.bytes
+    );
+    Problem::new(ProblemKind::ResourceExhausted, text)
+}
