@@ -179,7 +179,8 @@ impl Partition {
         if state.log.is_none() {
             let storage = self.ground.storage.clone();
             let segments = state.config.segments;
-            let opened = Log::open(storage, &self.folder, segments, clock::unix_ms(), &mut |_, _| ());
+            let opened =
+                Log::open_for_redo(storage, &self.folder, segments, clock::unix_ms(), &mut |_, _| ());
             let (mut log, recovery) = opened
                 .map_err(|error| Refusal::new(ErrorCode::KafkaStorageError, crate::error_text(&error)))?;
             if recovery.truncated_bytes > 0 {

@@ -87,7 +87,8 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the table of a data folder and reads it all.
     pub(crate) fn open(storage: DiskStorage, committer: Committer) -> Result<Arc<Self>, StoreError> {
-        let (mut log, recovery) = Log::open(storage, FOLDER, SETTINGS, clock::unix_ms(), &mut |_, _| ())?;
+        let (mut log, recovery) =
+            Log::open_for_redo(storage, FOLDER, SETTINGS, clock::unix_ms(), &mut |_, _| ())?;
         if let Some(reason) = recovery.read_only {
             return Err(StoreError::Damaged(reason));
         }

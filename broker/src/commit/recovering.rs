@@ -62,7 +62,10 @@ impl Committer {
         visit: &mut dyn FnMut(&BatchHeader, &[u8]),
     ) -> Result<Redo, AppendError> {
         let mut recovering = self.shared.recovering();
-        let Some(recovering) = &mut *recovering else { return Ok(Redo::default()) };
+        let Some(recovering) = &mut *recovering else {
+            let failed = |source| AppendError::Storage { folder: folder.to_owned(), source };
+            return log.sync_tail().map(|()| Redo::default()).map_err(failed);
+        };
         recovering.known.insert(folder.to_owned());
         let outcome = recovering.recovered.redo(log, visit);
         match &outcome {

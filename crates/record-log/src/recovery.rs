@@ -20,6 +20,8 @@ use crate::{
     storage::{File, Storage},
 };
 
+/// Bytes that are read and written at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
 /// At most so many bytes of a tail are looked at to tell how much of it was a torn write.
 const TAIL_LOOK_BYTES: u64 = 1024 * 1024;
 
@@ -57,6 +59,29 @@ impl<S: Storage> Log<S> {
     /// The storage failed, or no file there is this log's. Other damage is no error: see
     /// [`Recovery::read_only`].
     pub fn open(
+        storage: S,
+        folder: &str,
+        settings: Settings,
+        now_ms: i64,
+        visit: &mut dyn FnMut(&BatchHeader, &[u8]),
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (mut log, recovery) = Self::open_for_redo(storage, folder, settings, now_ms, visit)?;
+        let failed = |source| OpenError::Storage {
+            folder: folder.to_owned(),
+            action: "syncing what was found",
+            source,
+        };
+        log.sync_tail().map_err(failed)?;
+        Ok((log, recovery))
+    }
+
+    /// Like [`Log::open`], but leaves batches that no note vouches for unsynced, and so hidden from readers, until
+    /// [`Recovered::redo`](crate::journal::Recovered::redo) has found them in the journal or [`Log::sync_tail`] was
+    /// called: a thousand logs need a thousand syncs less.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_for_redo(
         storage: S,
         folder: &str,
         settings: Settings,
@@ -284,12 +309,9 @@ impl<S: Storage> Opening<'_, S> {
             return Ok(segment);
         }
         segment.extend(visit)?;
+        // Whole batches that nobody may have been told of are kept, and can be read once they are synced.
         self.cut_tail(&mut segment, half)?;
-        if segment.position > header.synced_position {
-            // Whole batches that nobody may have been told of: they are kept, and can be read once they are synced.
-            segment.file.sync()?;
-            segment.stored();
-        }
+        write_again(&*segment.file, header.synced_position, segment.position)?;
         Ok(segment)
     }
 
@@ -315,9 +337,26 @@ impl<S: Storage> Opening<'_, S> {
     }
 }
 
+/// Writes what is there once more. After a sync that failed, a page cache gives bytes back that are not on the disk and
+/// that no later sync would write; a process that was killed then leaves them to the next one.
+fn write_again<F: File>(file: &F, mut from: u64, to: u64) -> io::Result<()> {
+    let size = |left: u64| usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+    let mut buffer = vec![0; size(to.saturating_sub(from))];
+    while from < to {
+        let chunk = buffer.get_mut(..size(to - from)).unwrap_or_default();
+        let read = file.read_at(from, chunk)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        file.write_at(from, chunk.get(..read).unwrap_or_default())?;
+        from += to_u64(read);
+    }
+    Ok(())
+}
+
 /// How many of the `tail` bytes are not just reserved space: those up to the last that is not zero.
 fn significant<F: File>(file: &F, position: u64, tail: u64) -> io::Result<u64> {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; CHUNK_BYTES];
     let (mut done, mut last) = (0, 0);
     while done < tail {
         let read = file.read_at(position + done, &mut buffer)?;

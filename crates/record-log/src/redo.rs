@@ -48,11 +48,7 @@ impl<S: Storage> Log<S> {
         }
         match self.active_mut().write(bytes, &header) {
             Ok(()) => {
-                let segment = self.active_mut();
-                // The journal has it until the log's own file does.
-                segment.synced_position = segment.position;
-                segment.synced_offset = segment.end_offset;
-                segment.synced_max = (segment.max_timestamp, segment.max_timestamp_offset);
+                self.vouch_for_tail();
                 Ok(Redone::Appended(header))
             }
             Err(error) if error.restored && is_full(&error.source) => {
@@ -60,6 +56,27 @@ impl<S: Storage> Log<S> {
             }
             Err(error) => Err(self.broken(error.source)),
         }
+    }
+
+    /// Syncs the batches that an open found behind what the last note vouches for.
+    ///
+    /// # Errors
+    /// Whatever the storage says; the log must not be used then.
+    pub fn sync_tail(&mut self) -> io::Result<()> {
+        let segment = self.active_mut();
+        if segment.position > segment.synced_position {
+            segment.file.sync()?;
+            segment.stored();
+        }
+        Ok(())
+    }
+
+    /// All batches are durable without a sync of the log's own file: the journal has them until that file does.
+    pub(crate) fn vouch_for_tail(&mut self) {
+        let segment = self.active_mut();
+        segment.synced_position = segment.position;
+        segment.synced_offset = segment.end_offset;
+        segment.synced_max = (segment.max_timestamp, segment.max_timestamp_offset);
     }
 
     /// Syncs what was put back into a log that takes no writes, and has its header page say so.

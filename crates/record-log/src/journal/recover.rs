@@ -254,7 +254,8 @@ impl<F: File> Recovered<F> {
         self.entries.is_empty() && self.missing.is_empty() && !self.unreadable
     }
 
-    /// Puts back into a log that was just opened what the journal has of it. `visit` sees each batch that was put
+    /// Puts back into a log that was just opened what the journal has of it, and syncs what the log has beyond its
+    /// last note where the journal does not have it. `visit` sees each batch that was put
     /// back. When acknowledged records are lost, or may be, the log is read-only from then on, at the next
     /// starts too, and the reason is told.
     ///
@@ -268,6 +269,11 @@ impl<F: File> Recovered<F> {
         let mut redo = Redo::default();
         let mut proven = None;
         let found = self.entries.get(&*log.folder).map_or(&[][..], Vec::as_slice);
+        if vouched_until(found, log.synced_offset()) >= log.end_offset() {
+            log.vouch_for_tail();
+        } else {
+            log.sync_tail().map_err(|source| log.broken(source))?;
+        }
         for found in found {
             if found.base_offset <= log.end_offset() {
                 proven = proven.max(Some(found.number));
@@ -299,6 +305,13 @@ impl<F: File> Recovered<F> {
         }
         Ok(redo)
     }
+}
+
+/// How far the journal has all of a log's batches, from `synced` on.
+fn vouched_until<F>(found: &[Found<F>], synced: i64) -> i64 {
+    found.iter().filter(|found| found.intact).fold(synced, |until, found| {
+        if found.base_offset <= until { until.max(found.next_offset) } else { until }
+    })
 }
 
 impl<F: File> Found<F> {

@@ -33,7 +33,7 @@ enum Pending {
     Length(usize),
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     durable: Vec<u8>,
     current: Vec<u8>,
@@ -161,16 +161,18 @@ impl MemoryStorage {
         Self { state: Arc::new(Mutex::new(after)) }
     }
 
-    /// What is there after the process was killed: everything that was written.
+    /// What is there after the process was killed: everything that was written. What was not synced may still be lost
+    /// when the machine stops.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let state = lock(&self.state);
-        let mut after = State { names: state.names.clone(), ..State::default() };
-        after.durable_names = state.names.clone();
-        for content in &state.files {
-            let current = content.current.clone();
-            after.files.push(Content { durable: current.clone(), current, pending: Vec::new() });
-        }
+        let after = State {
+            files: state.files.clone(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            pending_names: state.pending_names.clone(),
+            ..State::default()
+        };
         Self { state: Arc::new(Mutex::new(after)) }
     }
 
