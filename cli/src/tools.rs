@@ -21,14 +21,15 @@ pub(crate) const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// The longest such pause.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(3);
 
-/// Channels of pattern RequestReply come later.
+/// The tool has no request of its own yet; the doors have.
 ///
 /// # Errors
 /// Always.
 pub(crate) fn request(args: &RequestArgs) -> anyhow::Result<()> {
     let _ = &args.message;
     anyhow::bail!(
-        "request to {} is not supported yet: Channels of pattern RequestReply come in a later version; use two Channels of pattern PubSub until then",
+        "request to {} is not supported yet by this tool: use `curl --data-binary MESSAGE \"$PINNACE_ADDRESS/v1/{}/request\"`, or Request over gRPC",
+        args.name,
         args.name
     )
 }
