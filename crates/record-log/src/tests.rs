@@ -201,6 +201,26 @@ fn full_disk_heals() {
     }
 }
 
+/// Goal: on a full disk a log notes what is synced, whichever of its header's slots has its turn: a log that cannot is
+/// read-only until it is opened again.
+#[test]
+fn notes_need_no_space() {
+    let storage = MemoryStorage::default();
+    let (mut log, _) = open(&storage);
+    append(&mut log, &payload(1, 100), 0).unwrap();
+    storage.fail_at(0, Fault::Full);
+    sync(&mut log).unwrap();
+    for _ in 0..2 {
+        let ticket = log.begin_note().expect("the last sync is not noted");
+        ticket.run().unwrap();
+        log.finish_sync(&ticket);
+        storage.heal();
+        append(&mut log, &payload(2, 100), 0).unwrap();
+        storage.fail_at(0, Fault::Full);
+        sync(&mut log).unwrap();
+    }
+}
+
 /// Goal: where no space can be reserved nothing is written: a file system that gives blocks out late would take it and
 /// fail the sync, and a sync that failed is never forgiven.
 #[test]

@@ -3,8 +3,9 @@
 //! For tests of this crate and of those that use it. Chance comes from a seed that the caller gives.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -12,6 +13,8 @@ use super::{File, Storage};
 
 /// Bytes that a disk writes at once or not at all.
 const SECTOR: usize = 512;
+/// Bytes for which a disk gives out space at once.
+const BLOCK: usize = 1024;
 
 /// What goes wrong at a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,27 @@ struct Content {
     durable: Vec<u8>,
     current: Vec<u8>,
     pending: Vec<Pending>,
+    /// Blocks that have space; the others are holes.
+    blocks: BTreeSet<usize>,
+}
+
+impl Content {
+    fn blocks_of(position: usize, length: usize) -> Range<usize> {
+        position / BLOCK..(position + length).div_ceil(BLOCK)
+    }
+
+    fn has_space(&self, position: usize, length: usize) -> bool {
+        Self::blocks_of(position, length).all(|block| self.blocks.contains(&block))
+    }
+
+    fn take_space(&mut self, position: usize, length: usize) {
+        self.blocks.extend(Self::blocks_of(position, length));
+    }
+
+    fn resize(&mut self, length: usize) {
+        self.current.resize(length, 0);
+        self.blocks.retain(|block| block * BLOCK < length);
+    }
 }
 
 #[derive(Clone)]
@@ -151,7 +175,8 @@ impl MemoryStorage {
         let mut after = State { durable_names: state.durable_names.clone(), ..State::default() };
         for content in &state.files {
             let durable = crashed_content(content, chance);
-            after.files.push(Content { current: durable.clone(), durable, pending: Vec::new() });
+            let blocks = Content::blocks_of(0, durable.len()).collect();
+            after.files.push(Content { current: durable.clone(), durable, pending: Vec::new(), blocks });
         }
         let kept = usize::try_from(chance.below(state.pending_names.len() as u64 + 1)).unwrap_or(0);
         for naming in state.pending_names.iter().take(kept) {
@@ -329,12 +354,13 @@ impl File for MemoryFile {
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = lock(&self.state);
         let position = usize::try_from(position).map_err(io::Error::other)?;
-        let outgrows = state.files[self.file].current.len() < position + bytes.len();
-        let outcome = state.change(outgrows);
+        let has_space = state.files[self.file].has_space(position, bytes.len());
+        let outcome = state.change(!has_space);
         // A write that fails may have written its first half. No sector is written in part, as at a loss of power.
         let half = bytes.len() / 2 / SECTOR * SECTOR;
         let written = if outcome.is_ok() { bytes } else { &bytes[..half] };
         let content = &mut state.files[self.file];
+        content.take_space(position, written.len());
         put(&mut content.current, position, written);
         content.pending.push(Pending::Write(position, written.to_vec()));
         outcome
@@ -358,7 +384,7 @@ impl File for MemoryFile {
         state.change(false)?;
         let length = usize::try_from(length).map_err(io::Error::other)?;
         let content = &mut state.files[self.file];
-        content.current.resize(length, 0);
+        content.resize(length);
         content.pending.push(Pending::Length(length));
         Ok(())
     }
@@ -371,8 +397,10 @@ impl File for MemoryFile {
         }
         let length = usize::try_from(length).map_err(io::Error::other)?;
         let content = &mut state.files[self.file];
-        if content.current.len() < length {
-            content.current.resize(length, 0);
+        let known = content.current.len();
+        if known < length {
+            content.take_space(known, length - known);
+            content.resize(length);
             content.pending.push(Pending::Length(length));
         }
         Ok(())
