@@ -30,7 +30,7 @@ pub enum Command {
     Request(RequestArgs),
     /// What local mode starts beside each app.
     #[command(hide = true)]
-    Sidecar(sidecar::args::Args),
+    Sidecar(Box<sidecar::args::Args>),
     /// Ends what `up` started should `up` be killed.
     #[command(hide = true)]
     Reaper,

@@ -60,7 +60,7 @@ async fn start(command: Command, shutdown: Shutdown) -> anyhow::Result<ExitCode>
     match command {
         Command::Up(args) => local::up(args, shutdown).await?,
         Command::Broker(args) => broker::run::run(args, shutdown).await?,
-        Command::Sidecar(args) => sidecar::run::run(args, shutdown).await?,
+        Command::Sidecar(args) => sidecar::run::run(*args, shutdown).await?,
         Command::Run(args) => return local::run_as(args, shutdown).await,
         Command::Publish(args) => tools::publish(args, shutdown).await?,
         Command::Subscribe(args) => tools::subscribe(args, shutdown).await?,

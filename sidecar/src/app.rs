@@ -24,7 +24,7 @@ use crate::messaging::Channels;
 use crate::metrics::Metrics;
 use crate::view::ViewReceiver;
 
-pub use zmtp::{ListenParseError, TcpDoor};
+pub use zmtp::{AppSocket, TcpDoor, ZmqFlagError};
 
 /// What the doors work with. Clones share everything.
 #[derive(Clone)]
@@ -49,6 +49,8 @@ pub struct Settings {
     pub zmq_dir: Option<PathBuf>,
     /// ZMTP doors on TCP besides.
     pub zmq_listen: Vec<TcpDoor>,
+    /// Sockets of the app that bind, for us to connect to.
+    pub zmq_connect: Vec<AppSocket>,
 }
 
 /// Where the doors really are.
@@ -87,6 +89,7 @@ pub async fn open(doors: Doors, settings: Settings) -> Result<Opened, DoorError>
         doors.tasks.spawn_until_shutdown("app socket", server.accept_unix(listener));
     }
     opened.zmq_listen = zmtp::open(&doors, settings.zmq_dir, settings.zmq_listen).await?;
+    zmtp::connect(&doors, settings.zmq_connect);
     Ok(opened)
 }
 

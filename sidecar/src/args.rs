@@ -1,6 +1,6 @@
 //! All flags and environment variables of the sidecar.
 
-use crate::app::TcpDoor;
+use crate::app::{AppSocket, TcpDoor};
 use clap::Parser;
 use runtime::telemetry::LogArgs;
 use std::net::SocketAddr;
@@ -31,6 +31,10 @@ pub struct Args {
     /// A TCP door for ZeroMQ clients besides: NAME.ROLE=tcp://127.0.0.1:PORT. May be given more than once.
     #[arg(long, env = "PINNACE_ZMQ_LISTEN", value_delimiter = ',')]
     pub zmq_listen: Vec<TcpDoor>,
+    /// A ZeroMQ socket of the app that binds, to connect to: NAME.ROLE=tcp://127.0.0.1:PORT or
+    /// NAME.ROLE=ipc:///PATH. ROLE is what the app's socket is. May be given more than once.
+    #[arg(long, env = "PINNACE_ZMQ_CONNECT", value_delimiter = ',')]
+    pub zmq_connect: Vec<AppSocket>,
     /// Where other sidecars connect.
     #[arg(long, env = "PINNACE_PEER_LISTEN", default_value = "0.0.0.0:7401")]
     pub peer_listen: SocketAddr,
@@ -80,6 +84,11 @@ pub enum ArgsError {
     Control(String),
     #[error("{flag} {address} is not a loopback address, and that door asks nobody who they are")]
     NotLoopback { flag: &'static str, address: SocketAddr },
+    #[error(
+        "--zmq-connect {0} is a door of this very sidecar, and what it gives would go in again without end; name the \
+         address that the app's socket binds"
+    )]
+    OwnDoor(String),
 }
 
 impl Args {
@@ -98,6 +107,13 @@ impl Args {
             if !address.ip().is_loopback() {
                 return Err(ArgsError::NotLoopback { flag, address });
             }
+        }
+        let is_own = |socket: &&AppSocket| {
+            self.zmq_listen.iter().any(|door| socket.is_door(door))
+                || self.zmq_dir.as_deref().is_some_and(|folder| socket.is_in(folder))
+        };
+        if let Some(own) = self.zmq_connect.iter().find(is_own) {
+            return Err(ArgsError::OwnDoor(own.address.to_string()));
         }
         self.server_name()?;
         self.advertised(self.peer_listen).map(drop)
@@ -187,6 +203,14 @@ mod tests {
         assert_eq!(bad.check(), Err(ArgsError::Name("shop".into())));
         let bad = Args { control: "operator".into(), ..good.clone() };
         assert_eq!(bad.check(), Err(ArgsError::Control("operator".into())));
+        for (more, door) in [
+            ("--zmq-connect=a.pub=tcp://127.0.0.1:5556", "tcp://127.0.0.1:5556"),
+            ("--zmq-connect=a.pub=ipc:///run/zmq/b.sub", "ipc:///run/zmq/b.sub"),
+        ] {
+            let doors = ["--zmq-listen=a.sub=tcp://127.0.0.1:5556", "--zmq-dir=/run/zmq"];
+            let bad = args(&[doors[0], doors[1], "--peer-advertise=10.0.0.1", more]);
+            assert_eq!(bad.check(), Err(ArgsError::OwnDoor(door.into())));
+        }
         let bad = Args { app_listen: "0.0.0.0:7400".parse().unwrap(), ..good };
         assert!(matches!(bad.check(), Err(ArgsError::NotLoopback { flag: "--app-listen", .. })));
     }

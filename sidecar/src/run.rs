@@ -197,6 +197,7 @@ async fn open_doors(
         socket: args.app_socket.clone(),
         zmq_dir: args.zmq_dir.clone(),
         zmq_listen: args.zmq_listen.clone(),
+        zmq_connect: args.zmq_connect.clone(),
     };
     Ok((app::open(doors, settings).await?, kafka_address))
 }

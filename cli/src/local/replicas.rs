@@ -42,6 +42,7 @@ impl Replica {
         let mut plan = SidecarPlan::prepare(&context.run, basics, &name, &token)?;
         plan.broker.clone_from(&workload.broker);
         plan.zmq_listen.clone_from(&workload.zmq_listen);
+        plan.zmq_connect.clone_from(&workload.zmq_connect);
         plan.log_level.clone_from(&workload.log_level);
         let layers = &context.layers;
         let (stop_app, stop_sidecar) = (layers.apps.shutdown().child(), layers.sidecars.shutdown().child());

@@ -26,6 +26,7 @@ pub(crate) struct SidecarPlan {
     /// The Broker of the Kafka door; empty = `default`.
     pub(crate) broker: String,
     pub(crate) zmq_listen: Vec<String>,
+    pub(crate) zmq_connect: Vec<String>,
     pub(crate) log_level: Option<String>,
     /// Its folder, for sockets, token and state.
     folder: PathBuf,
@@ -43,8 +44,17 @@ impl SidecarPlan {
         make(&folder.join("zmq"))?;
         make(&folder.join("state"))?;
         write_secret(&folder.join("token"), token)?;
-        let (name, broker, zmq_listen) = (name.to_owned(), String::new(), Vec::new());
-        Ok(Self { program, name, control, trust_bundle, broker, zmq_listen, log_level: None, folder })
+        Ok(Self {
+            program,
+            name: name.to_owned(),
+            control,
+            trust_bundle,
+            broker: String::new(),
+            zmq_listen: Vec::new(),
+            zmq_connect: Vec::new(),
+            log_level: None,
+            folder,
+        })
     }
 
     /// How to start it; on the addresses that it had before, if it had any.
@@ -71,6 +81,7 @@ impl SidecarPlan {
             ("--log-level", self.log_level.clone().unwrap_or_else(|| "warn".to_owned())),
         ];
         pairs.extend(self.zmq_listen.iter().map(|listen| ("--zmq-listen", listen.clone())));
+        pairs.extend(self.zmq_connect.iter().map(|socket| ("--zmq-connect", socket.clone())));
         if !self.broker.is_empty() {
             pairs.push(("--broker-ref", self.broker.clone()));
         }

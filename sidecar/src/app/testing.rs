@@ -122,6 +122,7 @@ impl Stage {
             socket: Some(folder.path().join("api.sock")),
             zmq_dir: Some(folder.path().join("zmq")),
             zmq_listen: vec!["prices.sub=tcp://127.0.0.1:0".parse::<TcpDoor>().unwrap()],
+            zmq_connect: Vec::new(),
         };
         let opened = super::open(doors.clone(), settings).await.unwrap();
         Self { doors, opened, folder, view, core }

@@ -2,6 +2,7 @@
 //!
 //! `ZMQ_DIR/NAME.pub` is for apps with a PUB (or XPUB) socket, `NAME.sub` for SUB (or XSUB);
 //! Channels of other namespaces are `NAME.NAMESPACE.ROLE`. Sockets come and go with the view.
+//! Where the app's own socket binds, we connect to it instead: see `dial.rs`.
 //!
 //! **Frames and messages.** The first frame is the subject, the others are the parts: a message
 //! of one frame is a subject without parts, and goes out as that one frame again. Key, headers
@@ -11,7 +12,9 @@
 //! takes bytes. Towards PUB, we stop reading while a publish waits; the app's own high-water
 //! mark then decides, as it would with any slow ZeroMQ peer.
 
+mod dial;
 mod endpoint;
+mod flags;
 mod link;
 mod publisher;
 mod subscriber;
@@ -30,7 +33,9 @@ use tokio::sync::Semaphore;
 use super::{DoorError, Doors, socket};
 use endpoint::{Endpoint, EndpointName};
 
-pub use endpoint::{ListenParseError, TcpDoor};
+pub use flags::{AppSocket, TcpDoor, ZmqFlagError};
+
+pub(super) use dial::connect;
 
 /// Connections of ZeroMQ apps at a time, over all sockets.
 const CONNECTIONS_MAX: usize = 1024;

@@ -22,6 +22,8 @@ pub(crate) struct Workload {
     pub(crate) broker: String,
     /// Extra TCP doors for ZeroMQ.
     pub(crate) zmq_listen: Vec<String>,
+    /// Sockets of the app that bind.
+    pub(crate) zmq_connect: Vec<String>,
     pub(crate) log_level: Option<String>,
 }
 
@@ -111,10 +113,8 @@ pub(super) fn understand(
     if command.is_empty() {
         return Err(wrong(labels::LOCAL_COMMAND, "the list is empty: name a program".to_owned()));
     }
-    for annotation in [labels::ZMQ_CONNECT, labels::PUSH] {
-        if pod.annotations.contains_key(annotation) {
-            return Err(wrong(annotation, "not supported yet: remove it".to_owned()));
-        }
+    if pod.annotations.contains_key(labels::PUSH) {
+        return Err(wrong(labels::PUSH, "not supported yet: remove it".to_owned()));
     }
     let replicas = deployment.spec.replicas.unwrap_or(1);
     if replicas > REPLICAS_MAX {
@@ -125,7 +125,10 @@ pub(super) fn understand(
     let pod_spec = &deployment.spec.template.spec;
     let variables = pod_spec.containers.first().map(|container| container.env.as_slice()).unwrap_or_default();
     let set = |variable: &Variable| Some((variable.name.clone(), variable.value.clone()?));
-    let list = pod.annotations.get(labels::ZMQ_LISTEN).map(String::as_str).unwrap_or_default();
+    let list = |annotation: &str| {
+        let text = pod.annotations.get(annotation).map(String::as_str).unwrap_or_default();
+        text.split([',', ' ', '\n']).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+    };
     Ok(Outcome::Start(Workload {
         name: name.clone(),
         service_account: pod_spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
@@ -133,7 +136,8 @@ pub(super) fn understand(
         command,
         env: variables.iter().filter_map(set).collect(),
         broker: pod.annotations.get(labels::BROKER_ANNOTATION).cloned().unwrap_or_default(),
-        zmq_listen: list.split([',', ' ']).filter(|one| !one.is_empty()).map(str::to_owned).collect(),
+        zmq_listen: list(labels::ZMQ_LISTEN),
+        zmq_connect: list(labels::ZMQ_CONNECT),
         log_level: pod.annotations.get(labels::LOG_LEVEL).cloned(),
     }))
 }

@@ -13,17 +13,16 @@ use super::settings::LOG_LEVELS;
 /// All our annotations start with it.
 const PREFIX: &str = "pinnace.dev/";
 /// Known and not built yet, each with what to do instead.
-const NOT_SUPPORTED: [(&str, &str); 2] = [
-    (
-        labels::ZMQ_CONNECT,
-        "let the app connect to a socket under /run/pinnace/zmq, or have the sidecar listen with pinnace.dev/zmq-listen",
-    ),
-    (labels::PUSH, "let the app subscribe at http://127.0.0.1:7400/v1/…/messages"),
-];
+const NOT_SUPPORTED: [(&str, &str); 1] =
+    [(labels::PUSH, "let the app subscribe at http://127.0.0.1:7400/v1/…/messages")];
 /// The sockets that the sidecar plays today.
 const ZMQ_ROLES: [&str; 2] = ["pub", "sub"];
-/// More doors than this in one Pod is a mistake.
-const ZMQ_LISTEN_MAX: usize = 32;
+/// More doors or sockets than this in one Pod is a mistake.
+const ZMQ_DOORS_MAX: usize = 32;
+/// Where the sidecar's own sockets are: nothing of the app's binds there.
+const ZMQ_DIR: &str = "/run/pinnace/zmq/";
+/// What a path of a Unix socket may have, in bytes.
+const PATH_BYTES_MAX: usize = 107;
 
 /// What a Pod asks of its sidecar.
 #[derive(Debug, Default, PartialEq)]
@@ -35,6 +34,8 @@ pub(super) struct Wishes {
     pub(super) log_level: Option<String>,
     /// Each `CHANNEL.ROLE=tcp://127.0.0.1:PORT`.
     pub(super) zmq_listen: Vec<String>,
+    /// Each `CHANNEL.ROLE=tcp://127.0.0.1:PORT` or `CHANNEL.ROLE=ipc:///run/pinnace/…`.
+    pub(super) zmq_connect: Vec<String>,
     /// Annotations under our prefix that nobody reads.
     pub(super) warnings: Vec<String>,
 }
@@ -52,7 +53,23 @@ pub(super) fn read(annotations: Option<&Map<String, Value>>) -> Result<Wishes, V
             problems.push(format!("annotation {name}: {problem}"));
         }
     }
+    problems.extend(own_doors(&wishes));
     if problems.is_empty() { Ok(wishes) } else { Err(problems) }
+}
+
+/// Sockets to connect to that are doors of the very sidecar: what comes out would go in again.
+fn own_doors(wishes: &Wishes) -> Vec<String> {
+    let address = |door: &str| door.split_once('=').map(|(_, address)| address.to_owned());
+    let doors: Vec<String> = wishes.zmq_listen.iter().filter_map(|door| address(door)).collect();
+    let own = wishes
+        .zmq_connect
+        .iter()
+        .filter(|socket| address(socket).is_some_and(|address| doors.contains(&address)));
+    own.map(|socket| {
+        let (listen, connect) = (labels::ZMQ_LISTEN, labels::ZMQ_CONNECT);
+        format!("annotation {connect}: {socket:?} is a door of {listen}; write the address that the app's socket binds")
+    })
+    .collect()
 }
 
 fn read_one(wishes: &mut Wishes, name: &str, text: &str) -> Result<(), String> {
@@ -63,7 +80,8 @@ fn read_one(wishes: &mut Wishes, name: &str, text: &str) -> Result<(), String> {
         labels::BROKER_ANNOTATION => wishes.broker = Some(broker(text)?),
         labels::SIDECAR_RESOURCES => wishes.resources = Some(resources(text)?),
         labels::LOG_LEVEL => wishes.log_level = Some(log_level(text)?),
-        labels::ZMQ_LISTEN => wishes.zmq_listen = zmq_listen(text)?,
+        labels::ZMQ_LISTEN => wishes.zmq_listen = zmq_doors(text, tcp)?,
+        labels::ZMQ_CONNECT => wishes.zmq_connect = zmq_doors(text, tcp_or_ipc)?,
         labels::LOCAL_COMMAND => {}
         _ => wishes.warnings.push(format!(
             "annotation {name} means nothing to Pinnace; check its spelling against the guide on injection"
@@ -88,15 +106,18 @@ fn log_level(text: &str) -> Result<String, String> {
     Err(format!("{text:?} is no level; write one of {}", LOG_LEVELS.join(", ")))
 }
 
-fn zmq_listen(text: &str) -> Result<Vec<String>, String> {
+/// Reads the part after the `=`, or says what is wrong with it.
+type ReadAddress = fn(&str) -> Result<(), String>;
+
+fn zmq_doors(text: &str, read: ReadAddress) -> Result<Vec<String>, String> {
     let doors: Vec<&str> = text.split([',', ' ', '\n']).filter(|door| !door.is_empty()).collect();
-    if doors.is_empty() || doors.len() > ZMQ_LISTEN_MAX {
-        return Err(format!("names {} doors; write 1 to {ZMQ_LISTEN_MAX}", doors.len()));
+    if doors.is_empty() || doors.len() > ZMQ_DOORS_MAX {
+        return Err(format!("names {} sockets; write 1 to {ZMQ_DOORS_MAX}", doors.len()));
     }
-    doors.into_iter().map(zmq_door).collect()
+    doors.into_iter().map(|door| zmq_door(door, read)).collect()
 }
 
-fn zmq_door(door: &str) -> Result<String, String> {
+fn zmq_door(door: &str, read: ReadAddress) -> Result<String, String> {
     let wanted = "write CHANNEL.ROLE=tcp://127.0.0.1:PORT, for example prices.sub=tcp://127.0.0.1:5556";
     let Some((name, address)) = door.split_once('=') else {
         return Err(format!("{door:?} has no `=`; {wanted}"));
@@ -111,11 +132,31 @@ fn zmq_door(door: &str) -> Result<String, String> {
         let known = ZMQ_ROLES.join(" and ");
         return Err(format!("socket type {role:?} is not supported yet; {known} are"));
     }
+    read(address)?;
+    Ok(door.to_owned())
+}
+
+fn tcp(address: &str) -> Result<(), String> {
     let port = address.strip_prefix("tcp://127.0.0.1:").and_then(|port| port.parse::<u16>().ok());
     match port {
-        Some(1..) => Ok(door.to_owned()),
-        _ => Err(format!("{address:?} is no loopback address with a port; {wanted}")),
+        Some(1..) => Ok(()),
+        _ => Err(format!("{address:?} is no loopback address with a port; write tcp://127.0.0.1:PORT")),
     }
+}
+
+/// The app's Unix sockets must be in the one folder that both containers see.
+fn tcp_or_ipc(address: &str) -> Result<(), String> {
+    let Some(path) = address.strip_prefix("ipc://") else { return tcp(address) };
+    let is_shared = path.starts_with("/run/pinnace/") && !path.starts_with(ZMQ_DIR);
+    if !is_shared || path.split('/').any(|part| part == "..") || path.ends_with('/') {
+        return Err(format!(
+            "{address:?} is no socket that both containers see; have the app bind ipc:///run/pinnace/NAME"
+        ));
+    }
+    if path.len() > PATH_BYTES_MAX {
+        return Err(format!("{address:?}: the path of a Unix socket has at most {PATH_BYTES_MAX} bytes"));
+    }
+    Ok(())
 }
 
 fn resources(text: &str) -> Result<Map<String, Value>, String> {

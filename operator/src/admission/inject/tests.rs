@@ -180,6 +180,10 @@ fn annotations_reach_the_sidecar() {
     let (after, _) = injected(&annotated("pinnace.dev/zmq-listen", doors));
     assert!(arguments(&after).contains(&"--zmq-listen=prices.sub=tcp://127.0.0.1:5556"));
     assert!(arguments(&after).contains(&"--zmq-listen=alerts.shop.pub=tcp://127.0.0.1:5557"));
+    let sockets = "kv.pub=tcp://127.0.0.1:5557 alerts.shop.sub=ipc:///run/pinnace/alerts";
+    let (after, _) = injected(&annotated("pinnace.dev/zmq-connect", sockets));
+    assert!(arguments(&after).contains(&"--zmq-connect=kv.pub=tcp://127.0.0.1:5557"));
+    assert!(arguments(&after).contains(&"--zmq-connect=alerts.shop.sub=ipc:///run/pinnace/alerts"));
     let wanted = r#"{"requests":{"cpu":"50m"},"limits":{"cpu":"1","memory":"64Mi"}}"#;
     let (after, _) = injected(&annotated("pinnace.dev/sidecar-resources", wanted));
     assert_eq!(
@@ -192,12 +196,19 @@ fn annotations_reach_the_sidecar() {
 #[test]
 fn bad_annotations_are_refused_by_name() {
     for (name, value, part) in [
-        ("pinnace.dev/zmq-connect", "prices.pub=tcp://127.0.0.1:5557", "not supported yet"),
+        ("pinnace.dev/zmq-connect", "", "names 0 sockets"),
+        ("pinnace.dev/zmq-connect", "prices.pub=tcp://*:5557", "no loopback address"),
+        ("pinnace.dev/zmq-connect", "prices.pub=tcp://10.0.0.1:5557", "no loopback address"),
+        ("pinnace.dev/zmq-connect", "prices.pair=tcp://127.0.0.1:5557", "not supported yet"),
+        ("pinnace.dev/zmq-connect", "prices.pub=inproc://x", "no loopback address"),
+        ("pinnace.dev/zmq-connect", "prices.pub=ipc:///tmp/x", "both containers"),
+        ("pinnace.dev/zmq-connect", "prices.pub=ipc:///run/pinnace/zmq/prices.sub", "both containers"),
+        ("pinnace.dev/zmq-connect", "prices.pub=ipc:///run/pinnace/../x", "both containers"),
         ("pinnace.dev/push", "8080", "not supported yet"),
         ("pinnace.dev/broker", "a/b/c", "NAMESPACE/NAME"),
         ("pinnace.dev/broker", "Default", "names no Broker"),
         ("pinnace.dev/log-level", "loud", "is no level"),
-        ("pinnace.dev/zmq-listen", "", "names 0 doors"),
+        ("pinnace.dev/zmq-listen", "", "names 0 sockets"),
         ("pinnace.dev/zmq-listen", "prices=tcp://127.0.0.1:5556", "names no socket type"),
         ("pinnace.dev/zmq-listen", "prices.push=tcp://127.0.0.1:5556", "not supported yet"),
         ("pinnace.dev/zmq-listen", "prices.sub=tcp://0.0.0.0:5556", "no loopback address"),
@@ -210,6 +221,15 @@ fn bad_annotations_are_refused_by_name() {
         let message = refused(&annotated(name, value));
         assert!(message.contains(name) && message.contains(part), "{name}={value}: {message}");
     }
+}
+
+/// Goal: a sidecar is never told to connect to a door of its own.
+#[test]
+fn own_doors_are_no_sockets_of_the_app() {
+    let mut pod = annotated("pinnace.dev/zmq-listen", "prices.sub=tcp://127.0.0.1:5556");
+    pod["metadata"]["annotations"]["pinnace.dev/zmq-connect"] = json!("prices.pub=tcp://127.0.0.1:5556");
+    let message = refused(&pod);
+    assert!(message.contains("pinnace.dev/zmq-connect") && message.contains("5556"), "{message}");
 }
 
 /// Goal: a misspelt annotation is not lost in silence, and local mode's is no mistake.

@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use runtime::clock;
@@ -27,9 +25,9 @@ pub(super) enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 2] = [Self::Pub, Self::Sub];
+    pub(super) const ALL: [Self; 2] = [Self::Pub, Self::Sub];
 
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Pub => "pub",
             Self::Sub => "sub",
@@ -78,63 +76,6 @@ pub(super) fn wanted(view: &View) -> BTreeSet<EndpointName> {
     channels
         .flat_map(|(name, _)| Role::ALL.map(|role| EndpointName { channel: name.clone(), role }))
         .collect()
-}
-
-/// A ZMTP door on TCP: `NAME[.NAMESPACE].ROLE=tcp://ADDRESS:PORT`, on loopback only, since the
-/// socket asks nobody who they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TcpDoor {
-    name: String,
-    namespace: Option<String>,
-    role: Role,
-    /// Port 0 = a free one.
-    pub address: SocketAddr,
-}
-
-/// `--zmq-listen` cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{text:?}: {reason}; write NAME.pub=tcp://127.0.0.1:PORT or NAME.sub=tcp://127.0.0.1:PORT, with .NAMESPACE after NAME for another namespace"
-)]
-pub struct ListenParseError {
-    text: String,
-    reason: &'static str,
-}
-
-impl FromStr for TcpDoor {
-    type Err = ListenParseError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = |reason| ListenParseError { text: text.to_owned(), reason };
-        let (endpoint, address) = text.split_once('=').ok_or_else(|| fail("there is no ="))?;
-        let address = address.strip_prefix("tcp://").ok_or_else(|| fail("the address is not tcp://"))?;
-        let address: SocketAddr =
-            address.parse().map_err(|_| fail("the address is no IP address with port"))?;
-        if !address.ip().is_loopback() {
-            return Err(fail(
-                "the address is not a loopback address, and the socket is open to all who reach it",
-            ));
-        }
-        let (name, role) = endpoint.rsplit_once('.').ok_or_else(|| fail("there is no role"))?;
-        let role = Role::ALL.into_iter().find(|known| known.as_str() == role);
-        let role = role.ok_or_else(|| fail("the role is neither pub nor sub"))?;
-        let (name, namespace) = match name.split_once('.') {
-            Some((name, namespace)) => (name, Some(namespace.to_owned())),
-            None => (name, None),
-        };
-        if name.is_empty() {
-            return Err(fail("the name is empty"));
-        }
-        Ok(Self { name: name.to_owned(), namespace, role, address })
-    }
-}
-
-impl TcpDoor {
-    pub(super) fn endpoint(&self, own_namespace: &str) -> EndpointName {
-        let namespace = self.namespace.as_deref().unwrap_or(own_namespace);
-        let channel = ChannelName { namespace: namespace.into(), name: self.name.as_str().into() };
-        EndpointName { channel, role: self.role }
-    }
 }
 
 /// What the connections of one endpoint share.
@@ -189,7 +130,7 @@ impl Endpoint {
     }
 
     /// The largest message, if an app may connect at all; else what it is told.
-    fn admit(&self) -> Result<usize, String> {
+    pub(super) fn admit(&self) -> Result<usize, String> {
         let view = self.doors.view.borrow();
         let channel = self.channel();
         let Some(known) = view.channels.get(channel) else {

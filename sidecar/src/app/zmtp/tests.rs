@@ -1,5 +1,6 @@
 //! The ZMTP door: hostile peers and refusals with our own client, and pyzmq for the rest.
 
+mod dial;
 mod interop;
 
 use std::time::Duration;
@@ -370,32 +371,6 @@ async fn large_messages_are_refused() {
     publisher.session.send_message(&[half.clone(), half]);
     let told = publisher.next().await;
     assert!(matches!(&told, Err(SessionError::Peer(reason)) if reason.contains("1048576")), "{told:?}");
-}
-
-/// Goal: `--zmq-listen` is read, or refused with what to write.
-#[test]
-fn tcp_doors_are_read() {
-    let door: TcpDoor = "prices.sub=tcp://127.0.0.1:5556".parse().unwrap();
-    assert_eq!(door.address, "127.0.0.1:5556".parse().unwrap());
-    let name = door.endpoint("shop");
-    assert_eq!(
-        (name.channel.clone(), name.file_name("shop")),
-        (channel("shop", "prices"), "prices.sub".to_owned())
-    );
-    let other: TcpDoor = "ticks.infra.pub=tcp://[::1]:0".parse().unwrap();
-    assert_eq!(other.endpoint("shop").file_name("shop"), "ticks.infra.pub");
-    for text in [
-        "prices.sub",
-        "prices.sub=127.0.0.1:1",
-        "prices.sub=tcp://localhost:1",
-        "prices.sub=tcp://0.0.0.0:5556",
-        "prices=tcp://127.0.0.1:1",
-        "prices.req=tcp://127.0.0.1:1",
-        ".sub=tcp://127.0.0.1:1",
-    ] {
-        let error = text.parse::<TcpDoor>().unwrap_err().to_string();
-        assert!(error.contains(text) && error.contains("NAME.sub=tcp://"), "{error}");
-    }
 }
 
 /// Goal: only Channels of pattern PubSub have these sockets.
