@@ -1,5 +1,5 @@
-//! `cargo xtask conformance`: other people's clients and test suites against the Embedded engine. Ends with
-//! one JSON object a suite: `{"suite","passed","failed","skipped","failures":[…],"flaky":[…]}`.
+//! `cargo xtask conformance`: other people's clients and test suites against the Embedded engine and against
+//! sidecars. Ends with one JSON object a suite: `{"suite","passed","failed","skipped","failures":[…],"flaky":[…]}`.
 //!
 //! The suites themselves are in the modules below; none of them is changed to make us look better, and what a
 //! suite needs beside the broker (versions, settings) is pinned there.
@@ -13,8 +13,9 @@ mod librdkafka;
 mod outcome;
 mod rust_rdkafka;
 pub(crate) mod scoreboard;
+mod zeromq;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -32,8 +33,12 @@ pub(crate) struct ConformanceArgs {
     suite: Suite,
     /// A pinnace-broker to run instead of one built from the checkout.
     #[arg(long, value_name = "FILE")]
-    broker: Option<std::path::PathBuf>,
-    /// Write the outcomes into docs/protocol/kafka-conformance, test by test, and make its page.
+    broker: Option<PathBuf>,
+    /// A pinnace to run instead of one built from the checkout; for zeromq.
+    #[arg(long, value_name = "FILE")]
+    pinnace: Option<PathBuf>,
+    /// Write the outcomes into docs/protocol/kafka-conformance, test by test, and make its page. For the suites of
+    /// Kafka clients.
     #[arg(long)]
     record: bool,
     #[command(flatten)]
@@ -56,13 +61,15 @@ enum Suite {
     RustRdkafka,
     /// Kafka's own Java programs, and Streams.
     Java,
+    /// ZeroMQ clients through two sidecars, and pyzmq's own tests.
+    Zeromq,
     /// One after the other.
     All,
 }
 
 /// The suites that there are.
-const SUITES: [Suite; 5] =
-    [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka, Suite::RustRdkafka, Suite::Java];
+const SUITES: [Suite; 6] =
+    [Suite::Kcat, Suite::KafkaPython, Suite::Librdkafka, Suite::RustRdkafka, Suite::Java, Suite::Zeromq];
 
 impl Suite {
     /// The name on the command line, in the JSON and in the findings.
@@ -73,6 +80,7 @@ impl Suite {
             Self::Librdkafka => "librdkafka",
             Self::RustRdkafka => "rust-rdkafka",
             Self::Java => "java",
+            Self::Zeromq => "zeromq",
             Self::All => "all",
         }
     }
@@ -81,15 +89,12 @@ impl Suite {
 /// Runs the suites; a test that fails and has no finding is a failed command.
 pub(crate) fn run(root: &Path, args: &ConformanceArgs) -> Result<()> {
     let cache = args.cache.open()?;
-    let program = match &args.broker {
-        Some(program) => std::path::absolute(program)?,
-        None => broker::build(root, &["--package", "broker", "--release"])?,
-    };
     let mut lines = Vec::new();
     let mut unexplained = Vec::new();
     for suite in SUITES.into_iter().filter(|suite| args.suite == *suite || args.suite == Suite::All) {
-        let outcome = run_one(suite, root, &program, (&cache, args))?;
-        if args.record {
+        let outcome = run_one(suite, root, &program(suite, root, args)?, (&cache, args))?;
+        // What that page compares with is Apache Kafka.
+        if args.record && suite != Suite::Zeromq {
             scoreboard::record(root, suite.name(), &outcome)?;
         }
         unexplained.extend(scoreboard::unexplained(root, suite.name(), &outcome)?);
@@ -104,6 +109,16 @@ pub(crate) fn run(root: &Path, args: &ConformanceArgs) -> Result<()> {
     Ok(())
 }
 
+/// What the suite runs against: as it was given, or else built; what was built already is not built again.
+fn program(suite: Suite, root: &Path, args: &ConformanceArgs) -> Result<PathBuf> {
+    let given = if suite == Suite::Zeromq { &args.pinnace } else { &args.broker };
+    match given {
+        Some(program) => Ok(std::path::absolute(program)?),
+        None if suite == Suite::Zeromq => crate::bench::channel::programs::pinnace(root),
+        None => broker::build(root, &["--package", "broker", "--release"]),
+    }
+}
+
 fn run_one(
     suite: Suite,
     root: &Path,
@@ -115,6 +130,7 @@ fn run_one(
         Suite::Librdkafka => librdkafka::run(root, program, cache, &args.librdkafka),
         Suite::RustRdkafka => rust_rdkafka::run(root, program, cache),
         Suite::Java => java::run(program, cache, &args.java),
+        Suite::Zeromq => zeromq::run(program, cache),
         Suite::Kcat | Suite::All => kcat::run(program),
     }
 }

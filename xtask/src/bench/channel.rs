@@ -5,8 +5,8 @@
 //! load generator in `benches/channel`. It counts what arrives; what is lost is reported, never left out.
 
 mod local;
-mod process;
-mod programs;
+pub(crate) mod process;
+pub(crate) mod programs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -125,7 +125,7 @@ fn install(cache: &Cache) -> Result<PathBuf> {
 
 /// Reads a JUnit report as pytest writes it: one `testcase` element a test, with a child that says how it
 /// came out unless it passed.
-fn of_report(text: &str) -> Result<Verdicts> {
+pub(super) fn of_report(text: &str) -> Result<Verdicts> {
     let mut verdicts = Verdicts::default();
     for case in text.split("<testcase ").skip(1) {
         let case = format!(" {}", case.split("</testcase>").next().unwrap_or(case));

@@ -20,7 +20,7 @@ const GOODBYE: Duration = Duration::from_secs(30);
 const TAIL_LINES: usize = 10;
 
 /// A running program.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     output: PathBuf,
@@ -28,14 +28,14 @@ pub(super) struct Process {
 }
 
 /// An endpoint on a port that was free a moment ago.
-pub(super) fn free_endpoint() -> Result<String> {
+pub(crate) fn free_endpoint() -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
     Ok(format!("tcp://{}", listener.local_addr()?))
 }
 
 impl Process {
     /// Starts it; `folder` takes its output.
-    pub(super) fn start(name: &str, mut command: Command, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, mut command: Command, folder: &Path) -> Result<Self> {
         let (output, log) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.log")));
         let file =
             |path: &Path| File::create(path).with_context(|| format!("cannot make {}", path.display()));
@@ -45,14 +45,14 @@ impl Process {
     }
 
     /// Whether it runs still; an end is an error that says what it printed.
-    pub(super) fn runs(&mut self) -> Result<()> {
+    pub(crate) fn runs(&mut self) -> Result<()> {
         let status = self.child.try_wait()?;
         ensure!(status.is_none(), "{} ended too early: {}", self.name, self.said());
         Ok(())
     }
 
     /// Waits for the end, which must be a good one, and gives what was printed.
-    pub(super) fn finish(mut self) -> Result<String> {
+    pub(crate) fn finish(mut self) -> Result<String> {
         let status = self.wait(LIFE)?;
         ensure!(status.success(), "{} failed, {status}: {}", self.name, self.said());
         std::fs::read_to_string(&self.output)
@@ -60,7 +60,7 @@ impl Process {
     }
 
     /// Asks it to end and waits until it has, which must be a good end.
-    pub(super) fn end(mut self) -> Result<()> {
+    pub(crate) fn end(mut self) -> Result<()> {
         self.runs()?;
         self.ask()?;
         let status = self.wait(GOODBYE)?;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cache::{Cache, key};
 use crate::tools;
 
-const PYZMQ_VERSION: &str = "27.3.0";
+pub(crate) const PYZMQ_VERSION: &str = "27.3.0";
 /// Where the load generator's source is, and how it is compiled.
 const SOURCE: &str = "benches/channel/load.c";
 const COMPILER_FLAGS: [&str; 5] = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wl,-rpath,$ORIGIN/pyzmq.libs"];
@@ -30,7 +30,7 @@ impl Programs {
 }
 
 /// Builds `pinnace` and says where it is.
-fn pinnace(root: &Path) -> Result<PathBuf> {
+pub(crate) fn pinnace(root: &Path) -> Result<PathBuf> {
     println!("building pinnace");
     let mut cargo = tools::command("cargo", ["build", "--release", "--package", "pinnace"]);
     cargo.arg("--message-format=json-render-diagnostics").current_dir(root).stderr(Stdio::inherit());

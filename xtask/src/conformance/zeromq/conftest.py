@@ -1,0 +1,104 @@
+"""Points pyzmq's own tests at two sidecars: their pairs of sockets, which would bind and connect to each other,
+both connect to the doors of a Channel. The tests themselves stay as they are.
+
+A test that makes no such pair sends nothing through a sidecar, whatever it ends with: it is told as skipped, and so
+is one that asks for a pair that no Channel is.
+"""
+import os
+import time
+
+import pytest
+import zmq
+import zmq_test_utils
+
+# How long the sockets of a pair may take to be connected; the tests themselves wait 0.1 s after a subscription.
+SETTLE_SECONDS = 0.3
+DEADLINE_MS = 30_000
+NAMES = {zmq.PUB: "pub", zmq.SUB: "sub", zmq.XPUB: "pub", zmq.XSUB: "sub", zmq.PUSH: "push", zmq.PULL: "pull"}
+NAMES |= {zmq.REQ: "req", zmq.REP: "rep", zmq.DEALER: "dealer", zmq.ROUTER: "router"}
+# Which Channels carry a pair, by the kinds of its two sockets; the suite fills in what there is.
+CHANNELS = {
+    frozenset(pair.split("-")): prefix
+    for pair, prefix in (entry.split("=") for entry in os.environ["PAIRS"].split(","))
+}
+COUNT = int(os.environ["CHANNELS"])
+
+used = set()
+number = 0
+
+
+def address(side, channel, kind):
+    return f"ipc://{os.environ[side + '_DIR']}/{channel}.{NAMES[kind]}"
+
+
+# A context of its own: the tests wait for the end of theirs.
+keeper_context = zmq.Context()
+keepers = []
+
+
+def acquaint(channel):
+    """Has the two sidecars know each other as ends of this Channel, which takes longer than the tests wait: the
+    sockets that a test replaces with these would know each other from `connect` on."""
+    sub, pub = keeper_context.socket(zmq.SUB), keeper_context.socket(zmq.PUB)
+    sub.subscribe(b"\0keeper")
+    for one, side, kind in ((sub, "RIGHT", zmq.SUB), (pub, "LEFT", zmq.PUB)):
+        one.linger = 0
+        one.connect(address(side, channel, kind))
+    for _ in range(DEADLINE_MS // 20):
+        pub.send(b"\0keeper")
+        if sub.poll(20):
+            break
+    else:
+        pytest.fail("the sidecars do not find each other")
+    keepers.extend((sub, pub))
+
+
+@pytest.fixture(autouse=True)
+def end_keepers():
+    yield
+    while keepers:
+        keepers.pop().close(linger=0)
+
+
+def connect_pair(make, type1, type2):
+    """Both sockets, each at a sidecar of its own, over a Channel that no other test of this run uses."""
+    global number
+    names = [NAMES.get(kind, zmq.SocketType(kind).name) for kind in (type1, type2)]
+    prefix = CHANNELS.get(frozenset(names))
+    if prefix is None:
+        pytest.skip(f"a Channel has no sockets {names[0]} and {names[1]}")
+    used.add(os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0])
+    channel = f"{prefix}-{number % COUNT}"
+    number += 1
+    if {"pub", "sub"} == set(names):
+        acquaint(channel)
+    made = []
+    for kind, side in ((type1, "LEFT"), (type2, "RIGHT")):
+        one = make(kind)
+        one.linger = 0
+        one.connect(address(side, channel, kind))
+        made.append(one)
+    time.sleep(SETTLE_SECONDS)
+    return tuple(made)
+
+
+def method(self, type1=zmq.PAIR, type2=zmq.PAIR, interface=""):
+    return connect_pair(self.socket, type1, type2)
+
+
+zmq_test_utils.BaseZMQTestCase.create_bound_pair = method
+
+
+@pytest.fixture
+def create_bound_pair(socket):
+    return lambda type1=zmq.PAIR, type2=zmq.PAIR, interface="": connect_pair(socket, type1, type2)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    # A fixture may make the pair, so the set-up counts as well; the end of a test judges nothing.
+    if report.outcome != "skipped" and item.nodeid not in used and call.when == "call":
+        file, line, _ = item.location
+        report.outcome = "skipped"
+        report.longrepr = (file, line or 0, "Skipped: makes no pair of sockets, so nothing goes through a sidecar")
