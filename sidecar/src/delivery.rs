@@ -7,6 +7,7 @@ mod core;
 mod outlet;
 mod prefixes;
 mod queue;
+mod replay;
 mod serve;
 mod share;
 mod subscriber;

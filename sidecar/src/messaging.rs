@@ -131,6 +131,33 @@ pub struct SubscribeOptions {
     /// The app acknowledges each message, where the Channel asks for that. Otherwise a message counts as acknowledged
     /// when [`ChannelSubscription::next`] is called again.
     pub acknowledge: bool,
+    /// Where to begin at each publisher, those to come included.
+    pub start: ChannelStart,
+    /// Publishers from which the app has something already: it gets what comes after that, and a gap for what is not
+    /// kept any more.
+    pub resumed: Vec<Resumed>,
+}
+
+/// What an app has from one publisher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumed {
+    /// `NAMESPACE/POD`.
+    pub publisher: Arc<str>,
+    pub epoch: u64,
+    /// It has everything up to this sequence number.
+    pub received: u64,
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ChannelStart {
+    /// With what comes once the subscription stands.
+    #[default]
+    Live,
+    /// With the oldest message that the publisher keeps; refused when the Channel has no `replay`.
+    Kept,
+    /// The same, and [`ChannelStart::Live`] when the Channel has no `replay`.
+    KeptIfAny,
 }
 
 /// What acknowledges one delivery, or answers it.
@@ -174,13 +201,15 @@ impl Channels {
     }
 
     /// Publishes a batch; one position for each message, in order. Returns when every subscriber's queue has
-    /// taken it under the Channel's `overflow`; with `Block` that may last `blockTimeout`. No subscriber is no error.
+    /// taken it under the Channel's `overflow`; with `Block` that may last `blockTimeout`. No subscriber is no error,
+    /// unless the Channel has `ready.subscribers`: then it waits for them, as long as it would for room.
     /// Dropping the future while it waits publishes a leading part of the batch or nothing.
     ///
     /// # Errors
     /// `NotFound`, `PermissionDenied`, `NotSupported`, `InvalidArgument` before anything is published;
     /// `DeadlineExceeded` when a subscriber stayed full (the text says which, and how many messages of the
-    /// batch were published before it); `Unavailable` before the first view and during shutdown.
+    /// batch were published before it); `Unavailable` before the first view, without the subscribers that
+    /// `ready.subscribers` asks for, and during shutdown.
     pub async fn publish(
         &self,
         name: &ChannelName,

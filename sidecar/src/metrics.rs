@@ -22,6 +22,10 @@ pub struct Metrics {
     /// Labels kind, namespace, name.
     pub lag: IntGaugeVec,
     /// Labels kind, namespace, name.
+    pub replay_messages: IntGaugeVec,
+    /// Labels kind, namespace, name.
+    pub replay_bytes: IntGaugeVec,
+    /// Labels kind, namespace, name.
     pub publish_duration: HistogramVec,
     /// Labels kind, namespace, name.
     pub delivery_duration: HistogramVec,
@@ -79,6 +83,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let make = Maker { registry: &registry };
+        let (replay_messages, replay_bytes) = make.replay()?;
         Ok(Self {
             published: make.counters(
                 "pinnace_published_messages_total",
@@ -105,6 +110,8 @@ impl Metrics {
                 "Messages waiting for subscribers.",
                 &NAME_LABELS,
             )?,
+            replay_messages,
+            replay_bytes,
             publish_duration: make
                 .latencies("pinnace_publish_duration_seconds", "From publish to its answer.")?,
             delivery_duration: make.latencies(
@@ -146,6 +153,20 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    fn replay(&self) -> Result<(IntGaugeVec, IntGaugeVec), prometheus::Error> {
+        let messages = self.gauges(
+            "pinnace_replay_messages",
+            "Messages that are kept for late joiners and gaps.",
+            &NAME_LABELS,
+        )?;
+        let bytes = self.gauges(
+            "pinnace_replay_bytes",
+            "Bytes that are kept for late joiners and gaps, the cost of keeping them included.",
+            &NAME_LABELS,
+        )?;
+        Ok((messages, bytes))
+    }
+
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         let made = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.registry.register(Box::new(made.clone()))?;
@@ -179,6 +200,8 @@ pub(crate) struct ChannelMetrics {
     pub(crate) delivered: prometheus::IntCounter,
     pub(crate) gap: prometheus::IntCounter,
     pub(crate) lag: IntGauge,
+    pub(crate) replay_messages: IntGauge,
+    pub(crate) replay_bytes: IntGauge,
     pub(crate) publish_duration: Histogram,
     pub(crate) delivery_duration: Histogram,
     dropped: IntCounterVec,
@@ -193,6 +216,8 @@ impl ChannelMetrics {
             delivered: metrics.delivered.with_label_values(&labels),
             gap: metrics.gap.with_label_values(&labels),
             lag: metrics.lag.with_label_values(&labels),
+            replay_messages: metrics.replay_messages.with_label_values(&labels),
+            replay_bytes: metrics.replay_bytes.with_label_values(&labels),
             publish_duration: metrics.publish_duration.with_label_values(&labels),
             delivery_duration: metrics.delivery_duration.with_label_values(&labels),
             dropped: metrics.dropped.clone(),

@@ -36,16 +36,14 @@ fn not_built(channel: &ChannelView) -> Option<String> {
         return Some("spec.pattern is one that this sidecar does not know; update the sidecar".to_owned());
     }
     let overflow = channel.overflow;
-    if !matches!(overflow, Overflow::Block | Overflow::DropNewest) {
+    if matches!(overflow, Overflow::Spill | Overflow::Unknown) {
         return Some(format!(
-            "spec.delivery.overflow {overflow:?} is not built yet; use Block or DropNewest"
+            "spec.delivery.overflow {overflow:?} is not built yet; use Block, DropNewest, DropOldest or KeepLatest"
         ));
     }
     let fields = [
         ("spec.delivery.acknowledge", channel.acknowledge == Acknowledge::Unknown),
-        ("spec.delivery.replay", channel.replay.is_some()),
         ("spec.delivery.deadLetter", channel.dead_letter.is_some()),
-        ("spec.ready", channel.ready_subscribers > 0),
         ("spec.record", channel.record.is_some()),
         ("spec.delivery.spill", channel.spill.is_some()),
     ];

@@ -55,7 +55,7 @@ pub struct ChannelSpec {
     /// How long a request waits for its reply. For pattern RequestReply; then the default is 5s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_timeout: Option<Duration>,
-    /// What must be there before a publish is accepted.
+    /// What must be there before a publish is accepted. It waits for blockTimeout, or for 5s where overflow is not Block, and then fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<ReadyWhen>,
     /// Largest message: all parts, headers, subject and key together. Default: 1Mi.
@@ -126,7 +126,7 @@ pub enum Overflow {
     DropNewest,
     /// The oldest message is lost for this subscriber, who is told.
     DropOldest,
-    /// Only the last message of each key is kept for this subscriber.
+    /// Only the last message of each key waits for this subscriber, who is told of the others. A message without a key counts by its subject. When the buffer is full of other keys, the one written longest ago is lost.
     KeepLatest,
     /// The overflow goes through a Topic, in order.
     Spill,
@@ -198,7 +198,7 @@ pub struct TopicReference {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ReadyWhen {
-    /// Subscribers.
+    /// Subscriptions, in this pod or in others, that are connected to the publisher's sidecar.
     #[schemars(range(min = 1, max = 10_000))]
     pub subscribers: i32,
 }

@@ -2,8 +2,10 @@
 //! Nothing here knows which frame may come when.
 
 mod parts;
+mod reason;
 mod work;
 
+pub use reason::GapReason;
 pub use work::{Failure, FailureCode, Span};
 pub(crate) use work::{ReplyBody, decode_reply};
 
@@ -40,6 +42,8 @@ pub(crate) const FLAG_OPTIONAL: u8 = 0x80;
 const FLAG_RESUME: u8 = 1;
 /// Set in the flags of a Gap of a numbered subscription.
 const FLAG_NUMBERED: u8 = 1;
+/// Set in the flags of a Subscribe that begins with what the publisher keeps.
+const FLAG_REPLAY: u8 = 2;
 const MAGIC: u32 = u32::from_be_bytes(*b"PNCE");
 
 /// The first frame of each side.
@@ -79,6 +83,8 @@ pub struct Subscribe {
     pub credit_bytes: u64,
     /// Set when this subscription had an earlier connection.
     pub resume: Option<Resume>,
+    /// Without an earlier connection: begin with the oldest message that the publisher keeps.
+    pub replay: bool,
     /// Subjects that start with one of these; none = all.
     pub prefixes: Vec<Bytes>,
 }
@@ -94,65 +100,6 @@ pub struct Gap {
     pub messages: u64,
     /// Why.
     pub reason: GapReason,
-}
-
-/// Why messages are missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum GapReason {
-    /// The subscriber's queue was full and the Channel's overflow is `DropNewest`.
-    DroppedNewest,
-    /// The connection was away for longer than the publisher keeps messages, or for more messages.
-    Disconnected,
-    /// The publisher ended before all was sent.
-    Shutdown,
-    /// Sequence numbers are missing and the publisher did not say why; or it started anew.
-    Lost,
-    /// They are larger than the subscriber takes.
-    TooLarge,
-    /// The message was tried as often as the Channel allows, and never acknowledged.
-    AttemptsExhausted,
-    /// A reason of a newer version.
-    Other,
-}
-
-impl GapReason {
-    const fn number(self) -> u8 {
-        match self {
-            Self::Other => 0,
-            Self::DroppedNewest => 1,
-            Self::Disconnected => 2,
-            Self::Shutdown => 3,
-            Self::Lost => 4,
-            Self::TooLarge => 5,
-            Self::AttemptsExhausted => 8,
-        }
-    }
-
-    const fn from_number(number: u8) -> Self {
-        match number {
-            1 => Self::DroppedNewest,
-            2 => Self::Disconnected,
-            3 => Self::Shutdown,
-            4 => Self::Lost,
-            5 => Self::TooLarge,
-            8 => Self::AttemptsExhausted,
-            _ => Self::Other,
-        }
-    }
-
-    /// The word that metrics and apps see.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DroppedNewest => "dropped_newest",
-            Self::Disconnected => "disconnected",
-            Self::Shutdown => "shutdown",
-            Self::Lost => "lost",
-            Self::TooLarge => "too_large",
-            Self::AttemptsExhausted => "attempts_exhausted",
-            Self::Other => "other",
-        }
-    }
 }
 
 /// Why a subscription is not served, or no longer.
@@ -448,7 +395,9 @@ fn put_subscribe(body: &mut Output, subscribe: &Subscribe) -> u8 {
         body.put_u64(resume.received);
     }
     put_prefixes(body, &subscribe.prefixes);
-    if subscribe.resume.is_some() { FLAG_RESUME } else { 0 }
+    let resume = if subscribe.resume.is_some() { FLAG_RESUME } else { 0 };
+    let replay = if subscribe.replay { FLAG_REPLAY } else { 0 };
+    resume | replay
 }
 
 fn read_subscribe(flags: u8, reader: &mut Reader) -> Result<Subscribe, ProtocolError> {
@@ -463,6 +412,7 @@ fn read_subscribe(flags: u8, reader: &mut Reader) -> Result<Subscribe, ProtocolE
         } else {
             None
         },
+        replay: flags & FLAG_REPLAY != 0,
         prefixes: read_prefixes(reader)?,
     })
 }

@@ -5,6 +5,7 @@
 //! `application/problem+json`. The shape of a message in JSON is in `http/json.rs`.
 
 mod json;
+mod places;
 mod problem;
 mod publish;
 mod request;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::Doors;
 use crate::durable::{CREDIT_MAX, Delivery, Start, TopicEvent, TopicOptions, TopicSubscription};
 use crate::messaging::{
-    ChannelEvent, ChannelName, ChannelSubscription, Name, Problem, ProblemKind, Receipt, SubscribeOptions,
+    ChannelEvent, ChannelName, ChannelStart, ChannelSubscription, Name, Problem, ProblemKind, Receipt,
+    Resumed, SubscribeOptions,
 };
 
 /// Prefixes of one subscription, and bytes of each.
@@ -26,6 +27,8 @@ pub(super) struct Open {
     pub(super) start: Option<Start>,
     pub(super) credit: u32,
     pub(super) acknowledge: bool,
+    /// Channels: what the app has from an earlier subscription.
+    pub(super) resumed: Vec<Resumed>,
 }
 
 /// What a subscription brings, in one shape for both engines.
@@ -79,8 +82,14 @@ impl Session {
         let source = match name {
             Name::Channel(name) => {
                 check_channel(name, &open)?;
-                let acknowledge = open.acknowledge;
-                let options = SubscribeOptions { prefixes: open.prefixes, credit: open.credit, acknowledge };
+                let start = match open.start {
+                    Some(Start::Earliest) => ChannelStart::Kept,
+                    // Publishers that the app has not heard of may have published while it was away.
+                    None if !open.resumed.is_empty() => ChannelStart::KeptIfAny,
+                    Some(Start::Latest) | None => ChannelStart::Live,
+                };
+                let Open { prefixes, credit, resumed, acknowledge, .. } = open;
+                let options = SubscribeOptions { prefixes, credit, acknowledge, start, resumed };
                 let subscription = doors.channels.subscribe(name, options).await?;
                 if acknowledge && !subscription.acknowledges() {
                     return Err(invalid(
@@ -94,6 +103,9 @@ impl Session {
             Name::Topic(name) => {
                 if !open.prefixes.is_empty() {
                     return Err(invalid(&name, "prefixes: Topics have no subjects to match; leave it empty"));
+                }
+                if !open.resumed.is_empty() {
+                    return Err(invalid(&name, "Last-Event-ID: a Topic goes on by its group; leave it out"));
                 }
                 let options = TopicOptions {
                     group: open.group,
@@ -198,9 +210,6 @@ fn check_channel(name: &ChannelName, open: &Open) -> Result<(), Problem> {
     }
     if !open.group.is_empty() {
         return Err(invalid(name, "group: Channels have no groups; leave it empty"));
-    }
-    if open.start == Some(Start::Earliest) {
-        return Err(invalid(name, "start: a Channel keeps nothing to start from; leave it out"));
     }
     Ok(())
 }

@@ -1,6 +1,12 @@
 //! What waits for one subscriber, and what was sent to it and not yet confirmed. Pure: no locks, no clock.
 
+mod losses;
+mod overflow;
+
 use super::prefixes::Prefixes;
+use losses::join;
+use overflow::Latest;
+pub(crate) use overflow::Outcome;
 use peer_wire::{Gap, GapReason, Message, Origin};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,15 +39,15 @@ impl Batch {
         wanted.filter_map(|index| self.messages.get(index).map(|message| (self.sequence(index), message)))
     }
 
-    pub(super) const fn accepted(&self) -> Duration {
+    pub(crate) const fn accepted(&self) -> Duration {
         self.accepted
     }
 
-    fn sequence(&self, index: usize) -> u64 {
+    pub(crate) fn sequence(&self, index: usize) -> u64 {
         self.first.saturating_add(u64::try_from(index).unwrap_or(u64::MAX))
     }
 
-    fn size(&self, index: usize) -> usize {
+    pub(crate) fn size(&self, index: usize) -> usize {
         self.sizes.get(index).copied().unwrap_or(0)
     }
 
@@ -99,6 +105,8 @@ enum Item {
 
 /// Where waiting messages and gaps go. Returning false = not now, keep it.
 pub(crate) trait Sink {
+    /// Whether a message would be taken now, so that the gap before it may be told.
+    fn has_room(&mut self) -> bool;
     fn message(&mut self, sequence: u64, message: &Message) -> bool;
     fn gap(&mut self, gap: &Gap) -> bool;
     /// Of a numbered subscription.
@@ -126,6 +134,10 @@ pub(crate) struct Buffer {
     amount: Amount,
     /// Sent and not confirmed: comes again when the subscriber resumes on another connection.
     in_flight: VecDeque<Item>,
+    /// Set while the policy is `KeepLatest`.
+    latest: Option<Latest>,
+    /// Room beyond the limits, for what a publisher had kept. It shrinks as messages are sent.
+    extra: Amount,
 }
 
 impl Buffer {
@@ -140,13 +152,25 @@ impl Buffer {
 
     /// Whether `more` may be pushed. An empty buffer takes anything, or a large message would never pass.
     pub(crate) const fn fits(&self, more: Amount, limits: Amount) -> bool {
+        let messages_max = limits.messages.saturating_add(self.extra.messages);
+        let bytes_max = limits.bytes.saturating_add(self.extra.bytes);
         self.amount.messages == 0
-            || (self.amount.messages.saturating_add(more.messages) <= limits.messages
-                && self.amount.bytes.saturating_add(more.bytes) <= limits.bytes)
+            || (self.amount.messages.saturating_add(more.messages) <= messages_max
+                && self.amount.bytes.saturating_add(more.bytes) <= bytes_max)
+    }
+
+    /// Takes from a new subscription's beginning what the publisher had kept, from message `from` of the batch on. It
+    /// comes on top of the limits: nobody who publishes is held up by it, and none of it is dropped.
+    pub(crate) fn push_kept(&mut self, batch: &Arc<Batch>, from: usize, prefixes: &Prefixes) {
+        for index in (from..batch.len()).filter(|index| batch.wants(*index, prefixes)) {
+            self.push_one(batch, index);
+            self.extra.add(batch.size(index));
+        }
     }
 
     /// Takes what matches, whether it fits or not: the caller has asked [`Self::fits`]. Returns how many.
     pub(crate) fn push(&mut self, batch: &Arc<Batch>, prefixes: &Prefixes) -> usize {
+        self.latest = None;
         let before = self.amount.messages;
         if prefixes.is_all() {
             self.amount.messages += batch.len();
@@ -161,26 +185,27 @@ impl Buffer {
         self.amount.messages.saturating_sub(before)
     }
 
-    /// Takes what matches and fits; the rest becomes a gap. Returns how many were taken and how many were not.
+    /// Takes what matches and fits; the rest becomes a gap.
     pub(crate) fn push_or_drop(
         &mut self,
         batch: &Arc<Batch>,
         prefixes: &Prefixes,
         limits: Amount,
         reason: GapReason,
-    ) -> (usize, u64) {
-        let (mut taken, mut dropped) = (0, 0);
+    ) -> Outcome {
+        self.latest = None;
+        let mut outcome = Outcome::default();
         for index in (0..batch.len()).filter(|index| batch.wants(*index, prefixes)) {
             if self.fits(Amount { messages: 1, bytes: batch.size(index) }, limits) {
                 self.push_one(batch, index);
-                taken += 1;
+                outcome.taken += 1;
             } else {
                 let sequence = batch.sequence(index);
-                self.push_gap(Gap { first: sequence, last: sequence, messages: 1, reason });
-                dropped += 1;
+                self.push_gap(&Gap { first: sequence, last: sequence, messages: 1, reason });
+                outcome.refused += 1;
             }
         }
-        (taken, dropped)
+        outcome
     }
 
     fn push_one(&mut self, batch: &Arc<Batch>, index: usize) {
@@ -190,29 +215,29 @@ impl Buffer {
 
     /// Tells the subscriber of what it does not get. Neighbours with one reason become one gap, so gaps never
     /// outnumber messages.
-    pub(crate) fn push_gap(&mut self, gap: Gap) {
+    fn push_gap(&mut self, gap: &Gap) {
         if let Some(Item::Gap(last)) = self.waiting.back_mut()
             && last.reason == gap.reason
         {
-            last.last = gap.last;
-            last.messages = last.messages.saturating_add(gap.messages);
+            join(last, gap);
             return;
         }
-        self.waiting.push_back(Item::Gap(gap));
+        self.waiting.push_back(Item::Gap(*gap));
     }
 
     /// A gap before everything else.
     pub(crate) fn push_gap_first(&mut self, gap: Gap) {
-        self.waiting.push_front(Item::Gap(gap));
+        self.push_first(Item::Gap(gap));
     }
 
-    /// Hands over from the front until `sink` takes no more. With `keep`, what went is kept until confirmed.
+    /// Hands over from the front until `sink` takes no more. With `keep`, what went is kept until confirmed. A gap
+    /// goes with the message after it: until then it may grow, and what is kept stays in proportion to messages.
     pub(crate) fn drain(&mut self, sink: &mut impl Sink, keep: bool) -> Moved {
         let mut moved = Moved::default();
         while let Some(item) = self.waiting.front_mut() {
             match item {
                 Item::Gap(gap) => {
-                    if !sink.gap(gap) {
+                    if (self.amount.messages > 0 && !sink.has_room()) || !sink.gap(gap) {
                         return moved;
                     }
                     if keep {
@@ -221,8 +246,10 @@ impl Buffer {
                 }
                 Item::Run(run) => {
                     let start = run.from;
-                    while run.from < run.to && send(run, sink) {
+                    while let Some(message) = send(run, sink) {
+                        Self::sent_first(&mut self.latest, message);
                         self.amount.take(run.batch.size(run.from));
+                        self.extra.take(run.batch.size(run.from));
                         run.from += 1;
                     }
                     let sent = run.from - start;
@@ -238,7 +265,7 @@ impl Buffer {
                     }
                 }
             }
-            self.waiting.pop_front();
+            self.pop_first();
         }
         moved
     }
@@ -270,13 +297,15 @@ impl Buffer {
                     self.amount.add(run.batch.size(index));
                 }
             }
-            self.waiting.push_front(item);
+            self.push_first(item);
         }
     }
 
     /// Drops what waits, and what is kept as not confirmed; returns what waited as one gap.
     pub(crate) fn clear(&mut self, reason: GapReason) -> Option<Gap> {
         self.in_flight.clear();
+        self.latest = None;
+        self.extra = Amount::default();
         let mut all: Option<Gap> = None;
         for item in self.waiting.drain(..) {
             let (first, last, messages) = match item {
@@ -295,11 +324,10 @@ impl Buffer {
     }
 }
 
-fn send(run: &Run, sink: &mut impl Sink) -> bool {
-    run.batch
-        .messages
-        .get(run.from)
-        .is_some_and(|message| sink.message(run.batch.sequence(run.from), message))
+/// The next message of the run, when the sink took it.
+fn send<'a>(run: &'a Run, sink: &mut impl Sink) -> Option<&'a Message> {
+    let message = run.batch.messages.get(run.from).filter(|_| run.from < run.to)?;
+    sink.message(run.batch.sequence(run.from), message).then_some(message)
 }
 
 fn push_run(items: &mut VecDeque<Item>, batch: &Arc<Batch>, index: usize) {

@@ -1,12 +1,13 @@
 //! All Channels of this sidecar: outlets by name, subscriptions by id, and what a new view means for them.
 
-use super::outlet::{Outlet, Policy, limits_of};
+use super::outlet::{Begin, Outlet, Policy, limits_of};
 use super::queue::Queue;
 use super::serve::Guests;
 use super::share::rules_of;
-use super::subscriber::{Acks, Bounds, Parts as SubscriberParts, Subscriber};
+use super::subscriber::{Acks, Bounds, Parts as SubscriberParts, Subscriber, restarted};
 use crate::messaging::{
-    ChannelName, ChannelSubscription, Message, Position, Problem, ProblemKind, SubscribeOptions,
+    ChannelName, ChannelStart, ChannelSubscription, Message, Position, Problem, ProblemKind, Resumed,
+    SubscribeOptions,
 };
 use crate::metrics::{ChannelMetrics, Metrics};
 use crate::route;
@@ -23,6 +24,8 @@ use tokio::sync::{Notify, watch};
 
 /// Most subscriptions of the apps of one pod.
 const SUBSCRIBERS_MAX: usize = 4096;
+/// How often messages that are kept are looked at for their age.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// What the control plane is to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,11 +170,14 @@ impl Core {
         }
         let metrics = Arc::new(ChannelMetrics::new(&self.metrics, name));
         let outlet = Arc::new(Outlet::new(name.clone(), metrics));
+        if let Some(channel) = self.view().channels.get(name) {
+            outlet.apply(channel, self.now());
+        }
         outlets.insert(name.clone(), Arc::clone(&outlet));
         outlet
     }
 
-    /// `patience` replaces the Channel's `blockTimeout`.
+    /// `patience` replaces the Channel's `blockTimeout`, and what stands for it under other policies.
     pub(crate) async fn publish(
         &self,
         name: &ChannelName,
@@ -188,6 +194,7 @@ impl Core {
         check(name, channel, &mut messages)?;
         let mut policy = Policy::from(channel);
         policy.block_timeout = patience.unwrap_or(policy.block_timeout);
+        policy.patience = patience.unwrap_or(policy.patience);
         let outlet = self.outlet(name);
         if outlet.note_publisher() {
             self.changed();
@@ -219,6 +226,12 @@ impl Core {
             let text = format!("{name}: prefixes are for spec.pattern PubSub; leave them empty");
             return Err(Problem::new(ProblemKind::InvalidArgument, text));
         }
+        if options.start == ChannelStart::Kept && channel.replay.is_none() {
+            let text = format!(
+                "{name}: nothing is kept to start from; set spec.delivery.replay, or start with what comes"
+            );
+            return Err(Problem::new(ProblemKind::InvalidArgument, text));
+        }
         peer_wire::limits::check_prefixes(&options.prefixes)
             .map_err(|problem| Problem::new(ProblemKind::InvalidArgument, format!("{name}: {problem}")))?;
         let subscriber = self.add_subscriber(name, channel, options)?;
@@ -245,7 +258,7 @@ impl Core {
         self: &Arc<Self>,
         name: &ChannelName,
         channel: &ChannelView,
-        options: SubscribeOptions,
+        mut options: SubscribeOptions,
     ) -> Result<Arc<Subscriber>, Problem> {
         let mut subscribers = lock(&self.subscribers);
         if subscribers.len() >= SUBSCRIBERS_MAX {
@@ -261,6 +274,9 @@ impl Core {
         let local = Arc::new(local.seated(self.seat(&outlet, channel)));
         local.set_prefixes(options.prefixes.clone());
         local.join(u64::from(options.credit), 0);
+        let replay = options.start != ChannelStart::Live;
+        let own = options.resumed.iter().position(|resumed| resumed.publisher == self.sidecar);
+        let own = own.map(|place| options.resumed.swap_remove(place));
         let parts = SubscriberParts {
             id,
             name: name.clone(),
@@ -271,11 +287,26 @@ impl Core {
             prefixes: options.prefixes,
             credit: options.credit,
             acks: acks_of(channel, options.acknowledge),
+            replay,
+            resumed: options.resumed,
         };
         let subscriber = Arc::new(Subscriber::new(self, parts));
         subscribers.insert(id, Arc::clone(&subscriber));
-        outlet.add(local);
+        self.begin_local(&outlet, local, replay, own);
         Ok(subscriber)
+    }
+
+    /// What an app of this pod gets from the publisher of this pod.
+    fn begin_local(&self, outlet: &Outlet, local: Arc<Queue>, replay: bool, own: Option<Resumed>) {
+        let begin = match &own {
+            Some(own) if own.epoch == self.epoch => Begin::After(own.received),
+            _ if replay => Begin::Kept,
+            _ => Begin::Now,
+        };
+        outlet.add(Arc::clone(&local), begin, self.now());
+        if let Some(own) = own.filter(|own| own.epoch != self.epoch) {
+            local.tell_first(restarted(own.received));
+        }
     }
 
     pub(crate) fn remove_subscriber(&self, subscriber: &Subscriber) {
@@ -326,21 +357,37 @@ impl Core {
         let mut outlets = lock(&self.outlets);
         outlets.retain(|name, outlet| view.channels.contains_key(name) || !outlet.is_unused());
         for (name, outlet) in &*outlets {
-            if let Some(channel) = view.channels.get(name) {
-                outlet.set_limits(limits_of(channel));
-                if let Some(rules) = rules_of(channel) {
-                    outlet.set_rules(rules);
+            match view.channels.get(name) {
+                Some(channel) => {
+                    outlet.apply(channel, self.now());
+                    if let Some(rules) = rules_of(channel) {
+                        outlet.set_rules(rules);
+                    }
                 }
+                None => outlet.forget(),
             }
         }
     }
 
-    /// Applies every view that comes.
+    /// Applies every view that comes, and meanwhile lets go of what was kept for long enough.
     pub(crate) async fn follow_views(self: Arc<Self>) {
         let mut receiver = self.view_receiver();
-        while receiver.changed().await.is_ok() {
-            let view = Arc::clone(&receiver.borrow_and_update());
-            self.apply_view(&view);
+        loop {
+            match tokio::time::timeout(SWEEP, receiver.changed()).await {
+                Ok(Ok(())) => {
+                    let view = Arc::clone(&receiver.borrow_and_update());
+                    self.apply_view(&view);
+                }
+                Ok(Err(_)) => return,
+                Err(_) => self.sweep(),
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        let now = self.now();
+        for outlet in lock(&self.outlets).values() {
+            outlet.sweep(now);
         }
     }
 

@@ -3,19 +3,35 @@
 use super::buffer::{Amount, Batch};
 use super::calls::Calls;
 use super::queue::Queue;
+use super::replay::Ring;
 use super::work::{Rules, Work};
 use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
 use crate::metrics::ChannelMetrics;
-use crate::view::{ChannelView, Overflow};
+use crate::view::{ChannelView, Overflow, Replay};
 use runtime::clock::{self, Instant};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 struct State {
     /// The last sequence number that was given; 0 = none.
     last: u64,
     queues: Vec<Arc<Queue>>,
+    ring: Ring,
+    /// What the newest view says of the ring.
+    replay: Option<Replay>,
+}
+
+/// Where a subscription begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// With what comes from now on.
+    Now,
+    /// With the oldest message that is kept.
+    Kept,
+    /// After this sequence number, up to which it has everything.
+    After(u64),
 }
 
 /// See the head of the file.
@@ -32,19 +48,38 @@ pub(crate) struct Outlet {
     pub(super) calls: Arc<Calls>,
     /// When the app first published here.
     pub(super) begun: OnceLock<Instant>,
+    /// A subscriber came, or came back, or fewer are asked for.
+    arrived: Notify,
+    /// What the newest view asks for, so that a publish that waits already need not wait for more.
+    ready_most: AtomicUsize,
 }
 
-/// What the view says about overflow.
+/// How long a publish waits for subscribers where the Channel names no `blockTimeout`.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the view says about a publish.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     pub(crate) overflow: Overflow,
+    /// How long a publish waits where one subscriber of many gets it: `blockTimeout`.
     pub(crate) block_timeout: Duration,
+    /// How long a publish waits in all: for subscribers, for its turn, and for room.
+    pub(crate) patience: Duration,
+    /// Subscribers that it waits for.
+    pub(crate) ready_subscribers: usize,
     pub(crate) limits: Amount,
 }
 
 impl From<&ChannelView> for Policy {
     fn from(view: &ChannelView) -> Self {
-        Self { overflow: view.overflow, block_timeout: view.block_timeout, limits: limits_of(view) }
+        let patience = if view.overflow == Overflow::Block { view.block_timeout } else { PATIENCE };
+        Self {
+            overflow: view.overflow,
+            block_timeout: view.block_timeout,
+            patience,
+            ready_subscribers: view.ready_subscribers,
+            limits: limits_of(view),
+        }
     }
 }
 
@@ -55,7 +90,7 @@ pub(crate) const fn limits_of(view: &ChannelView) -> Amount {
 
 impl Outlet {
     pub(crate) fn new(name: ChannelName, metrics: Arc<ChannelMetrics>) -> Self {
-        let state = State { last: 0, queues: Vec::new() };
+        let state = State { last: 0, queues: Vec::new(), ring: Ring::default(), replay: None };
         let calls = Arc::new(Calls::new(name.clone()));
         Self {
             name,
@@ -66,6 +101,8 @@ impl Outlet {
             work: OnceLock::new(),
             calls,
             begun: OnceLock::new(),
+            arrived: Notify::new(),
+            ready_most: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -103,21 +140,85 @@ impl Outlet {
         !self.publishes() && self.lock().queues.is_empty()
     }
 
-    /// A subscriber gets everything from now on; returns the last sequence number before it.
-    pub(crate) fn add(&self, queue: Arc<Queue>) -> u64 {
-        let mut state = self.lock();
+    /// A subscriber gets everything from where it begins; returns the last sequence number before that. What it missed
+    /// and is not kept any more is told first. Nothing is published meanwhile, so nothing is left out or doubled.
+    pub(crate) fn add(&self, queue: Arc<Queue>, begin: Begin, now: Duration) -> u64 {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.ring.limit(state.replay, now);
+        // Without a message that is kept, the first to come is the next one.
+        let first = state.ring.first().unwrap_or_else(|| state.last.saturating_add(1));
+        let (received, missed) = match begin {
+            Begin::Now => (state.last, None),
+            Begin::Kept => (first.saturating_sub(1), None),
+            Begin::After(received) => {
+                let received = received.min(state.last);
+                let next = received.saturating_add(1);
+                (received, (next < first).then(|| queue.missed(next, first.saturating_sub(1))))
+            }
+        };
+        if let Some(gap) = missed
+            && state.replay.is_some()
+        {
+            self.metrics.drop_counted(gap.reason.as_str(), gap.messages);
+        }
+        queue.begin(missed, state.ring.after(received));
         state.queues.push(queue);
-        state.last
+        state.note_kept(&self.metrics);
+        self.arrived.notify_one();
+        received
+    }
+
+    /// Whether the publisher keeps messages.
+    pub(crate) fn keeps(&self) -> bool {
+        self.lock().replay.is_some()
+    }
+
+    /// Lets go of what is kept for too long.
+    pub(crate) fn sweep(&self, now: Duration) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.ring.messages() > 0 {
+            state.ring.limit(state.replay, now);
+            state.note_kept(&self.metrics);
+        }
+    }
+
+    /// The Channel is gone from the view: nothing is kept of it.
+    pub(crate) fn forget(&self) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        state.replay = None;
+        state.ring.limit(None, Duration::ZERO);
+        state.note_kept(&self.metrics);
+    }
+
+    /// A subscriber that was away is back.
+    pub(crate) fn note_arrival(&self) {
+        self.arrived.notify_one();
+    }
+
+    /// Subscribers of this pod and of others that are connected now.
+    fn connected(&self) -> usize {
+        self.lock().queues.iter().filter(|queue| queue.is_connected()).count()
     }
 
     pub(crate) fn remove(&self, queue: &Arc<Queue>) {
         self.lock().queues.retain(|other| !Arc::ptr_eq(other, queue));
     }
 
-    pub(crate) fn set_limits(&self, limits: Amount) {
-        for queue in &self.lock().queues {
-            queue.set_limits(limits);
+    /// Applies a new view at once, to publishes that wait too.
+    pub(crate) fn apply(&self, view: &ChannelView, now: Duration) {
+        self.ready_most.store(view.ready_subscribers, Ordering::Relaxed);
+        self.arrived.notify_one();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        for queue in &state.queues {
+            queue.set_limits(limits_of(view));
         }
+        state.replay = view.replay;
+        state.ring.limit(view.replay, now);
+        state.note_kept(&self.metrics);
     }
 
     pub(super) fn set_rules(&self, rules: Rules) {
@@ -135,12 +236,19 @@ impl Outlet {
     ) -> Result<u64, Problem> {
         let begun = clock::now();
         let total = messages.len();
-        let deadline = begun + policy.block_timeout;
+        let deadline = begun + policy.patience;
         let Ok(_order) = tokio::time::timeout_at(deadline, self.order.lock()).await else {
             return Err(self.overtaken(policy, total));
         };
+        if policy.ready_subscribers > 0
+            && tokio::time::timeout_at(deadline, self.ready(policy)).await.is_err()
+        {
+            return Err(self.not_ready(policy, total));
+        }
         if let Some(work) = self.work.get() {
-            return self.share_out(work, policy, (messages, begun - origin, deadline)).await;
+            return self
+                .share_out(work, policy, (messages, begun - origin, begun + policy.block_timeout))
+                .await;
         }
         let first = self.lock().last.saturating_add(1);
         let mut published = 0;
@@ -159,6 +267,14 @@ impl Outlet {
         Ok(first)
     }
 
+    /// Waits until there are as many subscribers as the Channel asks for. The caller has its turn, so nobody else
+    /// waits here.
+    async fn ready(&self, policy: Policy) {
+        while self.connected() < policy.ready_subscribers.min(self.ready_most.load(Ordering::Relaxed)) {
+            self.arrived.notified().await;
+        }
+    }
+
     /// Puts one piece into all queues, or fails with the queue that had no room in time.
     async fn put(
         &self,
@@ -167,7 +283,7 @@ impl Outlet {
         sizes: Vec<usize>,
         (begun, origin): (Instant, Instant),
     ) -> Result<(), Arc<Queue>> {
-        let deadline = begun + policy.block_timeout;
+        let deadline = begun + policy.patience;
         loop {
             let full = {
                 let mut state = self.lock();
@@ -179,6 +295,9 @@ impl Outlet {
                 };
                 let Some(full) = full else {
                     state.push(policy, piece, sizes, begun - origin);
+                    if state.replay.is_some() {
+                        state.note_kept(&self.metrics);
+                    }
                     return Ok(());
                 };
                 full
@@ -191,12 +310,29 @@ impl Outlet {
 
     /// Another publisher of this pod waits for room already, and longer than this one may.
     fn overtaken(&self, policy: Policy, total: usize) -> Problem {
+        if self.connected() < policy.ready_subscribers {
+            return self.not_ready(policy, total);
+        }
         Problem::new(
             ProblemKind::DeadlineExceeded,
             format!(
                 "{}: another publisher of this pod waited for a subscriber's room for all of {:?}; 0 of {total} messages \
                  of this batch were published; have the subscribers read faster, or change spec.delivery",
-                self.name, policy.block_timeout,
+                self.name, policy.patience,
+            ),
+        )
+    }
+
+    fn not_ready(&self, policy: Policy, total: usize) -> Problem {
+        Problem::new(
+            ProblemKind::Unavailable,
+            format!(
+                "{}: spec.ready.subscribers asks for {}, and {} subscribers are connected to this pod after {:?}; 0 of \
+                 {total} messages of this batch were published; start the others, or lower spec.ready.subscribers",
+                self.name,
+                policy.ready_subscribers,
+                self.connected(),
+                policy.patience,
             ),
         )
     }
@@ -211,7 +347,7 @@ impl Outlet {
                  spec.delivery.blockTimeout, spec.delivery.buffer or spec.delivery.overflow",
                 self.name,
                 queue.who(),
-                policy.block_timeout,
+                policy.patience,
                 amount.messages,
                 limits.messages,
                 amount.bytes,
@@ -222,13 +358,22 @@ impl Outlet {
 }
 
 impl State {
+    fn note_kept(&self, metrics: &ChannelMetrics) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.replay_messages.set(number(self.ring.messages()));
+        metrics.replay_bytes.set(number(self.ring.bytes()));
+    }
+
     fn push(&mut self, policy: Policy, piece: Vec<Message>, sizes: Vec<usize>, accepted: Duration) {
         let first = self.last.saturating_add(1);
         self.last = self.last.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        if self.queues.is_empty() {
+        if self.queues.is_empty() && self.replay.is_none() {
             return;
         }
         let batch = Arc::new(Batch::new(first, accepted, piece, sizes));
+        if self.replay.is_some() {
+            self.ring.push(&batch, self.replay, accepted);
+        }
         for queue in &self.queues {
             queue.offer(&batch, policy.overflow);
         }

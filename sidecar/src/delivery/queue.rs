@@ -1,6 +1,6 @@
 //! The bounded queue between one publisher's sidecar and one subscriber, local or behind a connection.
 
-use super::buffer::{Amount, Batch, Buffer, Moved, Sink};
+use super::buffer::{Amount, Batch, Buffer, Moved, Outcome, Sink};
 use super::prefixes::Prefixes;
 use super::waker::Waker;
 use super::work::{Rules, Seat};
@@ -143,6 +143,11 @@ impl Queue {
         state.buffer.fits(Amount::of(messages, sizes, &state.prefixes), state.limits)
     }
 
+    /// Whether somebody empties it.
+    pub(crate) fn is_connected(&self) -> bool {
+        !matches!(self.lock().consumer, Consumer::Away)
+    }
+
     /// Waits until there may be more room.
     pub(crate) async fn room_changed(&self) {
         match &self.seat {
@@ -160,34 +165,62 @@ impl Queue {
             return seat.after(effects, 0);
         }
         let state = &mut *guard;
-        let reason = match (&state.consumer, overflow) {
-            (Consumer::Away, _) => Some(GapReason::Disconnected),
-            (_, Overflow::Block) => None,
-            _ => Some(GapReason::DroppedNewest),
+        let (buffer, prefixes, limits) = (&mut state.buffer, &state.prefixes, state.limits);
+        let (waited, away) = (buffer.amount().messages, matches!(state.consumer, Consumer::Away));
+        let refusal = if away { GapReason::Disconnected } else { GapReason::DroppedNewest };
+        let outcome = match overflow {
+            // Neither holds the publisher up, so both go on while the subscriber is away.
+            Overflow::DropOldest => buffer.push_dropping_oldest(batch, prefixes, limits),
+            Overflow::KeepLatest => buffer.push_keeping_latest(batch, prefixes, limits),
+            Overflow::Block if !away => Outcome { taken: buffer.push(batch, prefixes), ..Outcome::default() },
+            _ => buffer.push_or_drop(batch, prefixes, limits, refusal),
         };
-        let (taken, dropped) = match reason {
-            None => (state.buffer.push(batch, &state.prefixes), 0),
-            Some(reason) => state.buffer.push_or_drop(batch, &state.prefixes, state.limits, reason),
-        };
-        self.metrics.lag.add(i64::try_from(taken).unwrap_or(i64::MAX));
-        if let Some(reason) = reason
-            && dropped > 0
-        {
-            self.metrics.drop_counted(reason.as_str(), dropped);
+        let lag = |messages: usize| i64::try_from(messages).unwrap_or(i64::MAX);
+        self.metrics.lag.add(lag(buffer.amount().messages) - lag(waited));
+        for (messages, reason) in [
+            (outcome.refused, refusal),
+            (outcome.dropped_oldest, GapReason::DroppedOldest),
+            (outcome.replaced, GapReason::Replaced),
+        ] {
+            if messages > 0 {
+                self.metrics.drop_counted(reason.as_str(), messages);
+            }
         }
-        if taken > 0 || dropped > 0 {
+        if outcome.taken > 0 || outcome.refused > 0 {
             state.consumer.wake();
         }
     }
 
+    /// What comes before everything else: what the subscriber missed, and what the publisher kept for it.
+    pub(crate) fn begin<'a>(&self, missed: Option<Gap>, kept: impl Iterator<Item = (&'a Arc<Batch>, usize)>) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(gap) = missed {
+            state.buffer.push_gap_first(gap);
+        }
+        for (batch, from) in kept {
+            state.buffer.push_kept(batch, from, &state.prefixes);
+        }
+        let waiting = state.buffer.amount().messages;
+        self.metrics.lag.add(i64::try_from(waiting).unwrap_or(i64::MAX));
+        state.consumer.wake();
+    }
+
     /// A gap before all that waits: what a subscriber missed before this queue began.
-    pub(crate) fn push_gap_first(&self, gap: Gap) {
+    pub(crate) fn tell_first(&self, gap: Gap) {
         if let Some(seat) = &self.seat {
             return seat.tell(gap);
         }
         let mut state = self.lock();
         state.buffer.push_gap_first(gap);
         state.consumer.wake();
+    }
+
+    /// A range that the subscriber missed while it had no queue. Under a filter nobody knows how much of it.
+    pub(crate) fn missed(&self, first: u64, last: u64) -> Gap {
+        let all = self.lock().prefixes.is_all();
+        let messages = if all { last.saturating_sub(first).saturating_add(1) } else { 0 };
+        Gap { first, last, messages, reason: GapReason::Disconnected }
     }
 
     /// Hands over what waits, to the consumer of that generation. `now` is on the clock of the batches.

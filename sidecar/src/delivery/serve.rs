@@ -3,7 +3,7 @@
 use super::buffer::Sink;
 use super::calls::problem_of;
 use super::core::Core;
-use super::outlet::{Outlet, limits_of};
+use super::outlet::{Begin, Outlet, limits_of};
 use super::queue::Queue;
 use super::waker::Waker;
 use crate::messaging::{ChannelName, Problem, ProblemKind};
@@ -139,6 +139,18 @@ impl Core {
         self.guests().by_key.len()
     }
 
+    /// As if everybody who is away had been so for too long.
+    #[cfg(test)]
+    pub(crate) fn forget_away(&self) {
+        let guests: Vec<(Key, Guest)> =
+            self.guests().by_key.iter().map(|(key, guest)| (key.clone(), guest.clone())).collect();
+        for (key, guest) in guests {
+            if !guest.queue.is_connected() {
+                self.remove_away(&key);
+            }
+        }
+    }
+
     /// Admits a peer's subscription, or says why not.
     pub(crate) fn serve(&self, asked: Asked<'_>) -> Result<Served, Problem> {
         let name = ChannelName {
@@ -159,6 +171,7 @@ impl Core {
         let (queue, (received, generation)) = match known {
             Some(guest) if self.resume(&asked).is_some() => {
                 let place = self.go_on(&guest.queue, &outlet, &asked);
+                outlet.note_arrival();
                 (guest.queue, place)
             }
             known => {
@@ -210,27 +223,21 @@ impl Core {
         if queue.seat().is_some() {
             let received = resume.unwrap_or(0);
             queue.join(u64::from(asked.subscribe.credit_messages), received);
-            let last = outlet.add(Arc::clone(&queue));
+            let last = outlet.add(Arc::clone(&queue), Begin::Now, self.now());
             if resume.is_some() && !shared {
                 // Its queue is gone: nobody knows how much of it was meant for this subscriber.
                 let last = last.max(1);
-                queue.push_gap_first(Gap { first: last, last, messages: 0, reason: GapReason::Disconnected });
+                queue.tell_first(Gap { first: last, last, messages: 0, reason: GapReason::Disconnected });
             }
             return (queue, (received, generation));
         }
-        let last = outlet.add(Arc::clone(&queue));
-        let received = resume.map_or(last, |received| received.min(last));
-        if received < last {
+        let begin = match resume {
             // It was away for longer than its queue was kept.
-            let unfiltered = asked.subscribe.prefixes.is_empty();
-            let messages = if unfiltered { last - received } else { 0 };
-            queue.push_gap_first(Gap {
-                first: received + 1,
-                last,
-                messages,
-                reason: GapReason::Disconnected,
-            });
-        }
+            Some(received) => Begin::After(received),
+            None if asked.subscribe.replay => Begin::Kept,
+            None => Begin::Now,
+        };
+        let received = outlet.add(Arc::clone(&queue), begin, self.now());
         (queue, (received, generation))
     }
 
@@ -247,6 +254,14 @@ impl Core {
         guest.queue.close(counted);
     }
 
+    /// The subscriber was away for too long. What waited is counted now and told when it should come back after all;
+    /// where messages are kept it may get them then, and what it does not get is counted then.
+    fn remove_away(&self, key: &Key) {
+        let Some(name) = self.guests().by_key.get(key).map(|guest| guest.name.clone()) else { return };
+        let keeps = self.outlet(&name).keeps();
+        self.remove_guest(key, (!keeps).then_some(GapReason::Disconnected));
+    }
+
     /// The connection is lost: the queue is kept for a while.
     pub(crate) fn lose(self: &Arc<Self>, served: Served) {
         if !served.queue.detach(served.generation) {
@@ -258,8 +273,7 @@ impl Core {
         self.background.spawn_until_shutdown("subscriber away", async move {
             tokio::time::sleep(patience).await;
             if served.queue.is_away_since(served.generation) {
-                // Counted now; told when the subscriber should come back after all.
-                core.remove_guest(&served.key, Some(GapReason::Disconnected));
+                core.remove_away(&served.key);
             }
         });
     }

@@ -12,7 +12,7 @@ use super::buffer::Sink;
 use super::core::Core;
 use super::queue::{GENERATION_FIRST, Queue};
 use super::waker::Waker;
-use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem, Receipt};
+use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem, Receipt, Resumed};
 use crate::metrics::ChannelMetrics;
 use bytes::Bytes;
 use peer_wire::{Credit, Failure, Gap, GapReason, Origin, Sequenced, Span, Subscribe};
@@ -73,6 +73,7 @@ pub(crate) struct Subscriber {
     own: Arc<str>,
     own_epoch: u64,
     acks: Acks,
+    replay: bool,
     ready: Arc<Notify>,
     state: Mutex<State>,
 }
@@ -89,6 +90,9 @@ pub(crate) struct Parts {
     pub(crate) prefixes: Vec<Bytes>,
     pub(crate) credit: u32,
     pub(crate) acks: Acks,
+    /// Begin with what publishers keep.
+    pub(crate) replay: bool,
+    pub(crate) resumed: Vec<Resumed>,
 }
 
 impl Subscriber {
@@ -98,7 +102,7 @@ impl Subscriber {
             prefixes: parts.prefixes,
             message_bytes_max: parts.bounds.message_bytes_max,
             buffer_bytes: parts.bounds.buffer_bytes,
-            remotes: BTreeMap::new(),
+            remotes: parts.resumed.iter().map(Remote::resumed).collect(),
             turn: 0,
             taken: Vec::new(),
             ended: None,
@@ -113,6 +117,7 @@ impl Subscriber {
             own: Arc::clone(core.sidecar()),
             own_epoch: core.epoch(),
             acks: parts.acks,
+            replay: parts.replay,
             ready: parts.ready,
             state: Mutex::new(state),
         }
@@ -288,6 +293,7 @@ impl Subscriber {
             credit_messages: credit.messages,
             credit_bytes: credit.bytes,
             resume,
+            replay: self.replay,
             prefixes: state.prefixes.clone(),
         }
     }
@@ -412,6 +418,10 @@ impl Answer {
 }
 
 impl Sink for Answer {
+    fn has_room(&mut self) -> bool {
+        self.allowed > 0
+    }
+
     fn message(&mut self, sequence: u64, message: &Message) -> bool {
         if self.allowed == 0 {
             return false;
@@ -439,7 +449,7 @@ impl Sink for Answer {
 }
 
 /// A publisher that started anew without a goodbye: what it had left to send is lost, nobody knows how much.
-const fn restarted(received: u64) -> Gap {
+pub(super) const fn restarted(received: u64) -> Gap {
     let next = received.saturating_add(1);
     Gap { first: next, last: next, messages: 0, reason: GapReason::Lost }
 }

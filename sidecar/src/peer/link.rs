@@ -405,6 +405,12 @@ struct Outlet<'a> {
 }
 
 impl Sink for Outlet<'_> {
+    fn has_room(&mut self) -> bool {
+        self.turn_over |= self.session.output_bytes() >= self.limit;
+        let credit = self.session.credit(self.id);
+        !self.turn_over && credit.messages > 0 && credit.bytes > 0
+    }
+
     fn message(&mut self, sequence: u64, message: &Message) -> bool {
         if self.session.output_bytes() >= self.limit {
             self.turn_over = true;

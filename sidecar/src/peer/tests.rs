@@ -6,4 +6,6 @@ mod faults;
 pub(crate) mod mesh;
 mod permissions;
 mod pipeline;
+mod ready;
+mod replay;
 mod requests;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::messaging::TopicName;
-use crate::view::Replay;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,14 +46,11 @@ fn view(channel: ChannelView) -> View {
 #[test]
 fn what_is_not_built_is_refused() {
     let topic = || Some(TopicName { namespace: "shop".into(), name: "log".into() });
-    let replay = Replay { messages: 1, bytes: 1, time: Duration::MAX };
     let cases = [
         (ChannelView { pattern: Pattern::Unknown, ..channel() }, "spec.pattern"),
         (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.overflow Spill"),
         (ChannelView { acknowledge: Acknowledge::Unknown, ..channel() }, "spec.delivery.acknowledge"),
-        (ChannelView { replay: Some(replay), ..channel() }, "spec.delivery.replay"),
         (ChannelView { dead_letter: topic(), ..channel() }, "spec.delivery.deadLetter"),
-        (ChannelView { ready_subscribers: 1, ..channel() }, "spec.ready"),
         (ChannelView { record: topic(), ..channel() }, "spec.record"),
         (ChannelView { spill: topic(), ..channel() }, "spec.delivery.spill"),
     ];

@@ -90,9 +90,9 @@ pub(super) async fn subscribe(
     // With a group, what was printed is acked, and only that is committed.
     let acknowledge = wanted.target.kind == Kind::Topic && !wanted.group.is_empty();
     let start = match (wanted.target.kind, wanted.from_start) {
-        (Kind::Channel, _) => subscribe_request::Start::Unspecified,
-        (Kind::Topic, true) => subscribe_request::Start::Earliest,
+        (_, true) => subscribe_request::Start::Earliest,
         (Kind::Topic, false) => subscribe_request::Start::Latest,
+        (Kind::Channel, false) => subscribe_request::Start::Unspecified,
     };
     let open = subscribe_request::Open {
         name: wanted.target.to_string(),

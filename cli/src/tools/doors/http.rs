@@ -130,8 +130,13 @@ pub(super) async fn subscribe(
 ) -> Result<(), Failure> {
     let mut query: Vec<String> =
         wanted.prefixes.iter().map(|prefix| format!("prefix={}", escape(prefix))).collect();
+    if wanted.from_start {
+        query.push("start=earliest".to_owned());
+    }
     if wanted.target.kind == Kind::Topic {
-        query.push(format!("start={}", if wanted.from_start { "earliest" } else { "latest" }));
+        if !wanted.from_start {
+            query.push("start=latest".to_owned());
+        }
         if !wanted.group.is_empty() {
             query.push(format!("group={}", escape(&wanted.group)));
         }

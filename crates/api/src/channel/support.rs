@@ -17,9 +17,9 @@ pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
     let refuses = matches!(delivery.overflow, Overflow::Block | Overflow::DropNewest);
     let acknowledged = delivery.acknowledge == Acknowledge::Required;
     add(
-        !matches!(delivery.overflow, Overflow::Block | Overflow::DropNewest),
+        delivery.overflow == Overflow::Spill,
         "spec.delivery.overflow",
-        "not supported yet except Block and DropNewest",
+        "Spill is not supported yet; use Block, DropNewest, DropOldest or KeepLatest",
     );
     add(
         !refuses && (pattern != Pattern::PubSub || acknowledged),
@@ -38,8 +38,6 @@ pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
     );
     add(delivery.dead_letter.is_some(), "spec.delivery.deadLetter", "not supported yet: remove it");
     add(delivery.spill.is_some(), "spec.delivery.spill", "not supported yet: remove it");
-    add(delivery.replay.is_some(), "spec.delivery.replay", "not supported yet: remove it");
     add(spec.record.is_some(), "spec.record", "not supported yet: remove it");
-    add(spec.ready.is_some(), "spec.ready", "not supported yet: remove it");
     found
 }

@@ -39,7 +39,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         (any::<u64>(), sequence()).prop_map(|(epoch, received)| Resume { epoch, received }),
     );
     let subscribe =
-        ("[a-z]{0,20}", "[a-z]{0,20}", any::<u32>(), any::<(u32, u64)>(), resume, vec(bytes(20), 0..9))
+        ("[a-z]{0,20}", "[a-z]{0,20}", any::<u32>(), any::<(u32, u64, bool)>(), resume, vec(bytes(20), 0..9))
             .prop_map(|(namespace, name, message_bytes_max, credit, resume, prefixes)| Subscribe {
                 namespace,
                 name,
@@ -47,6 +47,7 @@ fn frame() -> impl Strategy<Value = Frame> {
                 credit_messages: credit.0,
                 credit_bytes: credit.1,
                 resume,
+                replay: credit.2,
                 prefixes,
             });
     let hello = (any::<(u16, u16, u64)>(), "\\PC{0,50}").prop_map(

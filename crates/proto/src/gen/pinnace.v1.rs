@@ -99,7 +99,8 @@ pub mod subscribe_request {
         /// Topics: the consumer group; empty = no group, nothing is committed.
         #[prost(string, tag = "3")]
         pub group: ::prost::alloc::string::String,
-        /// Topics: where a reader without a committed offset begins.
+        /// Topics: where a reader without a committed offset begins. Channels: EARLIEST = with the
+        /// oldest message that each publisher keeps (spec.delivery.replay).
         #[prost(enumeration = "Start", tag = "4")]
         pub start: i32,
         /// Messages the app is ready for at once, 1 to 1 000 000.

@@ -161,5 +161,6 @@ fn options(open: subscribe_request::Open) -> Result<Open, Status> {
         start,
         credit: open.credit,
         acknowledge: open.acknowledge,
+        resumed: Vec::new(),
     })
 }

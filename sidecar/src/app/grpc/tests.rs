@@ -175,6 +175,26 @@ async fn senseless_subscriptions_are_refused() {
     assert!(status.message().contains("spec.delivery.acknowledge"), "{status}");
 }
 
+/// Goal: a subscription that starts with the earliest message gets what the Channel keeps, then what comes.
+#[tokio::test]
+async fn a_late_joiner_gets_what_is_kept() {
+    let stage = Stage::open().await;
+    let replay = crate::view::Replay { messages: 3, bytes: usize::MAX, time: Duration::MAX };
+    stage.change(|view| view.channels.get_mut(&channel("shop", "prices")).unwrap().replay = Some(replay));
+    let mut client = client(&stage).await;
+    let messages = |range: std::ops::Range<u32>| wire::PublishRequest {
+        name: "channels/prices".into(),
+        messages: range.map(|index| message("a", &index.to_string())).collect(),
+    };
+    soon(client.publish(messages(0..5))).await.unwrap();
+    let start = i32::from(wire::subscribe_request::Start::Earliest);
+    let late = Open { name: "channels/prices".into(), credit: 10, start, ..Open::default() };
+    let mut late = Subscription::start(&mut client, Ask::Open(late)).await;
+    assert!(matches!(late.next().await, Ok(Some(Kind::Opened(_)))));
+    soon(client.publish(messages(5..7))).await.unwrap();
+    assert_eq!(late.take(5).await, ["2", "3", "4", "5", "6"]);
+}
+
 /// Goal: an ordered stream answers each request in order, by id, and goes on after one that failed.
 #[tokio::test]
 async fn publish_streams_go_on_after_a_failure() {

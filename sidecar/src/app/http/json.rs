@@ -18,6 +18,7 @@ use base64::Engine as _;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use serde::Serialize;
 
+use super::places::Places;
 use super::problem::Refusal;
 use crate::app::session::{Gap, Item};
 use crate::durable::Delivery;
@@ -106,12 +107,20 @@ fn place(position: &Position) -> Place<'_> {
     }
 }
 
-/// A whole batch in one piece.
-pub(super) fn items(layout: Layout, items: Vec<Item>) -> Bytes {
+/// A whole batch in one piece. Events of messages carry where the stream stands, in an `id:` line. Gaps carry none: who
+/// resumes is told of them again, or gets what is kept.
+pub(super) fn items(layout: Layout, items: Vec<Item>, places: &mut Places) -> Bytes {
     let mut out = BytesMut::new();
     for item in items {
         match item {
-            Item::Delivery(delivery) => write(layout, "message", &message(&delivery), &mut out),
+            Item::Delivery(delivery) => {
+                places.note(&delivery.position);
+                if layout == Layout::Events && places.is_known() {
+                    // Writing to memory does not fail.
+                    drop(writeln!((&mut out).writer(), "id: {places}"));
+                }
+                write(layout, "message", &message(&delivery), &mut out);
+            }
             Item::Gap(gap) => write(layout, "gap", &missed(&gap), &mut out),
             Item::End(problem) => {
                 let refusal = Refusal::from(problem);
@@ -182,7 +191,7 @@ mod tests {
     #[test]
     fn lines_have_the_documented_shape() {
         let end = Item::End(Problem::new(ProblemKind::Unavailable, "gone"));
-        let out = items(Layout::Lines, vec![delivery(), end]);
+        let out = items(Layout::Lines, vec![delivery(), end], &mut Places::default());
         let lines: Vec<Value> = out
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
@@ -199,12 +208,13 @@ mod tests {
         );
     }
 
-    /// Goal: an event is one `event:` and one `data:` line, whatever the payload holds.
+    /// Goal: an event is one `id:`, one `event:` and one `data:` line, whatever the payload holds.
     #[test]
     fn events_are_not_broken_by_line_breaks() {
-        let out = items(Layout::Events, vec![delivery()]);
+        let out = items(Layout::Events, vec![delivery()], &mut Places::default());
         let text = std::str::from_utf8(&out).unwrap();
-        assert!(text.starts_with("event: message\ndata: {") && text.ends_with("}\n\n"));
-        assert_eq!(text.lines().count(), 3);
+        let id = format!("id: shop/web-0/{}/42\n", u64::MAX);
+        assert!(text.starts_with(&(id + "event: message\ndata: {")) && text.ends_with("}\n\n"));
+        assert_eq!(text.lines().count(), 4);
     }
 }

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, Uri, header};
 use runtime::shutdown::Shutdown;
 
 use super::json::{self, Layout};
+use super::places::Places;
 use super::problem::Refusal;
 use crate::app::Doors;
 use crate::app::session::{Item, Open, Session};
@@ -34,7 +35,9 @@ pub(super) async fn subscribe(
     headers: &HeaderMap,
 ) -> Result<HttpResponse, Refusal> {
     let name = name?;
-    let open = options(uri)?;
+    let mut open = options(uri)?;
+    let places = last_event(headers)?;
+    open.resumed = places.resumed();
     let accepts_events = headers.get_all(header::ACCEPT).iter().any(|value| {
         value.to_str().is_ok_and(|value| value.to_ascii_lowercase().contains("text/event-stream"))
     });
@@ -44,12 +47,21 @@ pub(super) async fn subscribe(
         (Layout::Lines, "application/x-ndjson")
     };
     let session = Session::open(doors, &name, open).await?;
-    let reader = Reader { session, layout, taken: 0, shutdown: doors.tasks.shutdown().clone(), ended: false };
+    let shutdown = doors.tasks.shutdown().clone();
+    let reader = Reader { session, layout, places, taken: 0, shutdown, ended: false };
     let mut response = Response::new(Body::from_stream(reader.stream()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// Where the client's last stream stood; an empty header is none.
+fn last_event(headers: &HeaderMap) -> Result<Places, Problem> {
+    match headers.get("last-event-id") {
+        Some(value) if !value.is_empty() => Places::parse(value.to_str().unwrap_or("\u{fffd}")),
+        _ => Ok(Places::default()),
+    }
 }
 
 fn options(uri: &Uri) -> Result<Open, Problem> {
@@ -81,6 +93,7 @@ fn options(uri: &Uri) -> Result<Open, Problem> {
 struct Reader {
     session: Session,
     layout: Layout,
+    places: Places,
     /// Messages that the connection has taken since the last grant.
     taken: u32,
     shutdown: Shutdown,
@@ -115,7 +128,7 @@ impl Reader {
         let deliveries = items.iter().filter(|item| matches!(item, Item::Delivery(_))).count();
         self.taken = u32::try_from(deliveries).unwrap_or(u32::MAX);
         self.ended = items.iter().any(|item| matches!(item, Item::End(_)));
-        Some(json::items(self.layout, items))
+        Some(json::items(self.layout, items, &mut self.places))
     }
 
     /// A comment, or an empty line, which readers of either layout skip.

@@ -349,3 +349,38 @@ async fn a_stuck_reader_costs_a_bounded_amount() {
     assert_eq!(problem.kind, ProblemKind::DeadlineExceeded, "{problem}");
     growth.assert_below(64);
 }
+
+/// Goal: a client that comes back with the id of its last event gets what came after it, in both layouts.
+#[tokio::test]
+async fn the_last_event_id_resumes() {
+    let stage = Stage::open().await;
+    let name = testing::channel("shop", "prices");
+    let replay = crate::view::Replay { messages: 10, bytes: usize::MAX, time: Duration::MAX };
+    stage.change(|view| view.channels.get_mut(&name).unwrap().replay = Some(replay));
+    for part in ["0", "1", "2"] {
+        stage.doors.channels.publish(&name, vec![message("a", part)]).await.unwrap();
+    }
+    let url = format!("{}/v1/channels/prices/messages?start=earliest", stage.url());
+    let (mut child, mut lines) = follow(&["--header", "accept: text/event-stream", &url]).await;
+    let first = soon(lines.next_line()).await.unwrap().expect("curl ended");
+    let id = first.strip_prefix("id: ").unwrap().to_owned();
+    assert!(id.starts_with("shop/web-0/") && id.ends_with("/1"), "{id}");
+    child.kill().await.unwrap();
+    let url = format!("{}/v1/channels/prices/messages", stage.url());
+    let header = format!("last-event-id: {id}");
+    for accept in ["accept: text/event-stream", "accept: application/x-ndjson"] {
+        let (_child, mut lines) = follow(&["--header", accept, "--header", &header, &url]).await;
+        let mut parts = Vec::new();
+        while parts.len() < 2 {
+            let line = soon(lines.next_line()).await.unwrap().expect("curl ended");
+            if let Some(data) = line.strip_prefix("data: ").or_else(|| line.strip_prefix("{").map(|_| &*line))
+            {
+                let data: Value = serde_json::from_str(data).unwrap();
+                parts.push(data["parts"][0].as_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!(parts, ["1", "2"]);
+    }
+    let (status, _, body) = ask(&["--header", "last-event-id: 7", &url]).await;
+    assert_eq!(status, 400, "{}", String::from_utf8_lossy(&body));
+}

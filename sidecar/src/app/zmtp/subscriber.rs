@@ -9,7 +9,9 @@ use zmtp::{Change, Event, Subscriptions};
 
 use super::endpoint::Endpoint;
 use super::link::{Happened, Link, Stream};
-use crate::messaging::{ChannelEvent, ChannelSubscription, Message, Problem, ProblemKind, SubscribeOptions};
+use crate::messaging::{
+    ChannelEvent, ChannelStart, ChannelSubscription, Message, Problem, ProblemKind, SubscribeOptions,
+};
 
 const SHUTTING_DOWN: &str = "the Channel's socket is closing";
 /// Messages on their way to one socket; enough to cover the way to the publisher and back at
@@ -116,7 +118,13 @@ impl<S: Stream> Subscriber<'_, S> {
             subscription.set_prefixes(prefixes);
             return Ok(());
         }
-        let options = SubscribeOptions { prefixes, credit: CREDIT, ..SubscribeOptions::default() };
+        // ZMTP has no word to ask for it: a Channel with `replay` has it for everybody who comes late.
+        let options = SubscribeOptions {
+            prefixes,
+            credit: CREDIT,
+            start: ChannelStart::KeptIfAny,
+            ..SubscribeOptions::default()
+        };
         match self.endpoint.doors().channels.subscribe(self.endpoint.channel(), options).await {
             Ok(subscription) => {
                 self.unwritten = 0;

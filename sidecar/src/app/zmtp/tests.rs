@@ -383,3 +383,31 @@ fn only_pub_sub_has_sockets() {
         ["ticks.infra.pub", "ticks.infra.sub", "closed.pub", "closed.sub", "prices.pub", "prices.sub"]
     );
 }
+
+/// Goal: a socket that connects late gets what the Channel keeps for the prefixes that it comes with, then what comes.
+#[tokio::test]
+async fn a_late_socket_gets_what_is_kept() {
+    let stage = Stage::open().await;
+    let name = channel("shop", "prices");
+    let replay = crate::view::Replay { messages: 4, bytes: usize::MAX, time: Duration::MAX };
+    stage.change(|view| view.channels.get_mut(&name).unwrap().replay = Some(replay));
+    let publish = async |subject: &str, part: &str| {
+        stage.doors.channels.publish(&name, vec![message(subject, part)]).await.unwrap();
+    };
+    for (subject, part) in [("x", "0"), ("x", "1"), ("y", "2"), ("x", "3"), ("y", "4")] {
+        publish(subject, part).await;
+    }
+    let mut sub = app(&stage, "prices.sub", SocketType::Sub).await.ready().await;
+    sub.session.send_subscribe(&Bytes::from_static(b"x"));
+    let mut got = Vec::new();
+    while got.len() < 3 {
+        match sub.next().await {
+            Ok(Some(Event::Message(frames))) => got.push(frames),
+            other => panic!("{other:?}"),
+        }
+        if got.len() == 2 {
+            publish("x", "5").await;
+        }
+    }
+    assert_eq!(got, [bytes(&["x", "1"]), bytes(&["x", "3"]), bytes(&["x", "5"])]);
+}

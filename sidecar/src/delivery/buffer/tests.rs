@@ -28,6 +28,9 @@ struct Got {
 }
 
 impl Sink for Got {
+    fn has_room(&mut self) -> bool {
+        self.credit > 0
+    }
     fn message(&mut self, sequence: u64, _: &Message) -> bool {
         if self.credit == 0 {
             return false;
@@ -49,9 +52,11 @@ const SMALL: Amount = Amount { messages: 10, bytes: 1000 };
 fn drops_become_one_exact_gap() {
     let mut buffer = Buffer::default();
     let all = Prefixes::default();
-    assert_eq!(buffer.push_or_drop(&batch(1, 8), &all, SMALL, GapReason::DroppedNewest), (8, 0));
-    assert_eq!(buffer.push_or_drop(&batch(9, 8), &all, SMALL, GapReason::DroppedNewest), (2, 6));
-    assert_eq!(buffer.push_or_drop(&batch(17, 4), &all, SMALL, GapReason::DroppedNewest), (0, 4));
+    let mut push = |batch| {
+        let outcome = buffer.push_or_drop(&batch, &all, SMALL, GapReason::DroppedNewest);
+        (outcome.taken, outcome.refused)
+    };
+    assert_eq!((push(batch(1, 8)), push(batch(9, 8)), push(batch(17, 4))), ((8, 0), (2, 6), (0, 4)));
     let mut got = Got { credit: 100, ..Got::default() };
     assert_eq!(buffer.drain(&mut got, false).messages, 10);
     assert_eq!(got.messages, (1..=10).collect::<Vec<_>>());
@@ -65,8 +70,8 @@ fn gaps_under_a_filter_count_matches_only() {
     let mut buffer = Buffer::default();
     let filter = Prefixes::new(vec![Bytes::from_static(b"a")]);
     let limits = Amount { messages: 2, bytes: 1000 };
-    let (taken, dropped) = buffer.push_or_drop(&batch(1, 30), &filter, limits, GapReason::DroppedNewest);
-    assert_eq!((taken, dropped), (2, 8));
+    let outcome = buffer.push_or_drop(&batch(1, 30), &filter, limits, GapReason::DroppedNewest);
+    assert_eq!((outcome.taken, outcome.refused), (2, 8));
     let mut got = Got { credit: 100, ..Got::default() };
     buffer.drain(&mut got, false);
     assert_eq!(got.messages, [3, 6]);

@@ -3,6 +3,7 @@
 use super::super::waker::Waker;
 use super::owing::Owing;
 use super::{Answer, restarted};
+use crate::messaging::Resumed;
 use peer_wire::{Credit, Gap, Message, Resume, Sequenced};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,6 +51,12 @@ fn cost(message: &Message) -> u64 {
 }
 
 impl Remote {
+    /// A publisher from which the app has something from an earlier subscription.
+    pub(super) fn resumed(resumed: &Resumed) -> (Arc<str>, Self) {
+        let remote = Self { epoch: resumed.epoch, received: Some(resumed.received), ..Self::default() };
+        (Arc::clone(&resumed.publisher), remote)
+    }
+
     pub(super) const fn is_attached(&self) -> bool {
         self.waker.is_some()
     }

@@ -34,6 +34,10 @@ impl Inbox {
 }
 
 impl Sink for Inbox {
+    fn has_room(&mut self) -> bool {
+        self.room > 0
+    }
+
     fn message(&mut self, _: u64, _: &Message) -> bool {
         unreachable!("a desk numbers its deliveries")
     }

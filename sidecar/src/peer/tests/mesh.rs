@@ -1,7 +1,9 @@
 //! Nodes of a small mesh, and a proxy that can cut or freeze what runs through it.
 
 use crate::delivery::{Core, CoreParts};
-use crate::messaging::{ChannelEvent, ChannelName, ChannelSubscription, Channels, Message, SubscribeOptions};
+use crate::messaging::{
+    ChannelEvent, ChannelName, ChannelStart, ChannelSubscription, Channels, Message, SubscribeOptions,
+};
 use crate::metrics::Metrics;
 use crate::peer;
 use crate::view::{ChannelView, IdentityPattern, Overflow, Pattern, PeerView, View};
@@ -102,6 +104,13 @@ impl Node {
 
     pub(crate) async fn subscribe(&self, credit: u32) -> ChannelSubscription {
         let options = SubscribeOptions { credit, ..SubscribeOptions::default() };
+        self.channels.subscribe(&prices(), options).await.unwrap()
+    }
+
+    /// A subscription that begins with what publishers keep.
+    pub(crate) async fn subscribe_late(&self, credit: u32) -> ChannelSubscription {
+        let start = ChannelStart::Kept;
+        let options = SubscribeOptions { credit, start, ..SubscribeOptions::default() };
         self.channels.subscribe(&prices(), options).await.unwrap()
     }
 

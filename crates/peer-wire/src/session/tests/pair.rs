@@ -26,6 +26,7 @@ pub(super) fn subscribe(credit_messages: u32) -> Subscribe {
         credit_messages,
         credit_bytes: 1 << 20,
         resume: None,
+        replay: false,
         prefixes: Vec::new(),
     }
 }

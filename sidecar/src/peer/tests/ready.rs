@@ -1,0 +1,67 @@
+//! `spec.ready.subscribers`: a publish waits for subscribers, and says what it misses.
+
+use super::mesh::*;
+use crate::messaging::ProblemKind;
+use crate::view::{ChannelView, Overflow};
+use std::time::Duration;
+use testkit::certificates::TestAuthority;
+
+const SHORT: Duration = Duration::from_millis(50);
+
+/// Goal: the first message waits for as many subscribers as the Channel asks for, of this pod and of others, and all
+/// of them get it.
+#[tokio::test]
+async fn the_first_message_waits_for_its_subscribers() {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    let view = ChannelView { ready_subscribers: 2, ..channel() };
+    publisher.show(view.clone());
+    subscriber.show(ChannelView { publishers: vec![publisher.as_peer()], ..view });
+    let joining = async {
+        let local = publisher.subscribe(10).await;
+        tokio::time::sleep(SHORT).await;
+        (local, subscriber.subscribe(10).await)
+    };
+    let ((), (mut local, mut remote)) = tokio::join!(publisher.publish(0..3), joining);
+    for subscription in [&mut local, &mut remote] {
+        let mut seen = Seen::default();
+        seen.take_total(subscription, 3).await;
+        assert_eq!(seen.numbers, [0, 1, 2]);
+    }
+}
+
+/// Goal: without enough subscribers a publish fails, whatever the overflow, and says how many are there and which
+/// field to change; nothing is published.
+#[tokio::test]
+async fn too_few_subscribers_are_named() {
+    for overflow in [Overflow::Block, Overflow::DropNewest] {
+        let view = ChannelView { ready_subscribers: 3, overflow, ..channel() };
+        let (publisher, _subscriber, _subscription) = pair(view, 10).await;
+        let name = prices();
+        let publish = publisher.channels.publish_patiently(&name, vec![numbered(0)], SHORT);
+        let problem = publish.await.unwrap_err();
+        assert_eq!(problem.kind, ProblemKind::Unavailable);
+        for word in ["asks for 3, and 1 subscribers", "spec.ready.subscribers", "0 of 1 messages"] {
+            assert!(problem.message.contains(word), "{problem}");
+        }
+        assert_eq!(
+            publisher.core.metrics().published.with_label_values(&["channel", "shop", "prices"]).get(),
+            0
+        );
+    }
+}
+
+/// Goal: a publish that waits already need not wait for what a newer view does not ask for any more.
+#[tokio::test]
+async fn a_view_that_asks_for_fewer_frees_who_waits() {
+    let view = ChannelView { ready_subscribers: 5, ..channel() };
+    let (publisher, _subscriber, mut subscription) = pair(view.clone(), 10).await;
+    let lowering = async {
+        tokio::time::sleep(SHORT).await;
+        publisher.show(ChannelView { ready_subscribers: 1, ..view });
+    };
+    tokio::join!(publisher.publish(0..1), lowering);
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 1).await;
+}
