@@ -1,6 +1,8 @@
 //! The promises of local mode, with `pinnace` as a process on the example that the guide shows.
 
+mod kv_events;
 mod program;
+mod python;
 
 use std::path::Path;
 

@@ -28,21 +28,29 @@ pub(crate) fn pinnace() -> &'static Path {
     })
 }
 
-/// A copy of examples/orders with a data folder of its own.
+/// A copy of an example with a data folder of its own.
 pub(crate) struct Example {
     folder: tempfile::TempDir,
+    /// Where apps find programs; `None` = where this test finds them.
+    search_path: Option<String>,
 }
 
 impl Example {
+    /// examples/orders.
     pub(crate) fn new() -> Self {
+        Self::of("orders", None)
+    }
+
+    pub(crate) fn of(name: &str, search_path: Option<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        for entry in std::fs::read_dir(checkout().join("examples/orders")).expect("the example is there") {
+        let source = checkout().join("examples").join(name);
+        for entry in std::fs::read_dir(source).expect("the example is there") {
             let path = entry.expect("the example can be read").path();
             if let (true, Some(name)) = (path.is_file(), path.file_name()) {
                 std::fs::copy(&path, folder.path().join(name)).expect("the folder is ours");
             }
         }
-        Self { folder }
+        Self { folder, search_path }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -70,12 +78,13 @@ impl Example {
             .args(["up", "-f"])
             .arg(self.path())
             .args(more)
+            .envs(self.search_path.iter().map(|path| ("PATH", path)))
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("an open file can be shared"))
             .stderr(file)
             .spawn()
             .expect("pinnace starts");
-        Up { child, output }
+        Up { child, output, folder: self.path().join(".pinnace") }
     }
 
     /// Runs a tool as a service account; says whether it succeeded, and what it printed.
@@ -97,6 +106,8 @@ impl Example {
 pub(crate) struct Up {
     child: Child,
     output: PathBuf,
+    /// Its data.
+    folder: PathBuf,
 }
 
 impl Up {
@@ -121,6 +132,15 @@ impl Up {
 
     pub(crate) fn signal(&self, name: &str) {
         let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(killed.expect("kill is there").success());
+    }
+
+    /// Signals the app of this `up` whose command line ends with `script`.
+    pub(crate) fn signal_app(&self, script: &str, name: &str) {
+        let found = self.processes(&self.folder).into_iter().find(|line| line.trim().ends_with(script));
+        assert!(found.is_some(), "{script} does not run:\n{}", self.said());
+        let number = found.expect("checked above").split(':').next().unwrap_or_default().to_owned();
+        let killed = Command::new("kill").args(["-s", name, &number]).status();
         assert!(killed.expect("kill is there").success());
     }
 
