@@ -32,6 +32,8 @@ struct State {
     consumer: Consumer,
     /// Counts consumers, so that an old connection neither takes from the queue nor ends it when a new one has it.
     generation: u64,
+    /// After which number it began, until the subscriber has shown that it knows.
+    unheard: Option<u64>,
     revoked: Option<Problem>,
 }
 
@@ -72,6 +74,7 @@ impl Queue {
             prefixes: Prefixes::default(),
             consumer,
             generation: GENERATION_FIRST,
+            unheard: None,
             revoked: None,
         };
         Self { who, metrics, state: Mutex::new(state), room: Notify::new(), seat: None }
@@ -274,16 +277,28 @@ impl Queue {
 
     /// The consumer of that generation has everything up to `received`.
     pub(crate) fn confirm(&self, generation: u64, received: u64) {
-        if let Some(seat) = &self.seat {
-            if self.is_generation(generation) {
-                seat.confirm(received);
-            }
+        let mut state = self.lock();
+        if state.generation != generation {
             return;
         }
-        let mut state = self.lock();
-        if state.generation == generation {
-            state.buffer.confirm(received);
+        state.unheard = None;
+        match &self.seat {
+            Some(seat) => {
+                drop(state);
+                seat.confirm(received);
+            }
+            None => state.buffer.confirm(received),
         }
+    }
+
+    /// The subscriber is told that it begins after `received`.
+    pub(crate) fn begins(&self, received: u64) {
+        self.lock().unheard = Some(received);
+    }
+
+    /// Where it began, while the subscriber may not know that it did: the answer may be lost with its connection.
+    pub(crate) fn unheard(&self) -> Option<u64> {
+        self.lock().unheard
     }
 
     /// A connection empties the queue from now on. With `resume`, the subscriber has everything up to there and

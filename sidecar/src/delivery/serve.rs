@@ -168,13 +168,15 @@ impl Core {
         let outlet = self.outlet(&name);
         let mut guests = self.guests();
         let known = guests.by_key.get(&key).filter(|guest| guest.name == name).cloned();
-        let (queue, (received, generation)) = match known {
-            Some(guest) if self.resume(&asked).is_some() => {
-                let place = self.go_on(&guest.queue, &outlet, &asked);
+        let unheard = || known.as_ref().and_then(|guest| guest.queue.unheard());
+        let from = self.resume(&asked).or_else(unheard);
+        let (queue, (received, generation)) = match (known, from) {
+            (Some(guest), Some(from)) => {
+                let place = go_on(&guest.queue, &outlet, (&asked, from));
                 outlet.note_arrival();
                 (guest.queue, place)
             }
-            known => {
+            (known, _) => {
                 if let Some(guest) = known {
                     outlet.remove(&guest.queue);
                     guest.queue.close(Some(GapReason::Disconnected));
@@ -184,6 +186,7 @@ impl Core {
                     return Err(Problem::new(ProblemKind::ResourceExhausted, text));
                 }
                 let made = self.begin(&outlet, channel, &asked);
+                made.0.begins(made.1.0);
                 guests.by_key.insert(key.clone(), Guest { name: name.clone(), queue: Arc::clone(&made.0) });
                 made
             }
@@ -197,18 +200,6 @@ impl Core {
     fn resume(&self, asked: &Asked<'_>) -> Option<u64> {
         let resume = asked.subscribe.resume.filter(|resume| resume.epoch == self.epoch());
         resume.map(|resume| resume.received)
-    }
-
-    /// Another connection takes over the queue. Returns where it goes on, and the generation.
-    fn go_on(&self, queue: &Queue, outlet: &Outlet, asked: &Asked<'_>) -> (u64, u64) {
-        let received = self.resume(asked).unwrap_or(0);
-        queue.set_prefixes(asked.subscribe.prefixes.clone());
-        if let Some(seat) = queue.seat() {
-            let generation = queue.attach(Arc::clone(asked.waker), asked.id, None);
-            return (seat.back(received, u64::from(asked.subscribe.credit_messages)), generation);
-        }
-        let received = received.min(outlet.last_sequence());
-        (received, queue.attach(Arc::clone(asked.waker), asked.id, Some(received)))
     }
 
     /// A new queue. Returns it, after which number it begins, and its generation.
@@ -288,4 +279,16 @@ impl Core {
             }
         }
     }
+}
+
+/// Another connection takes over the queue, of which the subscriber has everything up to `received`. Returns where it
+/// goes on, and the generation.
+fn go_on(queue: &Queue, outlet: &Outlet, (asked, received): (&Asked<'_>, u64)) -> (u64, u64) {
+    queue.set_prefixes(asked.subscribe.prefixes.clone());
+    if let Some(seat) = queue.seat() {
+        let generation = queue.attach(Arc::clone(asked.waker), asked.id, None);
+        return (seat.back(received, u64::from(asked.subscribe.credit_messages)), generation);
+    }
+    let received = received.min(outlet.last_sequence());
+    (received, queue.attach(Arc::clone(asked.waker), asked.id, Some(received)))
 }

@@ -2,7 +2,7 @@
 
 use super::mesh::*;
 use crate::messaging::ProblemKind;
-use crate::view::{ChannelView, Overflow};
+use crate::view::{Acknowledge, ChannelView, Overflow};
 use std::time::Duration;
 use testkit::certificates::TestAuthority;
 
@@ -64,4 +64,51 @@ async fn a_view_that_asks_for_fewer_frees_who_waits() {
     tokio::join!(publisher.publish(0..1), lowering);
     let mut seen = Seen::default();
     seen.take_total(&mut subscription, 1).await;
+}
+
+/// The connection is cut before the subscriber has the answer to its Subscribe, while messages are published.
+async fn loses_the_answer(view: ChannelView) {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    let proxy = Proxy::start(publisher.address).await;
+    let view = ChannelView { ready_subscribers: 1, ..view };
+    publisher.show(view.clone());
+    let peer = publisher.as_peer_at(proxy.address);
+    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let mut subscription = subscriber.subscribe(10).await;
+    publisher.publish(0..1).await;
+    proxy.freeze();
+    proxy.cut();
+    let name = prices();
+    let gone = async {
+        let mut next = 1;
+        loop {
+            let publish = publisher.channels.publish_patiently(&name, vec![numbered(next)], SHORT);
+            match publish.await {
+                Ok(_) => next += 1,
+                Err(problem) => break (next, problem),
+            }
+        }
+    };
+    let (next, problem) = tokio::time::timeout(DEADLINE, gone).await.unwrap();
+    assert!(problem.message.contains("asks for 1, and 0 subscribers"), "{problem}");
+    proxy.thaw();
+    publisher.publish(next..next + 1).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, next + 1).await;
+    assert_eq!(seen.numbers, (0..=next).collect::<Vec<_>>());
+}
+
+/// Goal: a subscriber whose connection is lost does not count until it is back, and then it gets all that was published
+/// since it counted, although it never heard that it did.
+#[tokio::test]
+async fn who_is_away_does_not_count() {
+    loses_the_answer(channel()).await;
+}
+
+/// Goal: the same where each message is to be acknowledged.
+#[tokio::test]
+async fn a_lost_answer_loses_no_message_to_acknowledge() {
+    loses_the_answer(ChannelView { acknowledge: Acknowledge::Required, ..channel() }).await;
 }
