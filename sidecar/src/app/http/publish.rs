@@ -21,6 +21,9 @@ pub(super) const CLOUD_EVENTS: &str = "ce-";
 pub(super) const KEPT: [&str; 3] = ["content-type", "traceparent", "tracestate"];
 /// The longest silence in the middle of a body.
 const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is read and thrown away, and for how long.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+const DISCARD_MAX: Duration = Duration::from_secs(2);
 
 pub(super) async fn publish(
     doors: &Doors,
@@ -82,6 +85,8 @@ pub(super) async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> R
             continue;
         };
         if first.len() + rest.len() + data.len() > limit {
+            drop((first, rest, data));
+            discard(body).await;
             return Err(too_large(limit));
         }
         // Most bodies come in one piece, which is then not copied.
@@ -96,6 +101,19 @@ pub(super) async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> R
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// Reads on for a moment: a client that still sends when its connection is closed does not see the answer.
+async fn discard(mut body: Body) {
+    let reading = async {
+        let mut bytes = 0;
+        while bytes < DISCARDED_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    drop(tokio::time::timeout(DISCARD_MAX, reading).await);
 }
 
 fn too_large(limit: usize) -> Refusal {
