@@ -90,8 +90,12 @@ impl Core {
             return Err(Problem::new(ProblemKind::Internal, format!("{name}: a request needs shared work")));
         };
         let found_until = outlet.begun.get().map_or(begun, |first| *first + DISCOVERY_MAX).min(deadline);
-        while !work.has_receivers() {
-            if tokio::time::timeout_at(found_until, work.room_changed()).await.is_err() {
+        loop {
+            let changed = work.room_changed();
+            if work.has_receivers() {
+                break;
+            }
+            if tokio::time::timeout_at(found_until, changed).await.is_err() {
                 return Err(no_responders(name));
             }
         }

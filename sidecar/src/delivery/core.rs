@@ -193,7 +193,6 @@ impl Core {
         };
         check(name, channel, &mut messages)?;
         let mut policy = Policy::from(channel);
-        policy.block_timeout = patience.unwrap_or(policy.block_timeout);
         policy.patience = patience.unwrap_or(policy.patience);
         let outlet = self.outlet(name);
         if outlet.note_publisher() {

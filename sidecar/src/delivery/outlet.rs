@@ -61,8 +61,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
     pub(crate) overflow: Overflow,
-    /// How long a publish waits where one subscriber of many gets it: `blockTimeout`.
-    pub(crate) block_timeout: Duration,
     /// How long a publish waits in all: for subscribers, for its turn, and for room.
     pub(crate) patience: Duration,
     /// Subscribers that it waits for.
@@ -75,7 +73,6 @@ impl From<&ChannelView> for Policy {
         let patience = if view.overflow == Overflow::Block { view.block_timeout } else { PATIENCE };
         Self {
             overflow: view.overflow,
-            block_timeout: view.block_timeout,
             patience,
             ready_subscribers: view.ready_subscribers,
             limits: limits_of(view),
@@ -246,9 +243,7 @@ impl Outlet {
             return Err(self.not_ready(policy, total));
         }
         if let Some(work) = self.work.get() {
-            return self
-                .share_out(work, policy, (messages, begun - origin, begun + policy.block_timeout))
-                .await;
+            return self.share_out(work, policy, messages, (begun, origin)).await;
         }
         let first = self.lock().last.saturating_add(1);
         let mut published = 0;

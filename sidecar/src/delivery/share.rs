@@ -9,7 +9,6 @@ use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
 use crate::view::{Acknowledge, ChannelView, Overflow, Pattern};
 use runtime::clock::{self, Instant};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The rules of a Channel's desk; `None`: its subscribers have plain queues.
 pub(super) fn rules_of(channel: &ChannelView) -> Option<Rules> {
@@ -61,8 +60,10 @@ impl Outlet {
         &self,
         work: &Work,
         policy: Policy,
-        (messages, accepted, deadline): (Vec<Message>, Duration, Instant),
+        messages: Vec<Message>,
+        (begun, origin): (Instant, Instant),
     ) -> Result<u64, Problem> {
+        let (accepted, deadline) = (begun - origin, begun + policy.patience);
         let total = messages.len();
         let first = self.number(total);
         let posts: Vec<Arc<Post>> = (first..)
@@ -82,7 +83,7 @@ impl Outlet {
                 break Err(self.nobody_took(work.load(), (policy, outcome), (published, total)));
             }
         };
-        self.metrics.publish_duration.observe((clock::now() - deadline + policy.block_timeout).as_secs_f64());
+        self.metrics.publish_duration.observe((clock::now() - begun).as_secs_f64());
         outcome
     }
 
@@ -98,14 +99,14 @@ impl Outlet {
             format!(
                 "{name}: no subscriber came within {:?}; {so_far}; start a subscriber, or change \
                  spec.delivery.blockTimeout",
-                policy.block_timeout
+                policy.patience
             )
         } else {
             format!(
                 "{name}: no subscriber had room for {:?}: {} messages and {} bytes wait; {so_far}; have the \
                  subscribers read faster, start more of them, or change spec.delivery.blockTimeout, \
                  spec.delivery.buffer or spec.delivery.overflow",
-                policy.block_timeout, load.messages, load.bytes
+                policy.patience, load.messages, load.bytes
             )
         };
         let kind =

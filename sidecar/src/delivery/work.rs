@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 struct State {
     desk: Desk,
@@ -128,9 +129,10 @@ impl Work {
         self.lock().desk.has_receivers()
     }
 
-    /// Waits until there may be more room, or another receiver.
-    pub(crate) async fn room_changed(&self) {
-        self.room.notified().await;
+    /// Waits until there may be more room, or another receiver. A receiver that comes between this call and the wait
+    /// ends it too.
+    pub(crate) fn room_changed(&self) -> Notified<'_> {
+        self.room.notified()
     }
 
     /// Offers posts in order; returns how many were taken or dropped, and why not all.
@@ -192,6 +194,8 @@ impl Seat {
     pub(crate) fn join(&self, queue: Weak<Queue>, credit: u64, number: u64) {
         self.work.lock().queues.insert(self.id, queue);
         self.work.with(|desk| desk.join(self.id, credit, number));
+        // Many requests may wait for the first who comes.
+        self.work.room.notify_waiters();
     }
 
     /// Sends what is assigned. Run the effects without holding the lock of a queue.
@@ -233,7 +237,7 @@ impl Seat {
     }
 
     pub(crate) fn tell(&self, gap: Gap) {
-        self.work.with(|desk| desk.tell_receiver(gap, self.id));
+        self.work.with(|desk| desk.tell(gap, self.id));
     }
 
     pub(crate) fn ack(&self, spans: &[Span]) {

@@ -2,7 +2,7 @@
 //! connection takes them. Bounded by what the publisher sent. Also the half of a subscriber that deals with them.
 
 use super::{Answer, Remote, Source, Subscriber};
-use crate::delivery::calls::{failure_of, problem_of};
+use crate::delivery::calls::failure_of;
 use crate::delivery::work::spans_of;
 use crate::messaging::{Message, Problem, Receipt};
 use peer_wire::{Failure, Gap, Origin, Span};
@@ -109,11 +109,7 @@ impl Subscriber {
         if receipt.epoch == self.own_epoch && receipt.publisher == self.own {
             let sequence = self.local.seat().and_then(|seat| seat.reply(receipt.number));
             if let Some(core) = self.core.upgrade() {
-                core.answered(
-                    &self.name,
-                    sequence,
-                    outcome.map_err(|problem| problem_of(failure_of(problem))),
-                );
+                core.answered(&self.name, sequence, outcome);
             }
             return;
         }

@@ -301,13 +301,8 @@ impl Desk {
         }
     }
 
-    /// Tells a receiver what it does not get.
-    pub(crate) fn tell_receiver(&mut self, gap: Gap, to: u32) {
-        self.tell(gap, to);
-    }
-
     /// Tells `to`, or somebody, what nobody gets. Neighbours become one gap, so gaps never outnumber messages.
-    pub(super) fn tell(&mut self, gap: Gap, to: u32) {
+    pub(crate) fn tell(&mut self, gap: Gap, to: u32) {
         let present = self.receivers.get_mut(&to).filter(|receiver| receiver.present);
         let queue = match present {
             Some(receiver) => {

@@ -150,17 +150,11 @@ async fn work_of_a_receiver_that_died_is_done_by_another() {
 /// Goal: connections that are cut again and again lose nothing when acknowledgement is required.
 #[tokio::test]
 async fn cut_connections_lose_nothing() {
-    let authority = TestAuthority::new();
-    let publisher = Node::start(&authority, "publisher", "pricing").await;
-    let subscriber = Node::start(&authority, "subscriber", "billing").await;
-    let proxy = Proxy::start(publisher.address).await;
     let view = ChannelView {
         redeliver: Redeliver { after: Duration::from_millis(400), attempts: 100 },
         ..required(Pattern::PubSub)
     };
-    publisher.show(view.clone());
-    let peer = publisher.as_peer_at(proxy.address);
-    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let (publisher, subscriber, proxy) = proxied(view).await;
     let mut subscription = subscriber.subscribe(500).await;
     publisher.wait_for_guests(1).await;
     let publishing = async {

@@ -14,14 +14,8 @@ use tokio::net::TcpStream;
 /// Goal: while both processes live, a connection that is cut again and again loses, doubles and reorders nothing.
 #[tokio::test]
 async fn cut_connections_lose_nothing() {
-    let authority = TestAuthority::new();
-    let publisher = Node::start(&authority, "publisher", "pricing").await;
-    let subscriber = Node::start(&authority, "subscriber", "billing").await;
-    let proxy = Proxy::start(publisher.address).await;
     let view = ChannelView { buffer_messages: 100_000, buffer_bytes: 64 << 20, ..channel() };
-    publisher.show(view.clone());
-    let peer = publisher.as_peer_at(proxy.address);
-    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let (publisher, subscriber, proxy) = proxied(view).await;
     let mut subscription = subscriber.subscribe(500).await;
     publisher.wait_for_guests(1).await;
     let publishing = async {
@@ -43,14 +37,8 @@ async fn cut_connections_lose_nothing() {
 /// when it comes back.
 #[tokio::test]
 async fn what_overflows_while_away_is_told() {
-    let authority = TestAuthority::new();
-    let publisher = Node::start(&authority, "publisher", "pricing").await;
-    let subscriber = Node::start(&authority, "subscriber", "billing").await;
-    let proxy = Proxy::start(publisher.address).await;
     let view = ChannelView { buffer_messages: 100, ..channel() };
-    publisher.show(view.clone());
-    let peer = publisher.as_peer_at(proxy.address);
-    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let (publisher, subscriber, proxy) = proxied(view).await;
     let mut subscription = subscriber.subscribe(1000).await;
     publisher.wait_for_guests(1).await;
     publisher.publish(0..50).await;
@@ -72,13 +60,7 @@ async fn what_overflows_while_away_is_told() {
 /// one stood.
 #[tokio::test]
 async fn a_frozen_connection_is_replaced() {
-    let authority = TestAuthority::new();
-    let publisher = Node::start(&authority, "publisher", "pricing").await;
-    let subscriber = Node::start(&authority, "subscriber", "billing").await;
-    let proxy = Proxy::start(publisher.address).await;
-    publisher.show(channel());
-    let peer = publisher.as_peer_at(proxy.address);
-    subscriber.show(ChannelView { publishers: vec![peer], ..channel() });
+    let (publisher, subscriber, proxy) = proxied(channel()).await;
     let mut subscription = subscriber.subscribe(1000).await;
     publisher.wait_for_guests(1).await;
     publisher.publish(0..10).await;

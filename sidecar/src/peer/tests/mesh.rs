@@ -150,6 +150,31 @@ pub(crate) async fn pair(view: ChannelView, credit: u32) -> (Node, Node, Channel
     (publisher, subscriber, subscription)
 }
 
+/// A publisher, and two others that find it once they subscribe.
+pub(crate) async fn three(view: ChannelView) -> [Node; 3] {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let first = Node::start(&authority, "first", "billing").await;
+    let second = Node::start(&authority, "second", "audit").await;
+    publisher.show(view.clone());
+    for node in [&first, &second] {
+        node.show(ChannelView { publishers: vec![publisher.as_peer()], ..view.clone() });
+    }
+    [publisher, first, second]
+}
+
+/// A publisher and a subscriber with a proxy between them. The publisher allows it, and nobody subscribes yet.
+pub(crate) async fn proxied(view: ChannelView) -> (Node, Node, Proxy) {
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    let proxy = Proxy::start(publisher.address).await;
+    publisher.show(view.clone());
+    let peer = publisher.as_peer_at(proxy.address);
+    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    (publisher, subscriber, proxy)
+}
+
 /// What a subscription brought.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {

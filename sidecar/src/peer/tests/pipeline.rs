@@ -6,23 +6,9 @@ use crate::view::{ChannelView, Overflow, Pattern};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use testkit::certificates::TestAuthority;
 
 fn pipeline() -> ChannelView {
     ChannelView { pattern: Pattern::Pipeline, ..channel() }
-}
-
-/// A publisher and two receivers that have found it.
-async fn three(view: ChannelView) -> [Node; 3] {
-    let authority = TestAuthority::new();
-    let publisher = Node::start(&authority, "publisher", "pricing").await;
-    let first = Node::start(&authority, "first", "billing").await;
-    let second = Node::start(&authority, "second", "audit").await;
-    publisher.show(view.clone());
-    for node in [&first, &second] {
-        node.show(ChannelView { publishers: vec![publisher.as_peer()], ..view.clone() });
-    }
-    [publisher, first, second]
 }
 
 /// Takes until all of `subscriptions` together have seen so many messages or gaps.
@@ -169,4 +155,17 @@ async fn cut_connections_lose_nothing() {
     let ((), seen) = tokio::join!(publishing, take_together(&mut subscriptions, 5000));
     assert_eq!(all_of(&seen), (0..5000).collect::<Vec<_>>());
     assert!(seen.iter().all(|seen| seen.gaps.is_empty()));
+}
+
+/// Goal: the metric says how long a publish took, not how long it might have.
+#[tokio::test]
+async fn a_publish_is_timed_from_its_beginning() {
+    let view = ChannelView { block_timeout: Duration::from_secs(3600), ..pipeline() };
+    let [publisher, _, _] = three(view).await;
+    let _here = publisher.subscribe(10).await;
+    publisher.publish(0..5).await;
+    let duration =
+        publisher.core.metrics().publish_duration.with_label_values(&["channel", "shop", "prices"]);
+    assert_eq!(duration.get_sample_count(), 1);
+    assert!(duration.get_sample_sum() < 1800.0, "{} s", duration.get_sample_sum());
 }

@@ -68,18 +68,11 @@ async fn a_view_that_asks_for_fewer_frees_who_waits() {
 
 /// The connection is cut before the subscriber has the answer to its Subscribe, while messages are published.
 async fn loses_the_answer(view: ChannelView) {
-    let authority = TestAuthority::new();
-    let publisher = Node::start(&authority, "publisher", "pricing").await;
-    let subscriber = Node::start(&authority, "subscriber", "billing").await;
-    let proxy = Proxy::start(publisher.address).await;
     let view = ChannelView { ready_subscribers: 1, ..view };
-    publisher.show(view.clone());
-    let peer = publisher.as_peer_at(proxy.address);
-    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let (publisher, subscriber, proxy) = proxied(view).await;
     let mut subscription = subscriber.subscribe(10).await;
     publisher.publish(0..1).await;
-    proxy.freeze();
-    proxy.cut();
+    proxy.kill();
     let name = prices();
     let gone = async {
         let mut next = 1;

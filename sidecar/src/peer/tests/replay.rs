@@ -100,14 +100,8 @@ async fn a_slow_late_joiner_has_its_whole_buffer_besides() {
 /// one exact gap, which the publisher counts.
 #[tokio::test]
 async fn who_was_away_for_too_long_gets_the_rest() {
-    let authority = TestAuthority::new();
-    let publisher = Node::start(&authority, "publisher", "pricing").await;
-    let subscriber = Node::start(&authority, "subscriber", "billing").await;
-    let proxy = Proxy::start(publisher.address).await;
     let view = ChannelView { buffer_messages: 10_000, ..keeping(500) };
-    publisher.show(view.clone());
-    let peer = publisher.as_peer_at(proxy.address);
-    subscriber.show(ChannelView { publishers: vec![peer], ..view });
+    let (publisher, subscriber, proxy) = proxied(view).await;
     let mut subscription = subscriber.subscribe(1000).await;
     publisher.wait_for_guests(1).await;
     publisher.publish(0..50).await;

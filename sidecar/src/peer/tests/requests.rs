@@ -4,22 +4,9 @@ use super::mesh::*;
 use crate::messaging::{Message, Problem, ProblemKind, Serving};
 use crate::view::{ChannelView, Pattern};
 use std::time::Duration;
-use testkit::certificates::TestAuthority;
 
 fn asking() -> ChannelView {
     ChannelView { pattern: Pattern::RequestReply, request_timeout: DEADLINE, ..channel() }
-}
-
-async fn mesh(view: ChannelView) -> [Node; 3] {
-    let authority = TestAuthority::new();
-    let asker = Node::start(&authority, "asker", "pricing").await;
-    let first = Node::start(&authority, "first", "billing").await;
-    let second = Node::start(&authority, "second", "audit").await;
-    asker.show(view.clone());
-    for node in [&first, &second] {
-        node.show(ChannelView { publishers: vec![asker.as_peer()], ..view.clone() });
-    }
-    [asker, first, second]
 }
 
 async fn serve(node: &Node, credit: u32) -> Serving {
@@ -53,7 +40,7 @@ async fn refusal(node: &Node, timeout: Option<Duration>) -> Problem {
 /// Goal: many requests at once find responders on other pods and on the same one, and each gets its own reply.
 #[tokio::test]
 async fn replies_find_their_requests() {
-    let [asker, first, second] = mesh(asking()).await;
+    let [asker, first, second] = three(asking()).await;
     let mut serving = [serve(&first, 8).await, serve(&second, 8).await, serve(&asker, 8).await];
     asker.wait_for_guests(2).await;
     let [one, two, three] = &mut serving;
@@ -70,7 +57,7 @@ async fn replies_find_their_requests() {
 /// Goal: nobody there is said at once, and a problem of the responder comes back as it is.
 #[tokio::test]
 async fn refusals_of_requests() {
-    let [asker, first, _] = mesh(asking()).await;
+    let [asker, first, _] = three(asking()).await;
     let problem = refusal(&asker, None).await;
     assert_eq!(problem.kind, ProblemKind::Unavailable);
     assert!(problem.message.contains("no responders"), "{problem}");
@@ -89,10 +76,31 @@ async fn refusals_of_requests() {
     assert_eq!(problem, Problem::new(ProblemKind::NotFound, "no such price"));
 }
 
+/// Goal: all who ask before anybody serves find the one who comes, although it takes one request at a time and is slow.
+#[tokio::test(start_paused = true)]
+async fn first_requests_wait_for_who_comes() {
+    let [asker, _, _] = three(asking()).await;
+    let asking = futures::future::join_all((0..5).map(|what| ask(&asker, what, false)));
+    let serving = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut serving = serve(&asker, 1).await;
+        // Longer than they wait for somebody to come.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        double(&mut serving).await;
+    };
+    let replies = tokio::select! {
+        replies = asking => replies,
+        () = serving => panic!("it serves on"),
+    };
+    for (what, reply) in (0..).zip(replies) {
+        assert_eq!(number(&reply.unwrap()), what * 2);
+    }
+}
+
 /// Goal: a request ends at its deadline, and a reply that comes later is dropped and counted.
 #[tokio::test]
 async fn late_replies_are_counted() {
-    let [asker, first, _] = mesh(asking()).await;
+    let [asker, first, _] = three(asking()).await;
     let mut serving = serve(&first, 2).await;
     asker.wait_for_guests(1).await;
     let (problem, requests) = tokio::join!(refusal(&asker, Some(Duration::from_millis(300))), serving.next());
@@ -112,7 +120,7 @@ async fn late_replies_are_counted() {
 /// Goal: when a responder dies, what may be executed twice goes to another, and the rest fails with words that say so.
 #[tokio::test]
 async fn a_responder_that_dies() {
-    let [asker, dying, other] = mesh(asking()).await;
+    let [asker, dying, other] = three(asking()).await;
     let proxy = Proxy::start(asker.address).await;
     dying.show(ChannelView { publishers: vec![asker.as_peer_at(proxy.address)], ..asking() });
     let mut dying_at = serve(&dying, 10).await;
@@ -141,7 +149,7 @@ async fn a_responder_that_dies() {
 /// Goal: each call is for its own pattern, and the refusal names the one to use.
 #[tokio::test]
 async fn calls_are_for_their_pattern() {
-    let [asker, _, _] = mesh(asking()).await;
+    let [asker, _, _] = three(asking()).await;
     let published = asker.channels.publish(&prices(), vec![numbered(1)]).await.unwrap_err();
     assert!(published.message.contains("use Request"), "{published}");
     asker.show(channel());
