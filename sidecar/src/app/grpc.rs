@@ -1,5 +1,6 @@
 //! The gRPC door: `pinnace.v1.Messaging`. Translates; protobuf types stop here.
 
+mod conversation;
 mod publish;
 mod request;
 mod subscribe;

@@ -1,6 +1,5 @@
 //! `Request` and `Serve`: both sides of a Channel of pattern `RequestReply`.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::Stream;
@@ -8,14 +7,11 @@ use proto::messaging::serve_request::{self, Kind};
 use proto::messaging::{RequestRequest, RequestResponse, ServeRequest, ServeResponse};
 use tonic::{Status, Streaming};
 
+use super::conversation::{self, Conversation, Outbox, SHUTTING_DOWN};
 use super::{refused, translate};
 use crate::app::Doors;
 use crate::durable::CREDIT_MAX;
 use crate::messaging::{ChannelName, Message, Name, Problem, ProblemKind, ServeEvent, Serving};
-
-/// How long a stream may stand without its `open`.
-const OPEN_DEADLINE: Duration = Duration::from_secs(30);
-const SHUTTING_DOWN: &str = "the sidecar is shutting down";
 
 fn channel(doors: &Doors, text: &str) -> Result<ChannelName, Status> {
     match Name::parse(text, &doors.namespace) {
@@ -42,39 +38,21 @@ pub(super) fn serve(
     doors: Doors,
     requests: Streaming<ServeRequest>,
 ) -> impl Stream<Item = Result<ServeResponse, Status>> + Send {
-    let server =
-        Server { doors, requests, serving: None, queue: VecDeque::new(), reads: true, finished: false };
-    futures::stream::unfold(server, |mut server| async move {
-        let response = server.next().await?;
-        Some((response, server))
-    })
+    conversation::stream(Server { doors, requests, serving: None, outbox: Outbox::default() })
 }
 
 struct Server {
     doors: Doors,
     requests: Streaming<ServeRequest>,
     serving: Option<Serving>,
-    /// What came and was not sent to the app; nothing is fetched while it holds any.
-    queue: VecDeque<Result<ServeResponse, Status>>,
-    /// The app's side is open.
-    reads: bool,
-    finished: bool,
+    outbox: Outbox<ServeResponse>,
 }
 
-impl Server {
-    async fn next(&mut self) -> Option<Result<ServeResponse, Status>> {
-        loop {
-            if let Some(response) = self.queue.pop_front() {
-                self.finished |= response.is_err();
-                return Some(response);
-            }
-            if self.finished {
-                return None;
-            }
-            if let Err(status) = self.step().await {
-                self.queue.push_back(Err(status));
-            }
-        }
+impl Conversation for Server {
+    type Response = ServeResponse;
+
+    fn outbox(&mut self) -> &mut Outbox<ServeResponse> {
+        &mut self.outbox
     }
 
     async fn step(&mut self) -> Result<(), Status> {
@@ -82,27 +60,27 @@ impl Server {
         let shutdown = self.doors.tasks.shutdown().clone();
         tokio::select! {
             events = serving.next() => match events {
-                Some(events) => self.queue.extend(events.into_iter().map(response).map(Ok)),
+                Some(events) => self.outbox.extend(events.into_iter().map(response).map(Ok)),
                 None => {
                     let ended = serving.ended().cloned();
-                    self.finished = true;
+                    self.outbox.finish();
                     return ended.map_or(Ok(()), |problem| Err(translate::status(problem)));
                 }
             },
-            request = self.requests.message(), if self.reads => match request? {
+            request = self.requests.message() => match request? {
                 Some(request) => self.request(request)?,
                 // Nobody is left who could answer.
-                None => self.finished = true,
+                None => self.outbox.finish(),
             },
             () = shutdown.begun() => return Err(Status::unavailable(SHUTTING_DOWN)),
         }
         Ok(())
     }
+}
 
+impl Server {
     async fn open(&mut self) -> Result<(), Status> {
-        let first = tokio::time::timeout(OPEN_DEADLINE, self.requests.message()).await;
-        let first =
-            first.map_err(|_| Status::deadline_exceeded("the first request, open, did not come"))??;
+        let first = conversation::first(&mut self.requests).await?;
         let Some(Kind::Open(open)) = first.and_then(|request| request.kind) else {
             return Err(Status::invalid_argument("the first request of a serve must be open"));
         };

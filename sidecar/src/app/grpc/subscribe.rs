@@ -1,7 +1,6 @@
 //! `Subscribe`: one stream drives one subscription. What the app does not read is not fetched,
 //! and what it has no credit for is not delivered.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::Stream;
@@ -9,63 +8,39 @@ use proto::messaging::subscribe_request::{Kind, Start as WireStart};
 use proto::messaging::{SubscribeRequest, SubscribeResponse, subscribe_request};
 use tonic::{Status, Streaming};
 
+use super::conversation::{self, Conversation, Outbox, SHUTTING_DOWN};
 use super::{refused, translate};
 use crate::app::Doors;
 use crate::app::session::{Item, Open, Session};
 use crate::durable::Start;
 use crate::messaging::Name;
 
-/// How long a stream may stand without its `open`.
-const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 const CREDIT_USED_UP: &str = "the credit is used up and the app has closed its side";
-const SHUTTING_DOWN: &str = "the sidecar is shutting down";
 
 /// Answers one stream of requests.
 pub(super) fn stream(
     doors: Doors,
     requests: Streaming<SubscribeRequest>,
 ) -> impl Stream<Item = Result<SubscribeResponse, Status>> + Send {
-    let subscriber = Subscriber {
-        doors,
-        requests,
-        session: None,
-        queue: VecDeque::new(),
-        reads: true,
-        credit: 0,
-        finished: false,
-    };
-    futures::stream::unfold(subscriber, |mut subscriber| async move {
-        let response = subscriber.next().await?;
-        Some((response, subscriber))
-    })
+    let outbox = Outbox::default();
+    conversation::stream(Subscriber { doors, requests, session: None, outbox, reads: true, credit: 0 })
 }
 
 struct Subscriber {
     doors: Doors,
     requests: Streaming<SubscribeRequest>,
     session: Option<Session>,
-    /// Responses of the last batch; nothing is fetched while it holds any.
-    queue: VecDeque<Result<SubscribeResponse, Status>>,
+    outbox: Outbox<SubscribeResponse>,
     /// The app's side is open.
     reads: bool,
     credit: u64,
-    finished: bool,
 }
 
-impl Subscriber {
-    async fn next(&mut self) -> Option<Result<SubscribeResponse, Status>> {
-        loop {
-            if let Some(response) = self.queue.pop_front() {
-                self.finished |= response.is_err();
-                return Some(response);
-            }
-            if self.finished {
-                return None;
-            }
-            if let Err(status) = self.step().await {
-                self.queue.push_back(Err(status));
-            }
-        }
+impl Conversation for Subscriber {
+    type Response = SubscribeResponse;
+
+    fn outbox(&mut self) -> &mut Outbox<SubscribeResponse> {
+        &mut self.outbox
     }
 
     async fn step(&mut self) -> Result<(), Status> {
@@ -85,32 +60,32 @@ impl Subscriber {
             },
             () = shutdown.begun() => {
                 self.finish(SHUTTING_DOWN);
-                self.queue.push_back(Err(Status::unavailable(SHUTTING_DOWN)));
+                self.outbox.fail(Status::unavailable(SHUTTING_DOWN));
             }
         }
         Ok(())
     }
+}
 
+impl Subscriber {
     fn finish(&mut self, reason: &str) {
         self.session = None;
-        self.finished = true;
-        self.queue.push_back(Ok(translate::end(reason)));
+        self.outbox.push(translate::end(reason));
+        self.outbox.finish();
     }
 
     fn items(&mut self, items: Option<Vec<Item>>) {
         let Some(items) = items else {
-            self.finished = true;
+            self.outbox.finish();
             return;
         };
         let deliveries = items.iter().filter(|item| matches!(item, Item::Delivery(_))).count();
         self.credit = self.credit.saturating_sub(u64::try_from(deliveries).unwrap_or(u64::MAX));
-        self.queue.extend(translate::responses(items));
+        self.outbox.extend(translate::responses(items));
     }
 
     async fn open(&mut self) -> Result<(), Status> {
-        let first = tokio::time::timeout(OPEN_DEADLINE, self.requests.message()).await;
-        let first =
-            first.map_err(|_| Status::deadline_exceeded("the first request, open, did not come"))??;
+        let first = conversation::first(&mut self.requests).await?;
         let Some(Kind::Open(open)) = first.and_then(|request| request.kind) else {
             return Err(Status::invalid_argument("the first request of a subscription must be open"));
         };
@@ -119,7 +94,7 @@ impl Subscriber {
         let session = Session::open(&self.doors, &name, options(open)?).await;
         let session = session.map_err(|problem| refused(&self.doors, problem))?;
         self.session = Some(session);
-        self.queue.push_back(Ok(translate::opened()));
+        self.outbox.push(translate::opened());
         Ok(())
     }
 
