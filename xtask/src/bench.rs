@@ -2,7 +2,7 @@
 //! only ratios carry over from machine to machine. Prints what it does, and last one JSON object.
 
 mod broker;
-pub(crate) mod channel;
+mod channel;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

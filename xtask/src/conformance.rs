@@ -21,6 +21,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::cache::{Cache, CacheArgs};
+use crate::tools;
 
 use broker::EmbeddedBroker;
 pub(crate) use librdkafka::LibrdkafkaArgs;
@@ -114,8 +115,10 @@ fn program(suite: Suite, root: &Path, args: &ConformanceArgs) -> Result<PathBuf>
     let given = if suite == Suite::Zeromq { &args.pinnace } else { &args.broker };
     match given {
         Some(program) => Ok(std::path::absolute(program)?),
-        None if suite == Suite::Zeromq => crate::bench::channel::programs::pinnace(root),
-        None => broker::build(root, &["--package", "broker", "--release"]),
+        None if suite == Suite::Zeromq => {
+            tools::build(root, "pinnace", &["--release", "--package", "pinnace"])
+        }
+        None => tools::build(root, "pinnace-broker", &["--release", "--package", "broker"]),
     }
 }
 

@@ -24,8 +24,8 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cache::{CacheArgs, remove_folder};
-use crate::conformance::broker;
 use crate::link::{Broken, Link};
+use crate::tools;
 use crate::wait::{self, Stopwatch};
 use process::Home;
 use testkit::chance::Chance;
@@ -88,7 +88,7 @@ struct Run<'a> {
 pub(crate) fn run(root: &Path, args: &CrashArgs) -> Result<()> {
     let program = match &args.broker {
         Some(program) => program.clone(),
-        None => broker::build(root, &["--release", "--package", "broker"])?,
+        None => tools::build(root, "pinnace-broker", &["--release", "--package", "broker"])?,
     };
     let seed = args.seed.unwrap_or_else(|| wait::unix_ms().unsigned_abs());
     let folder = args.cache.open()?.place("crash", &seed.to_string());

@@ -13,6 +13,8 @@ mod fuzz;
 mod generate;
 mod images;
 mod link;
+mod process;
+mod python;
 mod simulate;
 mod steps;
 mod tidy;

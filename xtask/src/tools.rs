@@ -40,6 +40,19 @@ pub(crate) fn visible(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Builds a program of the checkout and says where it is; `arguments` go to `cargo build`.
+pub(crate) fn build(root: &Path, program: &str, arguments: &[&str]) -> Result<PathBuf> {
+    println!("building {program}");
+    let mut cargo = command("cargo", ["build", "--message-format=json-render-diagnostics"]);
+    let printed = output(cargo.args(arguments).current_dir(root).stderr(Stdio::inherit()))?;
+    let mut executables = printed.lines().filter_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let path = PathBuf::from(message.get("executable")?.as_str()?);
+        (path.file_name()? == program).then_some(path)
+    });
+    executables.next_back().with_context(|| format!("cargo built no {program}"))
+}
+
 /// True when the program runs and exits with 0.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())

@@ -24,7 +24,6 @@ use self::client::{Client, Load};
 use self::process::{Broker, TICKS_PER_SECOND, cpu_seconds};
 use super::{BenchArgs, Part, Report};
 use crate::cache::{Cache, remove_folder};
-use crate::conformance::broker::build as build_broker;
 use crate::tools;
 use crate::wait::{self, Stopwatch};
 
@@ -51,7 +50,7 @@ pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Re
     let programs = Programs {
         ours: match &args.broker {
             Some(program) => program.clone(),
-            None => build_broker(root, &["--release", "--package", "broker"])?,
+            None => tools::build(root, "pinnace-broker", &["--release", "--package", "broker"])?,
         },
         client: Client::build(root, cache)?,
         kafka: kafka::install(cache)?,

@@ -5,8 +5,7 @@
 //! load generator in `benches/channel`. It counts what arrives; what is lost is reported, never left out.
 
 mod local;
-pub(crate) mod process;
-pub(crate) mod programs;
+mod programs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,10 +13,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use self::local::Local;
-use self::process::Process;
 use self::programs::Programs;
 use super::Report;
 use crate::cache::{Cache, remove_folder};
+use crate::process::{Process, free_endpoint};
 
 /// Times that each path is taken; the median counts.
 const ROUNDS: usize = 5;
@@ -111,7 +110,7 @@ impl Bench {
 
     fn throughput(&mut self, way: Way, messages: u32) -> Result<()> {
         let place = match way {
-            Way::Libzmq => process::free_endpoint()?,
+            Way::Libzmq => free_endpoint()?,
             Way::Sidecars | Way::SidecarsBatching => "ping".to_owned(),
         };
         let (out, into) = match way {
@@ -140,7 +139,7 @@ impl Bench {
 
     fn round_trip(&mut self, way: Way, round_trips: u32) -> Result<()> {
         let [there, back] = match way {
-            Way::Libzmq => [process::free_endpoint()?, process::free_endpoint()?],
+            Way::Libzmq => [free_endpoint()?, free_endpoint()?],
             Way::Sidecars | Way::SidecarsBatching => ["ping".to_owned(), "pong".to_owned()],
         };
         let (first, second) = match way {

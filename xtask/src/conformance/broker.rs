@@ -14,18 +14,6 @@ use crate::wait;
 /// How long a broker may take to open its doors, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Builds the broker of this checkout and says where it is; `arguments` go to `cargo build`.
-pub(crate) fn build(root: &Path, arguments: &[&str]) -> Result<PathBuf> {
-    let mut cargo = tools::command("cargo", ["build", "--message-format=json-render-diagnostics"]);
-    let printed = tools::output(cargo.args(arguments).current_dir(root).stderr(Stdio::inherit()))?;
-    let mut executables = printed.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let path = PathBuf::from(message.get("executable")?.as_str()?);
-        (path.file_name()? == "pinnace-broker").then_some(path)
-    });
-    executables.next_back().context("cargo built no pinnace-broker")
-}
-
 /// A broker that runs.
 pub(crate) struct EmbeddedBroker {
     child: Child,

@@ -2,13 +2,14 @@
 //! that is kept in the cache.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::EmbeddedBroker;
 use super::outcome::{Outcome, Verdict, Verdicts};
 use crate::cache::{Cache, key};
+use crate::python::Environment;
 use crate::tools;
 
 const VERSION: &str = "3.0.12";
@@ -41,12 +42,12 @@ const PACKAGES: [&str; 10] = [
 const SERVICE: &str = "class ExternalService:\n    def __init__(self, host, port):\n        self.host, self.port = host, port\n\n    def open(self):\n        pass\n\n    def close(self):\n        pass\n\n    stop = close\n\n\nclass SpawnedService:\n    pass\n";
 
 pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
-    let place = install(cache)?;
+    let environment = install(cache)?;
     let folder = std::env::temp_dir().join(format!("pinnace-kafka-python-{}", std::process::id()));
     let broker = EmbeddedBroker::with_settings(program, folder, &SETTINGS)?;
-    let mut verdicts = attempt(&place, &broker, "1", &[])?;
+    let mut verdicts = attempt(&environment, &broker, "1", &[])?;
     if verdicts.values().any(|verdict| matches!(verdict, Verdict::Failed(_))) {
-        for (name, again) in attempt(&place, &broker, "2", &["--last-failed"])? {
+        for (name, again) in attempt(&environment, &broker, "2", &["--last-failed"])? {
             let first = verdicts.remove(&name).with_context(|| format!("{name} was only run again"))?;
             verdicts.insert(name, first.and_again(again));
         }
@@ -58,19 +59,24 @@ pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
 }
 
 /// Runs pytest once. `more` goes to it; its notes on what failed outlive the attempt in the broker's folder.
-fn attempt(place: &Path, broker: &EmbeddedBroker, number: &str, more: &[&str]) -> Result<Verdicts> {
+fn attempt(
+    environment: &Environment,
+    broker: &EmbeddedBroker,
+    number: &str,
+    more: &[&str],
+) -> Result<Verdicts> {
     let empty = broker.folder().join("no-kafka-here");
     fs::create_dir_all(&empty).context("cannot make an empty folder")?;
     let report = broker.folder().join(format!("report-{number}.xml"));
     let notes = broker.folder().join("pytest");
-    let mut pytest = tools::command(place.join("venv/bin/python"), ["-m", "pytest", "-o", "addopts=", "-q"]);
+    let mut pytest = tools::command(environment.python(), ["-m", "pytest", "-o", "addopts=", "-q"]);
     pytest
         .args(["-o", "log_level=WARNING", "--tb=line", "test/integration"])
         .args(more)
         .arg(format!("--override-ini=cache_dir={}", notes.display()))
         .arg(format!("--timeout={TEST_SECONDS}"))
         .arg(format!("--junitxml={}", report.display()))
-        .current_dir(source(place))
+        .current_dir(environment.place().join(source_folder()))
         .env("KAFKA_URI", format!("kafka://{}", broker.address()))
         .env("KAFKA_VERSION", KAFKA_VERSION)
         .env("KAFKA_ROOT", &empty);
@@ -80,47 +86,27 @@ fn attempt(place: &Path, broker: &EmbeddedBroker, number: &str, more: &[&str]) -
     of_report(&text)
 }
 
-fn source(place: &Path) -> PathBuf {
-    place.join(format!("kafka_python-{VERSION}"))
+fn source_folder() -> String {
+    format!("kafka_python-{VERSION}")
 }
 
 /// The virtual environment and the tests, made once.
-fn install(cache: &Cache) -> Result<PathBuf> {
+fn install(cache: &Cache) -> Result<Environment> {
     let packages = PACKAGES.join(" ");
     let key = key([
         ("version", VERSION.as_bytes()),
         ("packages", packages.as_bytes()),
         ("service", SERVICE.as_bytes()),
     ]);
-    // Made in place: the programs of a virtual environment know the folder that they were made in.
-    let place = cache.place("kafka-python", &key);
-    let _alone = {
-        fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
-        cache.lock("kafka-python")?
-    };
-    let done = place.join("done");
-    if done.is_file() {
-        return Ok(place);
-    }
-    println!("installing kafka-python {VERSION} and its tests into {}", place.display());
-    tools::output(tools::command("python3", ["-m", "venv", "venv"]).current_dir(&place))
-        .context("cannot make a virtual environment; install the Debian package python3-venv")?;
-    let python = place.join("venv/bin/python");
-    let pip = |arguments: &[&str]| {
-        let mut command = tools::command(&python, ["-m", "pip", "--disable-pip-version-check", "--quiet"]);
-        tools::output(command.args(arguments).current_dir(&place))
-    };
-    pip(&[&["install"], PACKAGES.as_slice()].concat())?;
-    let release = format!("kafka-python=={VERSION}");
-    pip(&["download", "--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--dest", ".", &release])?;
-    let archive = format!("kafka_python-{VERSION}.tar.gz");
-    tools::output(tools::command("tar", ["xzf", &archive]).current_dir(&place))?;
-    let source = source(&place);
-    pip(&["install", "--no-build-isolation", &source.display().to_string()])?;
-    fs::write(source.join("test/__init__.py"), "").context("cannot complete the tests")?;
-    fs::write(source.join("test/service.py"), SERVICE).context("cannot complete the tests")?;
-    fs::write(&done, "").context("cannot finish the installation")?;
-    Ok(place)
+    Environment::open(cache, ("kafka-python", &key), |environment| {
+        environment.pip(&[&["install"], PACKAGES.as_slice()].concat())?;
+        let release = format!("kafka-python=={VERSION}");
+        environment.unpack_source(&release, &source_folder(), &["--no-build-isolation"])?;
+        environment.pip(&["install", "--no-build-isolation", &format!("./{}", source_folder())])?;
+        let tests = environment.place().join(source_folder()).join("test");
+        fs::write(tests.join("__init__.py"), "").context("cannot complete the tests")?;
+        fs::write(tests.join("service.py"), SERVICE).context("cannot complete the tests")
+    })
 }
 
 /// Reads a JUnit report as pytest writes it: one `testcase` element a test, with a child that says how it

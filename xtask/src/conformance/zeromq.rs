@@ -28,13 +28,13 @@ pub(super) fn run(program: &Path, cache: &Cache) -> Result<Outcome> {
     remove_folder(&folder)?;
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let libzmq = compile(&folder)?;
-    let venv = pyzmq::install(cache)?;
+    let environment = pyzmq::install(cache)?;
     let mut outcome = Outcome::default();
     let mesh = Mesh::start(program, &folder)?;
     let player = Player { mesh: &mesh, folder: &folder };
     player.all(scenes::libzmq(&libzmq), &mut outcome);
-    player.all(scenes::pyzmq(&venv, &folder)?, &mut outcome);
-    pyzmq::own_tests(&venv, &mesh, &folder, &mut outcome)?;
+    player.all(scenes::pyzmq(&environment.python(), &folder)?, &mut outcome);
+    pyzmq::own_tests(&environment, &mesh, &folder, &mut outcome)?;
     outcome.count("the sidecars end in order", mesh.end());
     if outcome.number("failed") > 0 {
         println!("what the programs printed is in {}", folder.display());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::process::Process;
+use crate::process::Process;
 use crate::wait;
 
 const MANIFESTS: &str = "\

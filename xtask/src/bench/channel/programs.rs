@@ -2,14 +2,13 @@
 //! libzmq that pyzmq's wheel on PyPI brings: the version that most people run.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::cache::{Cache, key};
+use crate::python::PYZMQ_VERSION;
 use crate::tools;
 
-pub(crate) const PYZMQ_VERSION: &str = "27.3.0";
 /// Where the load generator's source is, and how it is compiled.
 const SOURCE: &str = "benches/channel/load.c";
 const COMPILER_FLAGS: [&str; 5] = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wl,-rpath,$ORIGIN/pyzmq.libs"];
@@ -25,22 +24,9 @@ impl Programs {
         let load = load(root, cache)?;
         let version = tools::output(&mut tools::command(&load, ["version"]))?;
         let libzmq_version = format!("{} of pyzmq {PYZMQ_VERSION}", version.trim());
-        Ok(Self { pinnace: pinnace(root)?, load, libzmq_version })
+        let pinnace = tools::build(root, "pinnace", &["--release", "--package", "pinnace"])?;
+        Ok(Self { pinnace, load, libzmq_version })
     }
-}
-
-/// Builds `pinnace` and says where it is.
-pub(crate) fn pinnace(root: &Path) -> Result<PathBuf> {
-    println!("building pinnace");
-    let mut cargo = tools::command("cargo", ["build", "--release", "--package", "pinnace"]);
-    cargo.arg("--message-format=json-render-diagnostics").current_dir(root).stderr(Stdio::inherit());
-    let printed = tools::output(&mut cargo)?;
-    let mut executables = printed.lines().filter_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        let path = PathBuf::from(message.get("executable")?.as_str()?);
-        (path.file_name()? == "pinnace").then_some(path)
-    });
-    executables.next_back().context("cargo built no pinnace")
 }
 
 /// The load generator beside its libzmq, made once.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::bench::channel::process::{Process, free_endpoint};
+use crate::process::{Process, free_endpoint};
 use crate::wait;
 
 const MANIFESTS: &str = include_str!("manifests.yaml");

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::mesh::{CHANNELS_PER_PATTERN, Mesh, PATTERNS};
-use crate::bench::channel::programs::PYZMQ_VERSION;
 use crate::cache::{Cache, key};
 use crate::conformance::kafka_python::of_report;
 use crate::conformance::outcome::Outcome;
+use crate::python::{Environment, PYZMQ_VERSION};
 use crate::tools;
 
 /// Versions of what runs the tests.
@@ -22,47 +22,32 @@ const TEST_SECONDS: u32 = 60;
 /// What a test file holds that makes pairs of sockets.
 const PAIR_WORDS: [&str; 4] = ["create_bound_pair", "bound_pair", "push_pull", "dealer_router"];
 
-/// The python of the virtual environment.
-pub(super) fn install(cache: &Cache) -> Result<PathBuf> {
-    let versions = PACKAGES.join(" ");
-    let key = key([("pyzmq", PYZMQ_VERSION.as_bytes()), ("packages", versions.as_bytes())]);
-    // A virtual environment knows its own path, so it is made in place and marked when it is whole.
-    let place = cache.place("pyzmq", &key);
-    let _alone = {
-        fs::create_dir_all(&place).with_context(|| format!("cannot make the folder {}", place.display()))?;
-        cache.lock("pyzmq")?
-    };
-    let python = place.join("venv/bin/python");
-    let done = place.join("done");
-    if done.is_file() {
-        return Ok(python);
-    }
-    println!("installing pyzmq {PYZMQ_VERSION} and its tests into {}", place.display());
-    tools::output(tools::command("python3", ["-m", "venv", "--clear", "venv"]).current_dir(&place))
-        .context("cannot make a virtual environment; install the Debian package python3-venv")?;
-    let pip = |arguments: &[&str]| {
-        let mut command = tools::command(&python, ["-m", "pip", "--disable-pip-version-check", "--quiet"]);
-        tools::output(command.args(arguments).current_dir(&place))
-    };
-    let release = format!("pyzmq=={PYZMQ_VERSION}");
-    pip(&[&["install", "--only-binary", ":all:", &release], PACKAGES.as_slice()].concat())?;
-    pip(&["download", "--no-deps", "--no-binary", "pyzmq", "--dest", ".", &release])?;
-    let archive = format!("pyzmq-{PYZMQ_VERSION}.tar.gz");
-    tools::output(tools::command("tar", ["xzf", &archive]).current_dir(&place))?;
-    fs::write(&done, "").context("cannot finish the installation")?;
-    Ok(python)
+/// The virtual environment and the tests, made once.
+pub(super) fn install(cache: &Cache) -> Result<Environment> {
+    let packages = PACKAGES.join(" ");
+    let key = key([("pyzmq", PYZMQ_VERSION.as_bytes()), ("packages", packages.as_bytes())]);
+    Environment::open(cache, ("pyzmq", &key), |environment| {
+        let release = format!("pyzmq=={PYZMQ_VERSION}");
+        environment
+            .pip(&[&["install", "--only-binary", ":all:", release.as_str()], PACKAGES.as_slice()].concat())?;
+        environment.unpack_source(&release, &format!("pyzmq-{PYZMQ_VERSION}"), &[])
+    })
 }
 
 /// Runs pyzmq's own tests that make pairs of sockets, as they are, with the pairs connected to sidecars.
-pub(super) fn own_tests(python: &Path, mesh: &Mesh, folder: &Path, outcome: &mut Outcome) -> Result<()> {
-    let place = python.ancestors().nth(3).context("the virtual environment is in a folder")?;
-    let source = place.join(format!("pyzmq-{PYZMQ_VERSION}/tests"));
+pub(super) fn own_tests(
+    environment: &Environment,
+    mesh: &Mesh,
+    folder: &Path,
+    outcome: &mut Outcome,
+) -> Result<()> {
+    let source = environment.place().join(format!("pyzmq-{PYZMQ_VERSION}/tests"));
     let tests = copy(&source, folder)?;
     let report = folder.join("pyzmq-report.xml");
     let log = fs::File::create(folder.join("pyzmq-tests.log")).context("cannot make a log")?;
     let mut pytest = tools::command("timeout", ["--kill-after=5", "1200"]);
     pytest
-        .arg(python)
+        .arg(environment.python())
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-o", "addopts="])
         .arg(format!("--timeout={TEST_SECONDS}"))
         .arg(format!("--junitxml={}", report.display()))
