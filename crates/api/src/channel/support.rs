@@ -1,9 +1,9 @@
-//! Fields of a Channel whose machinery comes later. They are answered, never ignored.
+//! Fields of a Channel whose machinery comes later, and fields that do not go together. They are answered, never ignored.
 
 use super::{Acknowledge, ChannelSpec, Overflow, Pattern};
 use crate::field::FieldError;
 
-/// Every field that is set and not supported yet, with what to do instead.
+/// Every field that is set and not supported, with what to do instead.
 #[must_use]
 pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
     let delivery = &spec.delivery;
