@@ -4,6 +4,7 @@
 mod buffer;
 mod calls;
 mod core;
+mod dead_letters;
 mod outlet;
 mod prefixes;
 mod queue;

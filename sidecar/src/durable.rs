@@ -6,9 +6,11 @@
 //! How a message becomes a record: `key` is the record's key, headers are its headers, the one
 //! part is its value, and a subject that is not empty is the header `pinnace-subject`. A record
 //! without a value (a tombstone that a Kafka client wrote) comes back as a message without parts.
+//! A Channel's message with several parts becomes one value: see `parts.rs`.
 
 mod access;
 mod consume;
+pub(crate) mod parts;
 mod produce;
 mod progress;
 mod translate;
@@ -74,6 +76,14 @@ impl Topics {
     /// See [`Topics::begin`] and [`InFlight::finish`].
     pub async fn publish(&self, name: &TopicName, messages: Vec<Message>) -> Result<Vec<Position>, Problem> {
         self.begin(name, messages).await?.finish().await
+    }
+
+    /// Whether this app may publish to the Topic as things are.
+    ///
+    /// # Errors
+    /// As [`Topics::begin`] before anything is queued.
+    pub(crate) fn check_publish(&self, name: &TopicName) -> Result<(), Problem> {
+        access::publish(&self.shared.view.borrow(), name).map(drop)
     }
 
     /// Queues a batch behind all that was queued before; the order of calls is the order of the log per key.

@@ -20,6 +20,8 @@ pub struct Metrics {
     /// Labels kind, namespace, name.
     pub gap: IntCounterVec,
     /// Labels kind, namespace, name.
+    pub dead_letters: IntCounterVec,
+    /// Labels kind, namespace, name.
     pub lag: IntGaugeVec,
     /// Labels kind, namespace, name.
     pub replay_messages: IntGaugeVec,
@@ -103,6 +105,11 @@ impl Metrics {
             gap: make.counters(
                 "pinnace_gap_messages_total",
                 "Missed messages that subscribers were told of.",
+                &NAME_LABELS,
+            )?,
+            dead_letters: make.counters(
+                "pinnace_dead_letter_messages_total",
+                "Messages that used up their attempts and were written to the dead letter Topic.",
                 &NAME_LABELS,
             )?,
             lag: make.gauges(
@@ -199,6 +206,7 @@ pub(crate) struct ChannelMetrics {
     pub(crate) published: prometheus::IntCounter,
     pub(crate) delivered: prometheus::IntCounter,
     pub(crate) gap: prometheus::IntCounter,
+    pub(crate) dead_letters: prometheus::IntCounter,
     pub(crate) lag: IntGauge,
     pub(crate) replay_messages: IntGauge,
     pub(crate) replay_bytes: IntGauge,
@@ -215,6 +223,7 @@ impl ChannelMetrics {
             published: metrics.published.with_label_values(&labels),
             delivered: metrics.delivered.with_label_values(&labels),
             gap: metrics.gap.with_label_values(&labels),
+            dead_letters: metrics.dead_letters.with_label_values(&labels),
             lag: metrics.lag.with_label_values(&labels),
             replay_messages: metrics.replay_messages.with_label_values(&labels),
             replay_bytes: metrics.replay_bytes.with_label_values(&labels),

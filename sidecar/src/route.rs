@@ -43,7 +43,6 @@ fn not_built(channel: &ChannelView) -> Option<String> {
     }
     let fields = [
         ("spec.delivery.acknowledge", channel.acknowledge == Acknowledge::Unknown),
-        ("spec.delivery.deadLetter", channel.dead_letter.is_some()),
         ("spec.record", channel.record.is_some()),
         ("spec.delivery.spill", channel.spill.is_some()),
     ];

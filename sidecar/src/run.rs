@@ -107,6 +107,11 @@ async fn serve(
     };
     let keeper = Keeper::new(source, state.clone(), credentials.clone(), metrics.clone());
     let (views, view) = watch::channel(Arc::new(control::saved_view(&state).unwrap_or_default()));
+    let failed = |source| RunError::Kafka { address: args.kafka_listen, source };
+    let kafka = KafkaDoor::bind(kafka::Options::new(args.kafka_listen)).await.map_err(failed)?;
+    let settings =
+        durable::Settings { bootstrap: kafka.address().to_string(), client_name: args.name.clone() };
+    let topics = Topics::new(settings, view.clone(), metrics.clone(), lives.doors.clone());
     let core = Core::new(CoreParts {
         sidecar: Arc::from(args.name.as_str()),
         view: view.clone(),
@@ -114,6 +119,7 @@ async fn serve(
         connections: lives.connections.clone(),
         background: lives.background.clone(),
         credentials,
+        topics: topics.clone(),
     });
     let peers = peer::Listener::open(args.peer_listen).await?;
     let peer_address = args.advertised(peers.address)?;
@@ -128,10 +134,11 @@ async fn serve(
     });
     let listening = peers.address;
     start(lives, &core, (peers, keeper, follower), (view.clone(), readiness.clone()));
-    let (opened, kafka) = open_doors(args, lives, &core, (view, metrics)).await?;
+    let kafka_address = kafka.address();
+    let opened = open_doors(args, lives, &core, (view, metrics), (kafka, topics)).await?;
     readiness.done("doors");
     tracing::info!(name = args.name, app = ?opened.listen, peers = %listening, advertised = peer_address, "doors are open");
-    write_ready_file(args, &opened, (kafka, listening, admin))?;
+    write_ready_file(args, &opened, (kafka_address, listening, admin))?;
     shutdown.begun().await;
     tracing::info!("shutting down");
     lives.doors.drain(DOORS_MAX).await;
@@ -168,10 +175,8 @@ async fn open_doors(
     lives: &Lifetimes,
     core: &Arc<Core>,
     (view, metrics): (ViewReceiver, Metrics),
-) -> Result<(app::Opened, SocketAddr), RunError> {
-    let failed = |source| RunError::Kafka { address: args.kafka_listen, source };
-    let kafka = KafkaDoor::bind(kafka::Options::new(args.kafka_listen)).await.map_err(failed)?;
-    let kafka_address = kafka.address();
+    (kafka, topics): (KafkaDoor, Topics),
+) -> Result<app::Opened, RunError> {
     let context = kafka::Context {
         view: view.clone(),
         credentials: core.credentials().clone(),
@@ -182,8 +187,6 @@ async fn open_doors(
         kafka.serve(context).await;
         Ok::<_, std::convert::Infallible>(())
     }));
-    let settings = durable::Settings { bootstrap: kafka_address.to_string(), client_name: args.name.clone() };
-    let topics = Topics::new(settings, view.clone(), metrics.clone(), lives.doors.clone());
     let doors = Doors {
         channels: Channels::new(Arc::clone(core)),
         topics,
@@ -199,7 +202,7 @@ async fn open_doors(
         zmq_listen: args.zmq_listen.clone(),
         zmq_connect: args.zmq_connect.clone(),
     };
-    Ok((app::open(doors, settings).await?, kafka_address))
+    Ok(app::open(doors, settings).await?)
 }
 
 fn trust_bundle(args: &Args) -> Result<String, RunError> {

@@ -94,6 +94,8 @@ impl Stage {
         let (view, receiver) = watch::channel(Arc::new(view));
         let tasks = Tasks::new(Shutdown::new());
         let metrics = Metrics::new().unwrap();
+        let topics =
+            topics.unwrap_or_else(|| Topics::nowhere(receiver.clone(), metrics.clone(), tasks.clone()));
         let core = Core::new(CoreParts {
             sidecar: "shop/web-0".into(),
             view: receiver.clone(),
@@ -101,13 +103,7 @@ impl Stage {
             connections: tasks.clone(),
             background: tasks.clone(),
             credentials: Credentials::empty(),
-        });
-        let topics = topics.unwrap_or_else(|| {
-            let nowhere = crate::durable::Settings {
-                bootstrap: "127.0.0.1:1".into(),
-                client_name: "shop/web-0".into(),
-            };
-            Topics::new(nowhere, receiver.clone(), metrics.clone(), tasks.clone())
+            topics: topics.clone(),
         });
         let doors = Doors {
             channels: Channels::new(Arc::clone(&core)),

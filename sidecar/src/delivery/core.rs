@@ -5,6 +5,7 @@ use super::queue::Queue;
 use super::serve::Guests;
 use super::share::rules_of;
 use super::subscriber::{Acks, Bounds, Parts as SubscriberParts, Subscriber, restarted};
+use crate::durable::Topics;
 use crate::messaging::{
     ChannelName, ChannelStart, ChannelSubscription, Message, Position, Problem, ProblemKind, Resumed,
     SubscribeOptions,
@@ -46,6 +47,8 @@ pub(crate) struct Parts {
     /// Work that may stop anywhere.
     pub(crate) background: Tasks,
     pub(crate) credentials: Credentials,
+    /// Where dead letters go.
+    pub(crate) topics: Topics,
 }
 
 /// See the head of the file.
@@ -58,6 +61,7 @@ pub(crate) struct Core {
     connections: Tasks,
     pub(super) background: Tasks,
     credentials: Credentials,
+    pub(super) topics: Topics,
     outlets: Mutex<BTreeMap<ChannelName, Arc<Outlet>>>,
     subscribers: Mutex<BTreeMap<u32, Arc<Subscriber>>>,
     next_id: AtomicU32,
@@ -83,6 +87,7 @@ impl Core {
             connections: parts.connections,
             background: parts.background,
             credentials: parts.credentials,
+            topics: parts.topics,
             outlets: Mutex::default(),
             subscribers: Mutex::default(),
             next_id: AtomicU32::new(1),
@@ -192,6 +197,7 @@ impl Core {
             Err(_) => route::publish(&view, name, &self.identity())?,
         };
         check(name, channel, &mut messages)?;
+        self.check_dead_letter(name, channel)?;
         let mut policy = Policy::from(channel);
         policy.patience = patience.unwrap_or(policy.patience);
         let outlet = self.outlet(name);

@@ -2,6 +2,7 @@
 
 use super::buffer::{Amount, Batch};
 use super::calls::Calls;
+use super::dead_letters::DeadLetters;
 use super::queue::Queue;
 use super::replay::Ring;
 use super::work::{Rules, Work};
@@ -44,6 +45,8 @@ pub(crate) struct Outlet {
     state: Mutex<State>,
     /// What its receivers share, where each message goes to one of them.
     pub(super) work: OnceLock<Arc<Work>>,
+    /// Messages that used up their attempts.
+    pub(super) dead_letters: Arc<DeadLetters>,
     /// Requests that wait for their reply.
     pub(super) calls: Arc<Calls>,
     /// When the app first published here.
@@ -89,6 +92,7 @@ impl Outlet {
     pub(crate) fn new(name: ChannelName, metrics: Arc<ChannelMetrics>) -> Self {
         let state = State { last: 0, queues: Vec::new(), ring: Ring::default(), replay: None };
         let calls = Arc::new(Calls::new(name.clone()));
+        let dead_letters = Arc::new(DeadLetters::new(Arc::clone(&metrics)));
         Self {
             name,
             metrics,
@@ -96,6 +100,7 @@ impl Outlet {
             order: tokio::sync::Mutex::new(()),
             state: Mutex::new(state),
             work: OnceLock::new(),
+            dead_letters,
             calls,
             begun: OnceLock::new(),
             arrived: Notify::new(),

@@ -4,7 +4,7 @@
 use super::buffer::Amount;
 use super::core::Core;
 use super::outlet::{Outlet, Policy, limits_of};
-use super::work::{Offered, Post, Rules, Seat, Settle, Work};
+use super::work::{Ends, Failures, Offered, Post, Rules, Seat, Settle, Work};
 use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
 use crate::view::{Acknowledge, ChannelView, Overflow, Pattern};
 use runtime::clock::{self, Instant};
@@ -20,10 +20,13 @@ pub(super) fn rules_of(channel: &ChannelView) -> Option<Rules> {
     } else {
         Settle::Receipt
     };
+    let dead_letters = acknowledged && channel.dead_letter.is_some();
     match channel.pattern {
-        Pattern::Pipeline => Some(Rules { limits, settle, shared: true }),
-        Pattern::RequestReply => Some(Rules { limits, settle: Settle::Reply, shared: true }),
-        Pattern::PubSub if acknowledged => Some(Rules { limits, settle, shared: false }),
+        Pattern::Pipeline => Some(Rules { limits, settle, shared: true, dead_letters }),
+        Pattern::RequestReply => {
+            Some(Rules { limits, settle: Settle::Reply, shared: true, dead_letters: false })
+        }
+        Pattern::PubSub if acknowledged => Some(Rules { limits, settle, shared: false, dead_letters }),
         Pattern::PubSub | Pattern::Unknown => None,
     }
 }
@@ -35,9 +38,7 @@ impl Core {
         let work = outlet.work.get_or_init(|| {
             let calls = Arc::clone(&outlet.calls);
             let failures = Box::new(move |failed: Vec<u64>| calls.fail(&failed));
-            let work = Work::with_failures(rules, Arc::clone(&outlet.metrics), failures);
-            work.keep_time(&self.background, self.origin());
-            work
+            self.begin_work(outlet, rules, failures)
         });
         Some(Arc::clone(work))
     }
@@ -48,9 +49,17 @@ impl Core {
             return Some(work.seat());
         }
         let rules = rules_of(channel)?;
-        let work = Work::new(rules, Arc::clone(&outlet.metrics));
+        Some(self.begin_work(outlet, rules, Box::new(|_| {})).seat())
+    }
+
+    fn begin_work(&self, outlet: &Outlet, rules: Rules, failures: Failures) -> Arc<Work> {
+        let ends = Ends { failures, dead_letters: Arc::clone(&outlet.dead_letters) };
+        let work = Work::new(rules, Arc::clone(&outlet.metrics), ends);
         work.keep_time(&self.background, self.origin());
-        Some(work.seat())
+        if matches!(rules.settle, Settle::Ack { .. }) {
+            self.write_dead_letters(outlet);
+        }
+        work
     }
 }
 

@@ -8,9 +8,10 @@ mod receiver;
 mod settle;
 
 pub(crate) use desk::{Desk, Offered, Rules, Settle, spans_of};
-pub(crate) use post::{Call, Post};
+pub(crate) use post::{Call, Dead, Post};
 
 use super::buffer::{Amount, Batch, Moved, Sink};
+use super::dead_letters::DeadLetters;
 use super::prefixes::Prefixes;
 use super::queue::Queue;
 use crate::metrics::ChannelMetrics;
@@ -38,8 +39,18 @@ pub(crate) struct Work {
     room: Notify,
     timer: Arc<Notify>,
     metrics: Arc<ChannelMetrics>,
-    /// Told which requests have failed.
-    failures: Box<dyn Fn(Vec<u64>) + Send + Sync>,
+    ends: Ends,
+    /// For those who tell later what became of a message.
+    this: Weak<Self>,
+}
+
+/// Told which requests have failed.
+pub(crate) type Failures = Box<dyn Fn(Vec<u64>) + Send + Sync>;
+
+/// Where messages go that no receiver gets any more.
+pub(crate) struct Ends {
+    pub(crate) failures: Failures,
+    pub(crate) dead_letters: Arc<DeadLetters>,
 }
 
 impl std::fmt::Debug for Work {
@@ -60,21 +71,14 @@ impl Drop for Work {
 pub(crate) struct Effects {
     woken: Vec<Arc<Queue>>,
     failed: Vec<u64>,
+    died: Vec<Dead>,
 }
 
 impl Work {
-    pub(crate) fn new(rules: Rules, metrics: Arc<ChannelMetrics>) -> Arc<Self> {
-        Self::with_failures(rules, metrics, Box::new(|_| {}))
-    }
-
-    pub(crate) fn with_failures(
-        rules: Rules,
-        metrics: Arc<ChannelMetrics>,
-        failures: Box<dyn Fn(Vec<u64>) + Send + Sync>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(rules: Rules, metrics: Arc<ChannelMetrics>, ends: Ends) -> Arc<Self> {
         let state = State { desk: Desk::new(rules), queues: BTreeMap::new(), last_id: 0, due: None };
         let (state, room, timer) = (Mutex::new(state), Notify::new(), Arc::new(Notify::new()));
-        Arc::new(Self { state, room, timer, metrics, failures })
+        Arc::new_cyclic(|this| Self { state, room, timer, metrics, ends, this: Weak::clone(this) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -95,13 +99,13 @@ impl Work {
         let queues = &state.queues;
         let woken = state.desk.poll_woken().into_iter();
         let woken = woken.filter_map(|id| queues.get(&id).and_then(Weak::upgrade)).collect();
-        let failed = state.desk.poll_failed();
+        let (failed, died) = (state.desk.poll_failed(), state.desk.poll_died());
         let due = state.desk.due();
         if due != state.due {
             state.due = due;
             self.timer.notify_one();
         }
-        (result, Effects { woken, failed })
+        (result, Effects { woken, failed, died })
     }
 
     fn run(&self, effects: Effects) {
@@ -109,7 +113,10 @@ impl Work {
             queue.wake();
         }
         if !effects.failed.is_empty() {
-            (self.failures)(effects.failed);
+            (self.ends.failures)(effects.failed);
+        }
+        if !effects.died.is_empty() {
+            self.ends.dead_letters.take(&self.this, effects.died);
         }
     }
 

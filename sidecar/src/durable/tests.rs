@@ -16,12 +16,25 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A mock cluster with one Topic `shop/orders`, and the handle under test.
 pub(crate) struct Bench {
-    /// Lives as long as the bench.
-    _cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
+    cluster: MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
     pub(crate) view: watch::Sender<Arc<View>>,
     pub(crate) topics: Topics,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
+}
+
+impl Bench {
+    pub(crate) fn settings(&self) -> Settings {
+        Settings { bootstrap: self.cluster.bootstrap_servers(), client_name: "shop/web-0".into() }
+    }
+}
+
+impl Topics {
+    /// Topics without a broker.
+    pub(crate) fn nowhere(view: ViewReceiver, metrics: Metrics, tasks: Tasks) -> Self {
+        let settings = Settings { bootstrap: "127.0.0.1:1".into(), client_name: "shop/web-0".into() };
+        Self::new(settings, view, metrics, tasks)
+    }
 }
 
 pub(crate) fn orders() -> TopicName {
@@ -59,14 +72,14 @@ pub(crate) fn bench(partitions: u32) -> Bench {
     let metrics = Metrics::new().unwrap();
     let settings = Settings { bootstrap: cluster.bootstrap_servers(), client_name: "shop/web-0".into() };
     let topics = Topics::new(settings, receiver, metrics.clone(), tasks.clone());
-    Bench { _cluster: cluster, view, topics, metrics, tasks }
+    Bench { cluster, view, topics, metrics, tasks }
 }
 
 pub(crate) fn text(text: &str) -> Message {
     Message { parts: vec![Bytes::copy_from_slice(text.as_bytes())], ..Message::default() }
 }
 
-fn options(group: &str, start: Start, credit: u32, acknowledge: bool) -> TopicOptions {
+pub(crate) fn options(group: &str, start: Start, credit: u32, acknowledge: bool) -> TopicOptions {
     TopicOptions { group: group.to_owned(), start, credit, acknowledge }
 }
 
@@ -75,7 +88,7 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Takes deliveries until there are `count`.
-async fn take(subscription: &mut TopicSubscription, count: usize) -> Vec<Delivery> {
+pub(crate) async fn take(subscription: &mut TopicSubscription, count: usize) -> Vec<Delivery> {
     let mut taken = Vec::new();
     while taken.len() < count {
         for event in soon(subscription.next()).await.expect("the subscription ended") {
@@ -243,8 +256,7 @@ async fn new_partitions_are_read() {
 #[tokio::test]
 async fn an_absent_broker_is_unavailable() {
     let bench = bench(1);
-    let settings = Settings { bootstrap: "127.0.0.1:1".into(), client_name: "shop/web-0".into() };
-    let topics = Topics::new(settings, bench.view.subscribe(), bench.metrics.clone(), bench.tasks.clone());
+    let topics = Topics::nowhere(bench.view.subscribe(), bench.metrics.clone(), bench.tasks.clone());
     let refused = soon(topics.subscribe(&orders(), options("", Start::Latest, 1, false))).await;
     let problem = refused.err().expect("there is no broker");
     assert!(matches!(problem.kind, ProblemKind::Unavailable | ProblemKind::DeadlineExceeded), "{problem:?}");

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers as _, OwnedHeaders};
 
+use super::parts;
 use crate::messaging::{Message, Problem, ProblemKind, TopicName};
 
 /// The header that carries a subject through a log that has no place for one.
@@ -41,7 +42,7 @@ pub(super) fn message<M: rdkafka::Message>(record: &M) -> Message {
             message.headers.push((header.key.to_owned(), value));
         }
     }
-    message
+    parts::unfold(message)
 }
 
 /// What a broker's or librdkafka's error means to an app.

@@ -50,7 +50,6 @@ fn what_is_not_built_is_refused() {
         (ChannelView { pattern: Pattern::Unknown, ..channel() }, "spec.pattern"),
         (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.overflow Spill"),
         (ChannelView { acknowledge: Acknowledge::Unknown, ..channel() }, "spec.delivery.acknowledge"),
-        (ChannelView { dead_letter: topic(), ..channel() }, "spec.delivery.deadLetter"),
         (ChannelView { record: topic(), ..channel() }, "spec.record"),
         (ChannelView { spill: topic(), ..channel() }, "spec.delivery.spill"),
     ];

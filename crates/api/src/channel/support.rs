@@ -36,7 +36,6 @@ pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
         "spec.delivery.replay",
         "only for pattern PubSub with spec.delivery.acknowledge None: remove it",
     );
-    add(delivery.dead_letter.is_some(), "spec.delivery.deadLetter", "not supported yet: remove it");
     add(delivery.spill.is_some(), "spec.delivery.spill", "not supported yet: remove it");
     add(spec.record.is_some(), "spec.record", "not supported yet: remove it");
     found

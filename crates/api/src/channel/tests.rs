@@ -81,7 +81,6 @@ fn later_fields_are_named() {
         ("{pattern: RequestReply, delivery: {acknowledge: Required}}", "spec.delivery.acknowledge"),
         ("{pattern: Pipeline, delivery: {overflow: DropOldest}}", "spec.delivery.overflow"),
         ("{delivery: {acknowledge: Required, overflow: KeepLatest}}", "spec.delivery.overflow"),
-        ("{delivery: {acknowledge: Required, deadLetter: {topic: a}}}", "spec.delivery.deadLetter"),
         ("{delivery: {acknowledge: Required, replay: {messages: 5}}}", "spec.delivery.replay"),
         ("{pattern: Pipeline, delivery: {replay: {messages: 5}}}", "spec.delivery.replay"),
         ("{record: {topic: a}}", "spec.record"),

@@ -5,7 +5,7 @@
 //! credit. A message with a key waits for the receiver to which the key sticks. A desk that is not shared has one receiver.
 
 use super::super::buffer::{Amount, Moved, Sink};
-use super::post::{Entry, Item, KEY_SLOTS, Post};
+use super::post::{Dead, Entry, Item, KEY_SLOTS, Post};
 use super::receiver::{Candidate, Receiver, choose};
 use peer_wire::{Gap, GapReason, Origin, Span};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,6 +31,8 @@ pub(crate) struct Rules {
     pub(crate) settle: Settle,
     /// More than one receiver.
     pub(crate) shared: bool,
+    /// What used up its attempts is kept until somebody has written it elsewhere.
+    pub(crate) dead_letters: bool,
 }
 
 /// What became of an offer.
@@ -56,7 +58,7 @@ pub(crate) struct Desk {
     pub(super) keyed: VecDeque<Item>,
     /// Not before a time.
     pub(super) delayed: BTreeMap<(Duration, u64), Entry>,
-    /// What pool, keyed and delayed hold.
+    /// What pool, keyed, delayed and dead hold.
     pub(super) amount: Amount,
     /// To whom a key sticks; 0 = to nobody. Empty until there is a key.
     slots: Vec<u32>,
@@ -66,6 +68,9 @@ pub(crate) struct Desk {
     /// Receivers that have something to send.
     woken: BTreeSet<u32>,
     pub(super) dropped: Vec<(GapReason, u64)>,
+    /// Used up their attempts and are not written elsewhere yet, by sequence number: their sizes.
+    pub(super) dead: BTreeMap<u64, usize>,
+    pub(super) died: Vec<Dead>,
     /// Requests that nobody answers any more.
     pub(super) failed: Vec<u64>,
 }
@@ -90,6 +95,8 @@ impl Desk {
             run: (0, 0),
             woken: BTreeSet::new(),
             dropped: Vec::new(),
+            dead: BTreeMap::new(),
+            died: Vec::new(),
             failed: Vec::new(),
         }
     }
@@ -121,6 +128,11 @@ impl Desk {
     /// What was dropped since the last call.
     pub(crate) fn poll_dropped(&mut self) -> Vec<(GapReason, u64)> {
         std::mem::take(&mut self.dropped)
+    }
+
+    /// What used up its attempts since the last call. It counts as waiting until [`Self::buried`].
+    pub(crate) fn poll_died(&mut self) -> Vec<Dead> {
+        std::mem::take(&mut self.died)
     }
 
     /// Requests that failed since the last call: whoever had them is gone.

@@ -58,6 +58,14 @@ fn slot_of(key: &[u8]) -> usize {
     usize::try_from((hash ^ (hash >> 32)) & 0xfff).unwrap_or(0) % KEY_SLOTS
 }
 
+/// A post that used up its attempts.
+#[derive(Debug, Clone)]
+pub(crate) struct Dead {
+    pub(crate) post: Arc<Post>,
+    /// How often it was tried.
+    pub(crate) attempts: u16,
+}
+
 /// One attempt at a post.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {

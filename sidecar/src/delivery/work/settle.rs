@@ -1,9 +1,10 @@
 //! The life of receivers at a desk, and what becomes of the messages that they had: credit, acks, attempts. Pure.
 
 use super::desk::{Desk, Rules, Settle};
-use super::post::{Entry, Item};
+use super::post::{Dead, Entry, Item};
 use super::receiver::{Receiver, signed};
 use peer_wire::{Gap, GapReason, Span};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Tries of a request that may be executed more than once.
@@ -210,6 +211,8 @@ impl Desk {
             sum.messages = sum.messages.saturating_add(gap.messages);
         }
         self.amount = super::super::buffer::Amount::default();
+        // Whoever writes the dead ones has them.
+        self.dead.clear();
         if counted.is_some() && messages > 0 {
             self.dropped.push((reason, messages));
         }
@@ -231,12 +234,7 @@ impl Desk {
         };
         if entry.attempt >= attempts_max {
             entry.finish();
-            if self.rules.settle == Settle::Reply {
-                self.failed.push(entry.post.sequence);
-            } else {
-                self.dropped.push((GapReason::AttemptsExhausted, 1));
-                self.tell(gap_of(&entry, GapReason::AttemptsExhausted), id);
-            }
+            self.give_up(&entry, id);
             return;
         }
         let (entry, done) = entry.again(id);
@@ -249,6 +247,30 @@ impl Desk {
                 self.delayed.insert((until, entry.post.sequence), entry);
             }
             None => self.put_back([Item::Work(entry)]),
+        }
+    }
+
+    /// What `id` had last was tried often enough.
+    fn give_up(&mut self, entry: &Entry, id: u32) {
+        let post = &entry.post;
+        if self.rules.settle == Settle::Reply {
+            self.failed.push(post.sequence);
+            return;
+        }
+        if self.rules.dead_letters {
+            self.amount.add(post.size);
+            self.dead.insert(post.sequence, post.size);
+            self.died.push(Dead { post: Arc::clone(post), attempts: entry.attempt });
+        } else {
+            self.dropped.push((GapReason::AttemptsExhausted, 1));
+        }
+        self.tell(gap_of(entry, GapReason::AttemptsExhausted), id);
+    }
+
+    /// A message that had used up its attempts is written elsewhere, or given up for good: it makes room.
+    pub(crate) fn buried(&mut self, sequence: u64) {
+        if let Some(size) = self.dead.remove(&sequence) {
+            self.amount.take(size);
         }
     }
 

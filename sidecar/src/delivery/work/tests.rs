@@ -64,7 +64,7 @@ impl Sink for Inbox {
 const ACK: Settle = Settle::Ack { after: Duration::from_secs(30), attempts: 3 };
 
 fn desk(settle: Settle, messages: usize, shared: bool) -> Desk {
-    Desk::new(Rules { limits: Amount { messages, bytes: 1 << 20 }, settle, shared })
+    Desk::new(Rules { limits: Amount { messages, bytes: 1 << 20 }, settle, shared, dead_letters: false })
 }
 
 fn post(sequence: u64, key: Option<&str>) -> Arc<Post> {
@@ -85,6 +85,28 @@ fn take(desk: &mut Desk, id: u32) -> Inbox {
 
 const fn span(first: u64, last: u64) -> Span {
     Span { first, last }
+}
+
+/// Goal: what used up its attempts counts against the buffer until it is written elsewhere, and is not dropped.
+#[test]
+fn dead_letters_are_kept_until_they_are_written() {
+    let mut desk = desk(Settle::Ack { after: Duration::from_secs(30), attempts: 1 }, 1, true);
+    let rules = Rules { dead_letters: true, ..desk.rules };
+    desk.set_rules(rules);
+    desk.join(1, 0, 0);
+    desk.credit(1, 1);
+    assert_eq!(desk.offer(&post(7, None), true), Offered::Taken);
+    take(&mut desk, 1);
+    desk.nack(1, &[span(1, 1)], (Duration::ZERO, NOW));
+    let died = desk.poll_died();
+    assert_eq!(died.iter().map(|dead| (dead.post.sequence, dead.attempts)).collect::<Vec<_>>(), [(7, 1)]);
+    assert_eq!(desk.poll_dropped(), []);
+    assert_eq!(take(&mut desk, 1).gaps, [(GapReason::AttemptsExhausted, 1)]);
+    assert_eq!(desk.offer(&post(8, None), true), Offered::Full, "it takes up the buffer");
+    desk.buried(7);
+    assert_eq!(desk.offer(&post(8, None), true), Offered::Taken);
+    desk.buried(7);
+    assert_eq!(desk.load().messages, 1, "twice is once");
 }
 
 /// Goal: work goes to those with the larger free share of their credit, and a receiver without credit gets nothing.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use testkit::certificates::TestAuthority;
 
-fn required(pattern: Pattern) -> ChannelView {
+pub(super) fn required(pattern: Pattern) -> ChannelView {
     ChannelView {
         pattern,
         acknowledge: Acknowledge::Required,
@@ -16,7 +16,7 @@ fn required(pattern: Pattern) -> ChannelView {
     }
 }
 
-async fn by_app(node: &Node, credit: u32) -> ChannelSubscription {
+pub(super) async fn by_app(node: &Node, credit: u32) -> ChannelSubscription {
     let options = SubscribeOptions { credit, acknowledge: true, ..SubscribeOptions::default() };
     node.channels.subscribe(&prices(), options).await.unwrap()
 }

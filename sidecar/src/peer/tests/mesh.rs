@@ -1,6 +1,7 @@
 //! Nodes of a small mesh, and a proxy that can cut or freeze what runs through it.
 
 use crate::delivery::{Core, CoreParts};
+use crate::durable::{Settings, Topics};
 use crate::messaging::{
     ChannelEvent, ChannelName, ChannelStart, ChannelSubscription, Channels, Message, SubscribeOptions,
 };
@@ -59,16 +60,29 @@ pub(crate) fn credentials(pem: &Pem) -> Credentials {
 
 impl Node {
     pub(crate) async fn start(authority: &TestAuthority, pod: &str, account: &str) -> Self {
+        let nowhere = Settings { bootstrap: "127.0.0.1:1".into(), client_name: "shop/none".into() };
+        Self::start_with(authority, (pod, account), nowhere).await
+    }
+
+    /// With a broker for its Topics.
+    pub(crate) async fn start_with(
+        authority: &TestAuthority,
+        (pod, account): (&str, &str),
+        broker: Settings,
+    ) -> Self {
         let (views, view) = watch::channel(Arc::new(View::default()));
         let connections = Tasks::new(Shutdown::new());
         let background = Tasks::new(Shutdown::new());
+        let metrics = Metrics::new().unwrap();
+        let topics = Topics::new(broker, view.clone(), metrics.clone(), background.clone());
         let core = Core::new(CoreParts {
             sidecar: format!("shop/{pod}").into(),
             view,
-            metrics: Metrics::new().unwrap(),
+            metrics,
             connections: connections.clone(),
             background: background.clone(),
             credentials: credentials(&authority.account("shop", account)),
+            topics,
         });
         let listener = peer::Listener::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address;
@@ -84,9 +98,14 @@ impl Node {
 
     /// A view with one Channel, `shop/prices`.
     pub(crate) fn show(&self, channel: ChannelView) {
+        self.show_with(channel, View::default());
+    }
+
+    /// That Channel, in a view that has something else as well.
+    pub(crate) fn show_with(&self, channel: ChannelView, view: View) {
         let version = self.views.borrow().version + 1;
         let channels = [(prices(), channel)].into();
-        self.views.send_replace(Arc::new(View { version, channels, ..View::default() }));
+        self.views.send_replace(Arc::new(View { version, channels, ..view }));
     }
 
     /// How others find this node.
