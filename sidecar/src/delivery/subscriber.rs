@@ -16,7 +16,7 @@ use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem, Re
 use crate::metrics::ChannelMetrics;
 use bytes::Bytes;
 use peer_wire::{Credit, Failure, Gap, GapReason, Origin, Sequenced, Span, Subscribe};
-use remote::{Held, Remote};
+use remote::Remote;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
@@ -199,7 +199,6 @@ impl Subscriber {
         };
         for (sidecar, remote) in after.into_iter().chain(before) {
             answer.publisher = Arc::clone(sidecar);
-            answer.epoch = remote.epoch;
             let took = remote.hand_over(answer);
             if took && remote.may_be_owed(share, window) {
                 remote.wake(self.id);
@@ -234,6 +233,12 @@ impl Subscriber {
             remote.prefixes_stale = true;
             remote.wake(self.id);
         }
+    }
+
+    /// Messages that came from peers and that the app has not taken.
+    #[cfg(test)]
+    pub(crate) fn held_messages(&self) -> u64 {
+        self.lock().remotes.values().map(Remote::held_messages).sum()
     }
 
     /// The app is gone.
@@ -278,8 +283,7 @@ impl Subscriber {
         let mut guard = self.lock();
         let state = &mut *guard;
         let remote = state.remotes.entry(Arc::clone(sidecar)).or_default();
-        if let Some(gap) = remote.attach(epoch, Arc::clone(waker)) {
-            remote.inbox.push_back(Held::Gap(gap));
+        if remote.attach(epoch, Arc::clone(waker)) {
             self.ready.notify_one();
         }
         let resume = remote.resume();

@@ -32,7 +32,8 @@ pub(super) struct Remote {
     received: Option<u64>,
     /// The publisher said goodbye after sending everything.
     clean: bool,
-    pub(super) inbox: VecDeque<Held>,
+    /// Each with the epoch in which it came: what waits for the app outlives its publisher.
+    inbox: VecDeque<(u64, Held)>,
     held_messages: u64,
     held_bytes: u64,
     /// Credit that it has not used yet.
@@ -72,12 +73,13 @@ impl Remote {
         }
     }
 
-    /// A connection stands. Returns what is to be told when the publisher is not the process that it was.
-    pub(super) fn attach(&mut self, epoch: u64, waker: Arc<Waker>) -> Option<Gap> {
-        let lost = match self.received {
-            Some(received) if self.epoch != epoch && !self.clean => Some(restarted(received)),
-            _ => None,
-        };
+    /// A connection stands. When the publisher is not the process that it was, what that one had left to send is told as
+    /// a gap in its own numbering; returns whether there is one.
+    pub(super) fn attach(&mut self, epoch: u64, waker: Arc<Waker>) -> bool {
+        let lost = self.received.filter(|_| self.epoch != epoch && !self.clean);
+        if let Some(received) = lost {
+            self.hold(Held::Gap(restarted(received)));
+        }
         if self.epoch != epoch {
             self.epoch = epoch;
             self.received = None;
@@ -87,7 +89,11 @@ impl Remote {
         self.waker = Some(waker);
         self.clean = false;
         self.prefixes_stale = false;
-        lost
+        lost.is_some()
+    }
+
+    fn hold(&mut self, held: Held) {
+        self.inbox.push_back((self.epoch, held));
     }
 
     pub(super) fn resume(&self) -> Option<Resume> {
@@ -116,13 +122,13 @@ impl Remote {
             self.held_messages += 1;
             self.held_bytes = self.held_bytes.saturating_add(cost(&message.message));
             self.received = Some(message.sequence);
-            self.inbox.push_back(Held::Message(message));
+            self.hold(Held::Message(message));
         }
     }
 
     pub(super) fn numbered_gap(&mut self, number: u64, gap: Gap) {
         self.received = Some(number);
-        self.inbox.push_back(Held::Gap(gap));
+        self.hold(Held::Gap(gap));
     }
 
     /// Messages that the app has not seen.
@@ -132,7 +138,7 @@ impl Remote {
 
     pub(super) fn gap(&mut self, gap: Gap) {
         self.received = Some(gap.last);
-        self.inbox.push_back(Held::Gap(gap));
+        self.hold(Held::Gap(gap));
     }
 
     /// Whether that connection is the current one.
@@ -150,21 +156,21 @@ impl Remote {
     /// Moves to the answer what its credit allows; returns whether anything moved.
     pub(super) fn hand_over(&mut self, answer: &mut Answer) -> bool {
         let before = self.inbox.len();
-        loop {
-            match self.inbox.pop_front() {
-                Some(Held::Gap(gap)) => answer.take_gap(&gap),
-                Some(Held::Message(Sequenced { sequence, origin, message })) if answer.allowed > 0 => {
+        while let Some((epoch, held)) = self.inbox.pop_front() {
+            answer.epoch = epoch;
+            match held {
+                Held::Gap(gap) => answer.take_gap(&gap),
+                Held::Message(Sequenced { sequence, origin, message }) if answer.allowed > 0 => {
                     self.held_messages = self.held_messages.saturating_sub(1);
                     let cost = cost(&message);
                     self.held_bytes = self.held_bytes.saturating_sub(cost);
                     self.freed_bytes = self.freed_bytes.saturating_add(cost);
                     answer.take((sequence, origin), message);
                 }
-                Some(held) => {
-                    self.inbox.push_front(held);
+                held @ Held::Message(_) => {
+                    self.inbox.push_front((epoch, held));
                     break;
                 }
-                None => break,
             }
         }
         before != self.inbox.len()

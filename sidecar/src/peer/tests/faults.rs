@@ -1,8 +1,9 @@
 //! Connections that break, freeze, or speak nonsense.
 
 use super::mesh::*;
+use crate::messaging::{ChannelEvent, SubscribeOptions};
 use crate::peer::ALPN;
-use crate::view::ChannelView;
+use crate::view::{Acknowledge, ChannelView};
 use runtime::tls::Expect;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
@@ -99,6 +100,59 @@ async fn a_restarted_publisher_is_a_new_epoch() {
     again.take_total(&mut subscription, 10).await;
     assert_eq!(again.numbers, (0..10).collect::<Vec<_>>());
     assert_eq!(again.gaps, [(11, 11, 0, "lost")]);
+}
+
+/// Goal: what came from a process that died since, and waits for the app, keeps the numbering of that process: neither
+/// its position nor its acknowledgement is taken for one of the new process.
+#[tokio::test]
+async fn what_waits_for_the_app_stays_of_the_process_that_sent_it() {
+    let view = ChannelView { acknowledge: Acknowledge::Required, ..channel() };
+    let authority = TestAuthority::new();
+    let old = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    old.show(view.clone());
+    subscriber.show(ChannelView { publishers: vec![old.as_peer()], ..view.clone() });
+    let options = SubscribeOptions { credit: 3, acknowledge: true, ..SubscribeOptions::default() };
+    let mut subscription = subscriber.channels.subscribe(&prices(), options).await.unwrap();
+    old.wait_for_guests(1).await;
+    old.publish(0..3).await;
+    // The app takes nothing yet: they wait in its sidecar.
+    let held = async {
+        while subscriber.core.subscribers()[0].held_messages() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, held).await.expect("they came");
+    old.connections.shutdown().begin();
+    let new = Node::start(&authority, "publisher", "pricing").await;
+    new.show(view.clone());
+    subscriber.show(ChannelView { publishers: vec![new.as_peer()], ..view });
+    new.wait_for_guests(1).await;
+    let mut epochs = Vec::new();
+    while epochs.len() < 4 {
+        for event in tokio::time::timeout(DEADLINE, subscription.next()).await.expect("in time").unwrap() {
+            match event {
+                ChannelEvent::Message { position, receipt, .. } => {
+                    let receipt = receipt.expect("a receipt");
+                    assert_eq!(receipt.epoch, position.epoch);
+                    subscription.ack(&[receipt]);
+                    epochs.push((position.offset, position.epoch));
+                }
+                ChannelEvent::Gap { first, epoch, .. } => epochs.push((first, epoch)),
+                ChannelEvent::End { reason } => panic!("{reason}"),
+            }
+        }
+    }
+    let dead = old.core.epoch();
+    assert_eq!(epochs, [(1, dead), (2, dead), (3, dead), (4, dead)]);
+    // The new process still waits for its own acknowledgement, and its connection stands.
+    subscription.grant(3);
+    new.publish(0..1).await;
+    let events = tokio::time::timeout(DEADLINE, subscription.next()).await.expect("in time").unwrap();
+    assert!(
+        matches!(&events[..], [ChannelEvent::Message { position, .. }] if position.epoch == new.core.epoch()),
+        "{events:?}"
+    );
 }
 
 /// Goal: callers without a certificate, with nonsense before or after the handshake, are cut off, and those who follow
