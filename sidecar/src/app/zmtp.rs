@@ -1,15 +1,17 @@
-//! The ZMTP door: one socket for each Channel of pattern PubSub and each role an app may have.
+//! The ZMTP door: one socket for each Channel and each role an app may have with its pattern.
 //!
-//! `ZMQ_DIR/NAME.pub` is for apps with a PUB (or XPUB) socket, `NAME.sub` for SUB (or XSUB);
+//! PubSub: `ZMQ_DIR/NAME.pub` is for apps with a PUB (or XPUB) socket, `NAME.sub` for SUB (or XSUB).
+//! Pipeline: `NAME.push` is for PUSH, `NAME.pull` for PULL. RequestReply has no sockets yet.
 //! Channels of other namespaces are `NAME.NAMESPACE.ROLE`. Sockets come and go with the view.
 //! Where the app's own socket binds, we connect to it instead: see `dial.rs`.
 //!
-//! **Frames and messages.** The first frame is the subject, the others are the parts: a message
-//! of one frame is a subject without parts, and goes out as that one frame again. Key, headers
+//! **Frames and messages.** PubSub: the first frame is the subject, the others are the parts: a message
+//! of one frame is a subject without parts, and goes out as that one frame again. Pipeline: all frames are
+//! parts; a message without parts goes out as one empty frame, a subject is left out. Key, headers
 //! and timestamp have no place in ZeroMQ and are not sent to it.
 //!
-//! **Back-pressure.** Towards SUB, the credit of the subscription comes back as the app's socket
-//! takes bytes. Towards PUB, we stop reading while a publish waits; the app's own high-water
+//! **Back-pressure.** Towards SUB and PULL, the credit of the subscription comes back as the app's socket
+//! takes bytes. Towards PUB and PUSH, we stop reading while a publish waits; the app's own high-water
 //! mark then decides, as it would with any slow ZeroMQ peer.
 
 mod dial;
@@ -18,6 +20,7 @@ mod flags;
 mod link;
 mod publisher;
 mod subscriber;
+mod worker;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

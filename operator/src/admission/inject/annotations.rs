@@ -16,7 +16,7 @@ const PREFIX: &str = "pinnace.dev/";
 const NOT_SUPPORTED: [(&str, &str); 1] =
     [(labels::PUSH, "let the app subscribe at http://127.0.0.1:7400/v1/…/messages")];
 /// The sockets that the sidecar plays today.
-const ZMQ_ROLES: [&str; 2] = ["pub", "sub"];
+const ZMQ_ROLES: [&str; 4] = ["pub", "sub", "push", "pull"];
 /// More doors or sockets than this in one Pod is a mistake.
 const ZMQ_DOORS_MAX: usize = 32;
 /// Where the sidecar's own sockets are: nothing of the app's binds there.
@@ -129,7 +129,7 @@ fn zmq_door(door: &str, read: ReadAddress) -> Result<String, String> {
         return Err(format!("{channel:?} names no Channel; {wanted}"));
     }
     if !ZMQ_ROLES.contains(&role) {
-        let known = ZMQ_ROLES.join(" and ");
+        let known = ZMQ_ROLES.join(", ");
         return Err(format!("socket type {role:?} is not supported yet; {known} are"));
     }
     read(address)?;

@@ -210,7 +210,7 @@ fn bad_annotations_are_refused_by_name() {
         ("pinnace.dev/log-level", "loud", "is no level"),
         ("pinnace.dev/zmq-listen", "", "names 0 sockets"),
         ("pinnace.dev/zmq-listen", "prices=tcp://127.0.0.1:5556", "names no socket type"),
-        ("pinnace.dev/zmq-listen", "prices.push=tcp://127.0.0.1:5556", "not supported yet"),
+        ("pinnace.dev/zmq-listen", "prices.req=tcp://127.0.0.1:5556", "not supported yet"),
         ("pinnace.dev/zmq-listen", "prices.sub=tcp://0.0.0.0:5556", "no loopback address"),
         ("pinnace.dev/zmq-listen", "prices.sub=tcp://127.0.0.1:0", "no loopback address"),
         ("pinnace.dev/sidecar-resources", "cpu=1", "not a JSON object"),

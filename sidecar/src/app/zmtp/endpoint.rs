@@ -11,7 +11,7 @@ use runtime::tasks::Tasks;
 use zmtp::{Config, Limits, Session, SessionError, SocketType};
 
 use super::link::{Link, Stream};
-use super::{publisher, subscriber};
+use super::{publisher, subscriber, worker};
 use crate::app::Doors;
 use crate::messaging::{ChannelName, Problem};
 use crate::metrics::ObjectLabels;
@@ -22,16 +22,33 @@ use crate::view::{Pattern, View};
 pub(super) enum Role {
     Pub,
     Sub,
+    Push,
+    Pull,
 }
 
 impl Role {
-    pub(super) const ALL: [Self; 2] = [Self::Pub, Self::Sub];
+    pub(super) const ALL: [Self; 4] = [Self::Pub, Self::Sub, Self::Push, Self::Pull];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Pub => "pub",
             Self::Sub => "sub",
+            Self::Push => "push",
+            Self::Pull => "pull",
         }
+    }
+
+    /// The pattern whose Channels have sockets for it.
+    const fn pattern(self) -> Pattern {
+        match self {
+            Self::Pub | Self::Sub => Pattern::PubSub,
+            Self::Push | Self::Pull => Pattern::Pipeline,
+        }
+    }
+
+    /// The app gives messages.
+    const fn publishes(self) -> bool {
+        matches!(self, Self::Pub | Self::Push)
     }
 
     /// What we are towards it.
@@ -39,6 +56,8 @@ impl Role {
         match self {
             Self::Pub => SocketType::Sub,
             Self::Sub => SocketType::Pub,
+            Self::Push => SocketType::Pull,
+            Self::Pull => SocketType::Push,
         }
     }
 }
@@ -69,13 +88,14 @@ impl EndpointName {
     }
 }
 
-/// The sockets that a view asks for. Both roles, whatever the app may do: one that may not is
-/// told so when it connects, instead of waiting for a socket that never comes.
+/// The sockets that a view asks for. All roles of the pattern, whatever the app may do: one that may
+/// not is told so when it connects, instead of waiting for a socket that never comes.
 pub(super) fn wanted(view: &View) -> BTreeSet<EndpointName> {
-    let channels = view.channels.iter().filter(|(_, channel)| channel.pattern == Pattern::PubSub);
-    channels
-        .flat_map(|(name, _)| Role::ALL.map(|role| EndpointName { channel: name.clone(), role }))
-        .collect()
+    let all = view.channels.iter().flat_map(|(name, channel)| {
+        let roles = Role::ALL.into_iter().filter(|role| role.pattern() == channel.pattern);
+        roles.map(|role| EndpointName { channel: name.clone(), role })
+    });
+    all.collect()
 }
 
 /// What the connections of one endpoint share.
@@ -124,8 +144,9 @@ impl Endpoint {
         };
         let link = Link::new(stream, session);
         match self.name.role {
-            Role::Pub => publisher::serve(link, self, ended).await,
+            Role::Pub | Role::Push => publisher::serve(link, self, ended).await,
             Role::Sub => subscriber::serve(link, self, ended).await,
+            Role::Pull => worker::serve(link, self, ended).await,
         }
     }
 
@@ -139,12 +160,18 @@ impl Endpoint {
         if !known.problem.is_empty() {
             return Err(format!("{channel}: {}", known.problem));
         }
-        if known.pattern != Pattern::PubSub {
-            return Err(format!("{channel}: only spec.pattern PubSub has pub and sub sockets"));
+        let role = self.name.role;
+        if known.pattern != role.pattern() {
+            let (kind, pattern) = (role.as_str().to_uppercase(), role.pattern());
+            return Err(format!(
+                "{channel}: {kind} sockets are for Channels of spec.pattern {pattern:?}, and this one is {:?}",
+                known.pattern
+            ));
         }
-        let (may, verb) = match self.name.role {
-            Role::Pub => (known.may_publish, "publish"),
-            Role::Sub => (known.may_subscribe, "subscribe"),
+        let (may, verb) = if role.publishes() {
+            (known.may_publish, "publish")
+        } else {
+            (known.may_subscribe, "subscribe")
         };
         if !may {
             return Err(format!(
@@ -167,10 +194,10 @@ impl Endpoint {
         self.refused("refused", &problem.message);
     }
 
-    /// Counts messages that an app's socket gave us and that were refused.
-    pub(super) fn dropped(&self, messages: u64) {
+    /// Counts messages that an app's socket gave us and that were refused, or that it was to get and did not.
+    pub(super) fn dropped(&self, reason: &'static str, messages: u64) {
         let [kind, namespace, name] = ObjectLabels::from(self.channel()).values();
-        let labels = [kind, namespace, name, "refused"];
+        let labels = [kind, namespace, name, reason];
         self.doors.metrics.dropped.with_label_values(&labels).inc_by(messages);
     }
 

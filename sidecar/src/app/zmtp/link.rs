@@ -31,6 +31,8 @@ pub(super) struct Link<S> {
     reader: ReadHalf<S>,
     writer: WriteHalf<S>,
     pub(super) session: Session,
+    /// Bytes that the socket took.
+    pub(super) written: u64,
     /// Grows while reads come back full, so that an idle connection costs little.
     read_bytes: usize,
 }
@@ -38,7 +40,7 @@ pub(super) struct Link<S> {
 impl<S: Stream> Link<S> {
     pub(super) fn new(stream: S, session: Session) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        Self { reader, writer, session, read_bytes: READ_BYTES_MIN }
+        Self { reader, writer, session, written: 0, read_bytes: READ_BYTES_MIN }
     }
 
     /// Waits until bytes come in, bytes go out, or the session's timer is due. Safe to drop and
@@ -54,7 +56,9 @@ impl<S: Stream> Link<S> {
         let read = tokio::select! {
             biased;
             written = self.writer.write_buf(session.output()), if writes => {
-                return written.map(|count| if count == 0 { Happened::Closed } else { Happened::Progress });
+                let count = written?;
+                self.written = self.written.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+                return Ok(if count == 0 { Happened::Closed } else { Happened::Progress });
             }
             read = self.reader.read_buf(input) => read?,
             () = sleep_until(wake) => {

@@ -1,4 +1,4 @@
-//! An app's PUB socket: we subscribe to everything it has and publish what comes, a read at a time.
+//! An app's PUB or PUSH socket: we take everything it has and publish it, a read at a time.
 
 use std::io;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use bytes::Bytes;
 use runtime::shutdown::Shutdown;
 use zmtp::{Event, SessionError};
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Role};
 use super::link::{Happened, Link, Stream};
 use crate::messaging::Message;
 
 const SHUTTING_DOWN: &str = "the Channel's socket is closing";
-/// How long a publish may wait for a subscriber's room: a PUB socket cannot be told of a failed
+/// How long a publish may wait for a subscriber's room: such a socket cannot be told of a failed
 /// message, so the door waits as any slow ZeroMQ peer would, and the app's own high-water mark
 /// decides meanwhile. It ends at once when the socket closes; this is only so that nothing waits
 /// without end.
@@ -30,7 +30,7 @@ pub(super) async fn serve<S: Stream>(
     ended: Shutdown,
 ) -> io::Result<()> {
     loop {
-        let batch = match take(&mut link) {
+        let batch = match take(&mut link, endpoint.name().role) {
             Ok(batch) => batch,
             Err(error) => {
                 endpoint.session_failed(&error);
@@ -80,12 +80,17 @@ async fn goodbye<S: Stream>(mut link: Link<S>, reason: &str) -> io::Result<()> {
 }
 
 /// All whole messages that were read.
-fn take<S: Stream>(link: &mut Link<S>) -> Result<Vec<Message>, SessionError> {
+fn take<S: Stream>(link: &mut Link<S>, role: Role) -> Result<Vec<Message>, SessionError> {
     let mut batch = Vec::new();
     while batch.len() < BATCH_MESSAGES_MAX {
         match link.session.poll_event()? {
+            Some(Event::Message(parts)) if role == Role::Push => {
+                batch.push(Message { parts, ..Message::default() });
+            }
             Some(Event::Message(frames)) => batch.extend(message(frames)),
-            Some(Event::Ready(_)) => link.session.send_subscribe(&Bytes::new()),
+            // What a PUB socket has nobody gets who does not ask for it.
+            Some(Event::Ready(_)) if role == Role::Pub => link.session.send_subscribe(&Bytes::new()),
+            Some(Event::Ready(_)) => {}
             // Only publishers get these, and we are none here.
             Some(Event::Subscribe(_) | Event::Cancel(_)) => {}
             None => break,
@@ -94,7 +99,7 @@ fn take<S: Stream>(link: &mut Link<S>) -> Result<Vec<Message>, SessionError> {
     Ok(batch)
 }
 
-/// The first frame is the subject, the others are the parts.
+/// Of a PUB socket: the first frame is the subject, the others are the parts.
 fn message(frames: Vec<Bytes>) -> Option<Message> {
     let mut frames = frames.into_iter();
     let subject = frames.next()?;
@@ -110,6 +115,6 @@ async fn publish(endpoint: &Endpoint, batch: Vec<Message>) -> Result<(), String>
         return Ok(());
     };
     endpoint.problem(&problem);
-    endpoint.dropped(count);
+    endpoint.dropped("refused", count);
     Err(problem.message)
 }

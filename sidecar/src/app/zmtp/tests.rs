@@ -2,6 +2,7 @@
 
 mod dial;
 mod interop;
+mod pipeline;
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::*;
 use crate::app::testing::{
     BUFFER_MESSAGES, Growth, MESSAGE_BYTES_MAX, Stage, channel, message, pub_sub, soon,
 };
-use crate::messaging::{ChannelEvent, SubscribeOptions};
+use crate::messaging::{ChannelEvent, ChannelSubscription, SubscribeOptions};
 
 /// A ZeroMQ app made of our own state machine.
 struct App<S> {
@@ -373,14 +374,23 @@ async fn large_messages_are_refused() {
     assert!(matches!(&told, Err(SessionError::Peer(reason)) if reason.contains("1048576")), "{told:?}");
 }
 
-/// Goal: only Channels of pattern PubSub have these sockets.
+/// Goal: Channels have the sockets of their pattern, and RequestReply has none yet.
 #[test]
-fn only_pub_sub_has_sockets() {
+fn channels_have_the_sockets_of_their_pattern() {
     let names: Vec<String> =
         endpoint::wanted(&crate::app::testing::view()).iter().map(|name| name.file_name("shop")).collect();
     assert_eq!(
         names,
-        ["ticks.infra.pub", "ticks.infra.sub", "closed.pub", "closed.sub", "prices.pub", "prices.sub"]
+        [
+            "ticks.infra.pub",
+            "ticks.infra.sub",
+            "closed.pub",
+            "closed.sub",
+            "jobs.push",
+            "jobs.pull",
+            "prices.pub",
+            "prices.sub"
+        ]
     );
 }
 

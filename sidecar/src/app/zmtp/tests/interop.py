@@ -49,6 +49,28 @@ def pub_to_sub(folder, tcp):
         assert got == frames, (got[:1], frames[:1])
 
 
+def push_to_pull(folder, tcp):
+    """Two PULL sockets share what one PUSH sends; a closed one costs nothing that the other does not get."""
+    pulls = [socket(zmq.PULL, ipc(folder, "jobs.pull")) for _ in range(2)]
+    push = socket(zmq.PUSH, ipc(folder, "jobs.push"))
+    sent = [[b"one"], [b""], [b"a", b""], [b"", b"b"], [b"a", b"b", b"", b"c"], [b"x" * 255, b"y" * 256, b"z" * 100_000]]
+    sent += [[b"n", b"%d" % number] for number in range(3000)]
+    for frames in sent:
+        push.send_multipart(frames)
+    got, shares, poller = [], [0, 0], zmq.Poller()
+    for pull in pulls:
+        poller.register(pull, zmq.POLLIN)
+    while len(got) < len(sent):
+        ready = dict(poller.poll(DEADLINE_MS))
+        assert ready, (len(got), shares)
+        for index, pull in enumerate(pulls):
+            if pull in ready:
+                got.append(pull.recv_multipart())
+                shares[index] += 1
+    assert sorted(got) == sorted(sent)
+    assert min(shares) > 0, shares
+
+
 def prefixes(folder, tcp):
     sub = socket(zmq.SUB, ipc(folder, "prices.sub"), SUBSCRIBE=b"sync")
     pub = socket(zmq.PUB, ipc(folder, "prices.pub"))

@@ -61,6 +61,12 @@ async fn pyzmq_pub_to_pyzmq_sub() {
     play(&Stage::open().await, "pub_to_sub").await;
 }
 
+/// Goal: multipart and empty frames survive PUSH → sidecar → PULL, each message comes once, and both sockets work.
+#[tokio::test]
+async fn pyzmq_push_to_pyzmq_pull() {
+    play(&Stage::open().await, "push_to_pull").await;
+}
+
 /// Goal: prefixes are counted as in ZeroMQ, may come late, and may go.
 #[tokio::test]
 async fn pyzmq_prefixes() {
