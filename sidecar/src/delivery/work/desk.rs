@@ -103,7 +103,9 @@ impl Desk {
 
     /// Messages that wait to be sent, those that come again included.
     pub(crate) fn waiting(&self) -> usize {
-        self.amount.messages + self.receivers.values().map(|receiver| receiver.waiting).sum::<usize>()
+        // What is dead is not sent any more, though it takes room.
+        let here = self.amount.messages.saturating_sub(self.dead.len());
+        here + self.receivers.values().map(|receiver| receiver.waiting).sum::<usize>()
     }
 
     /// What waits here and what its receivers have: what counts against the buffer.

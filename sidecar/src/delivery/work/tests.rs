@@ -102,6 +102,7 @@ fn dead_letters_are_kept_until_they_are_written() {
     assert_eq!(died.iter().map(|dead| (dead.post.sequence, dead.attempts)).collect::<Vec<_>>(), [(7, 1)]);
     assert_eq!(desk.poll_dropped(), []);
     assert_eq!(take(&mut desk, 1).gaps, [(GapReason::AttemptsExhausted, 1)]);
+    assert_eq!((desk.waiting(), desk.load().messages), (0, 1), "nobody waits for it, and it takes room");
     assert_eq!(desk.offer(&post(8, None), true), Offered::Full, "it takes up the buffer");
     desk.buried(7);
     assert_eq!(desk.offer(&post(8, None), true), Offered::Taken);
