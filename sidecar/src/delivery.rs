@@ -16,6 +16,7 @@ mod waker;
 mod work;
 
 pub(crate) use buffer::Sink;
+pub(crate) use calls::Asking;
 pub(crate) use core::{ChannelUse, Core, Parts as CoreParts};
 pub(crate) use serve::{Asked, Served};
 pub(crate) use subscriber::{Acks, Subscriber};

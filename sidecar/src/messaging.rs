@@ -5,7 +5,7 @@ mod serving;
 
 pub use serving::{ServeEvent, Serving};
 
-use crate::delivery::{Acks, Core, Subscriber};
+use crate::delivery::{Acks, Asking, Core, Subscriber};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -258,7 +258,16 @@ impl Channels {
         timeout: Option<Duration>,
         idempotent: bool,
     ) -> Result<Message, Problem> {
-        self.core.request(name, message, (timeout, idempotent)).await
+        self.core.request(name, message, Asking { timeout, idempotent, patient: false }).await
+    }
+
+    /// Like [`Channels::request`], for apps that cannot be told of a failure: it also waits for somebody who serves the
+    /// Channel, and for room, all within the Channel's `requestTimeout`.
+    ///
+    /// # Errors
+    /// As [`Channels::request`].
+    pub async fn request_patiently(&self, name: &ChannelName, message: Message) -> Result<Message, Problem> {
+        self.core.request(name, message, Asking { patient: true, ..Asking::default() }).await
     }
 
     /// Answers requests that come over a Channel of pattern `RequestReply`; at most `credit` at once before

@@ -6,6 +6,7 @@ use prometheus::{
 };
 
 const NAME_LABELS: [&str; 3] = ["kind", "namespace", "name"];
+const REASON_LABELS: [&str; 4] = ["kind", "namespace", "name", "reason"];
 
 /// The registry and what is on it. Clones share the values.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Metrics {
     pub dropped: IntCounterVec,
     /// Labels kind, namespace, name.
     pub gap: IntCounterVec,
+    /// Labels kind, namespace, name, reason.
+    pub unanswered: IntCounterVec,
     /// Labels kind, namespace, name.
     pub dead_letters: IntCounterVec,
     /// Labels kind, namespace, name.
@@ -86,6 +89,7 @@ impl Metrics {
         let registry = Registry::new();
         let make = Maker { registry: &registry };
         let (replay_messages, replay_bytes) = make.replay()?;
+        let (kafka_door_connections, kafka_door_refused) = make.kafka_door()?;
         Ok(Self {
             published: make.counters(
                 "pinnace_published_messages_total",
@@ -100,7 +104,12 @@ impl Metrics {
             dropped: make.counters(
                 "pinnace_dropped_messages_total",
                 "Messages that a subscriber did not get, counted at the publisher.",
-                &["kind", "namespace", "name", "reason"],
+                &REASON_LABELS,
+            )?,
+            unanswered: make.counters(
+                "pinnace_unanswered_requests_total",
+                "Requests of ZeroMQ apps that got no reply.",
+                &REASON_LABELS,
             )?,
             gap: make.counters(
                 "pinnace_gap_messages_total",
@@ -133,13 +142,8 @@ impl Metrics {
                 .gauge("pinnace_view_version", "Version of the view that the sidecar works with.")?,
             control_connected: make
                 .gauge("pinnace_control_connected", "1 while the control plane's stream stands.")?,
-            kafka_door_connections: make
-                .gauge("pinnace_kafka_door_connections", "Clients of the Kafka door that reach a broker.")?,
-            kafka_door_refused: make.counters(
-                "pinnace_kafka_door_refused_total",
-                "Clients of the Kafka door that were turned away.",
-                &["reason"],
-            )?,
+            kafka_door_connections,
+            kafka_door_refused,
             peer_connections: make.gauges(
                 "pinnace_peer_connections",
                 "Standing connections to peers.",
@@ -172,6 +176,17 @@ impl Maker<'_> {
             &NAME_LABELS,
         )?;
         Ok((messages, bytes))
+    }
+
+    fn kafka_door(&self) -> Result<(IntGauge, IntCounterVec), prometheus::Error> {
+        let connections =
+            self.gauge("pinnace_kafka_door_connections", "Clients of the Kafka door that reach a broker.")?;
+        let refused = self.counters(
+            "pinnace_kafka_door_refused_total",
+            "Clients of the Kafka door that were turned away.",
+            &["reason"],
+        )?;
+        Ok((connections, refused))
     }
 
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {

@@ -16,10 +16,12 @@ pub enum SessionError {
     #[error("the peer wants the security mechanism {0}; only NULL is offered here")]
     Mechanism(String),
     /// The peer's socket type may not talk to ours, or is none we know.
-    #[error("a {theirs} socket cannot talk to this {ours} socket; use {}", ours.peers())]
+    #[error("a {theirs} socket cannot talk to this {ours} socket; use {}", wanted(*ours, *only))]
     SocketType {
         /// What this end is.
         ours: SocketType,
+        /// The one type that this end takes, where it does not take all that could talk to it.
+        only: Option<SocketType>,
         /// What the peer said, as printable text.
         theirs: String,
     },
@@ -60,4 +62,8 @@ pub enum SessionError {
     /// No traffic for longer than the heartbeat timeout or the peer's own TTL.
     #[error("no sign of life from the peer for {0} ms")]
     HeartbeatTimeout(u128),
+}
+
+fn wanted(ours: SocketType, only: Option<SocketType>) -> String {
+    only.map_or_else(|| ours.peers(), |only| only.to_string())
 }

@@ -6,11 +6,12 @@
 //!
 //! With the NULL mechanism both ends of ZMTP do the same, so one type serves a door that apps
 //! connect to and a tool that connects to a door. What a *pattern* means (whom to send to,
-//! what to drop) is the caller's: this crate knows frames, messages, subscriptions, heartbeats.
+//! what to drop) is the caller's: this crate knows frames, messages, envelopes, subscriptions, heartbeats.
 #![warn(missing_docs)]
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod command;
+mod envelope;
 mod error;
 mod frame;
 mod greeting;
@@ -20,6 +21,7 @@ mod socket_type;
 mod subscriptions;
 
 pub use command::{Command, Property};
+pub use envelope::{ENVELOPE_BYTES_MAX, ENVELOPE_FRAMES_MAX, Envelope, EnvelopeTooLarge, Matched, Waiting};
 pub use error::SessionError;
 pub use frame::{Frame, encode_frame_header, frame_header_len};
 pub use greeting::{GREETING_BYTES, Version};

@@ -42,6 +42,9 @@ pub struct Heartbeat {
 pub struct Config {
     /// Our socket type.
     pub socket_type: SocketType,
+    /// Of the types that may talk to ours, the one that is taken; `None` = all of them. A ROUTER may talk to three
+    /// types, which ask in different ways.
+    pub only: Option<SocketType>,
     /// Sent as `Identity`; at most 255 bytes, usually empty.
     pub identity: Bytes,
     /// Bounds.
@@ -58,6 +61,7 @@ impl Config {
     pub fn new(socket_type: SocketType) -> Self {
         Self {
             socket_type,
+            only: None,
             identity: Bytes::new(),
             limits: Limits::default(),
             handshake_timeout: Duration::from_secs(30),
@@ -376,11 +380,11 @@ impl Session {
         let find = |name: &[u8]| {
             properties.iter().find(|property| property.name.eq_ignore_ascii_case(name)).map(|p| &p.value)
         };
-        let ours = self.config.socket_type;
+        let (ours, only) = (self.config.socket_type, self.config.only);
         let theirs = find(b"Socket-Type").ok_or(SessionError::NoSocketType)?;
         let socket_type = SocketType::parse(theirs)
-            .filter(|theirs| ours.talks_to(*theirs))
-            .ok_or_else(|| SessionError::SocketType { ours, theirs: printable(theirs) })?;
+            .filter(|theirs| ours.talks_to(*theirs) && only.is_none_or(|only| only == *theirs))
+            .ok_or_else(|| SessionError::SocketType { ours, only, theirs: printable(theirs) })?;
         self.phase = Phase::Traffic;
         self.last_ping = self.last_input;
         let identity = find(b"Identity").map(|identity| Bytes::copy_from_slice(identity)).unwrap_or_default();

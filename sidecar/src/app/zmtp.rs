@@ -1,24 +1,29 @@
 //! The ZMTP door: one socket for each Channel and each role an app may have with its pattern.
 //!
 //! PubSub: `ZMQ_DIR/NAME.pub` is for apps with a PUB (or XPUB) socket, `NAME.sub` for SUB (or XSUB).
-//! Pipeline: `NAME.push` is for PUSH, `NAME.pull` for PULL. RequestReply has no sockets yet.
+//! Pipeline: `NAME.push` is for PUSH, `NAME.pull` for PULL. RequestReply: `NAME.req` and `NAME.dealer` are for who
+//! asks, `NAME.rep` and `NAME.router` for who answers.
 //! Channels of other namespaces are `NAME.NAMESPACE.ROLE`. Sockets come and go with the view.
 //! Where the app's own socket binds, we connect to it instead: see `dial.rs`.
 //!
 //! **Frames and messages.** PubSub: the first frame is the subject, the others are the parts: a message
 //! of one frame is a subject without parts, and goes out as that one frame again. Pipeline: all frames are
-//! parts; a message without parts goes out as one empty frame, a subject is left out. Key, headers
-//! and timestamp have no place in ZeroMQ and are not sent to it.
+//! parts; a message without parts goes out as one empty frame, a subject is left out. RequestReply: the same behind
+//! the envelope, which is all frames up to the first empty one. Key, headers and timestamp have no place in ZeroMQ and
+//! are not sent to it.
 //!
 //! **Back-pressure.** Towards SUB and PULL, the credit of the subscription comes back as the app's socket
-//! takes bytes. Towards PUB and PUSH, we stop reading while a publish waits; the app's own high-water
-//! mark then decides, as it would with any slow ZeroMQ peer.
+//! takes bytes; towards REP and ROUTER, with the replies. Towards PUB and PUSH, we stop reading while a publish waits;
+//! towards REQ and DEALER, while too many requests wait. The app's own high-water mark then decides, as it would with
+//! any slow ZeroMQ peer.
 
 mod dial;
 mod endpoint;
 mod flags;
 mod link;
 mod publisher;
+mod requester;
+mod responder;
 mod subscriber;
 mod worker;
 

@@ -50,6 +50,17 @@ impl Calls {
     }
 }
 
+/// How somebody asks.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asking {
+    /// `None` = the Channel's `requestTimeout`, which it never exceeds.
+    pub(crate) timeout: Option<Duration>,
+    /// It may be executed twice.
+    pub(crate) idempotent: bool,
+    /// Waits for somebody who serves, and for room, for as long as for the reply.
+    pub(crate) patient: bool,
+}
+
 /// A request for as long as somebody waits for its reply.
 struct Waiting<'a> {
     calls: &'a Calls,
@@ -72,7 +83,7 @@ impl Core {
         &self,
         name: &ChannelName,
         message: Message,
-        (timeout, idempotent): (Option<Duration>, bool),
+        Asking { timeout, idempotent, patient }: Asking,
     ) -> Outcome {
         self.refuse_when_draining(name)?;
         let view = self.view();
@@ -89,7 +100,8 @@ impl Core {
         let Some(work) = self.shared_work(&outlet, channel) else {
             return Err(Problem::new(ProblemKind::Internal, format!("{name}: a request needs shared work")));
         };
-        let found_until = outlet.begun.get().map_or(begun, |first| *first + DISCOVERY_MAX).min(deadline);
+        let discovered = outlet.begun.get().map_or(begun, |first| *first + DISCOVERY_MAX).min(deadline);
+        let found_until = if patient { deadline } else { discovered };
         loop {
             let changed = work.room_changed();
             if work.has_receivers() {
@@ -106,11 +118,18 @@ impl Core {
         let (sender, receiver) = oneshot::channel();
         outlet.calls.lock().insert(sequence, sender);
         let _waiting = Waiting { calls: &outlet.calls, work: &work, post: &post };
-        match work.offer(std::slice::from_ref(&post), true).1 {
-            Offered::Nobody => return Err(no_responders(name)),
-            Offered::Full => return Err(share::too_many_requests(name, work.load())),
-            Offered::Taken | Offered::Dropped => outlet.metrics.published.inc(),
+        loop {
+            let changed = work.room_changed();
+            let refused = match work.offer(std::slice::from_ref(&post), true).1 {
+                Offered::Taken | Offered::Dropped => break,
+                Offered::Nobody => no_responders(name),
+                Offered::Full => share::too_many_requests(name, work.load()),
+            };
+            if !patient || tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Err(refused);
+            }
         }
+        outlet.metrics.published.inc();
         let outcome = tokio::time::timeout_at(deadline, receiver).await;
         outlet.metrics.publish_duration.observe((clock::now() - begun).as_secs_f64());
         match outcome {

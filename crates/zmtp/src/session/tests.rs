@@ -88,6 +88,27 @@ fn all_pairs_of_socket_types() {
     }
 }
 
+/// Goal: an end that takes one type alone refuses the others that could talk to it, and says which one it takes.
+#[test]
+fn one_type_alone() {
+    let now = start();
+    for other in [SocketType::Req, SocketType::Dealer, SocketType::Router, SocketType::Rep] {
+        let only = Config { only: Some(SocketType::Dealer), ..config(SocketType::Router) };
+        let (mut left, mut right) = (Session::new(only, now), Session::new(config(other), now));
+        let [ours, theirs] = shake(&mut left, &mut right, now);
+        if other == SocketType::Dealer {
+            assert!(matches!(&ours.unwrap()[..], [Event::Ready(_)]) && theirs.is_ok());
+            continue;
+        }
+        let error = ours.unwrap_err().to_string();
+        assert!(error.contains(&format!("a {other} socket")) && error.ends_with("use DEALER"), "{error}");
+        // A type that may not talk to a ROUTER at all sees that in our READY.
+        if SocketType::Router.talks_to(other) {
+            assert_eq!(theirs, Err(SessionError::Peer(error)));
+        }
+    }
+}
+
 proptest! {
     /// Goal: messages come through whole and in order, whatever the frames and the cuts.
     #[test]

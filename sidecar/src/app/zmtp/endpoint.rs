@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use runtime::clock;
+use runtime::clock::{self, Instant};
 use runtime::shutdown::Shutdown;
 use runtime::tasks::Tasks;
-use zmtp::{Config, Limits, Session, SessionError, SocketType};
+use zmtp::{Config, ENVELOPE_BYTES_MAX, Limits, Session, SessionError, SocketType};
 
 use super::link::{Link, Stream};
-use super::{publisher, subscriber, worker};
+use super::{publisher, requester, responder, subscriber, worker};
 use crate::app::Doors;
-use crate::messaging::{ChannelName, Problem};
+use crate::messaging::{ChannelName, Problem, ProblemKind};
 use crate::metrics::ObjectLabels;
 use crate::view::{Pattern, View};
+
+/// How often a request that gets no reply is worth a line in the log.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// What the app's socket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,10 +28,15 @@ pub(super) enum Role {
     Sub,
     Push,
     Pull,
+    Req,
+    Rep,
+    Dealer,
+    Router,
 }
 
 impl Role {
-    pub(super) const ALL: [Self; 4] = [Self::Pub, Self::Sub, Self::Push, Self::Pull];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Pub, Self::Sub, Self::Push, Self::Pull, Self::Req, Self::Rep, Self::Dealer, Self::Router];
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -35,6 +44,10 @@ impl Role {
             Self::Sub => "sub",
             Self::Push => "push",
             Self::Pull => "pull",
+            Self::Req => "req",
+            Self::Rep => "rep",
+            Self::Dealer => "dealer",
+            Self::Router => "router",
         }
     }
 
@@ -43,12 +56,13 @@ impl Role {
         match self {
             Self::Pub | Self::Sub => Pattern::PubSub,
             Self::Push | Self::Pull => Pattern::Pipeline,
+            Self::Req | Self::Rep | Self::Dealer | Self::Router => Pattern::RequestReply,
         }
     }
 
-    /// The app gives messages.
+    /// The app gives messages, or asks.
     const fn publishes(self) -> bool {
-        matches!(self, Self::Pub | Self::Push)
+        matches!(self, Self::Pub | Self::Push | Self::Req | Self::Dealer)
     }
 
     /// What we are towards it.
@@ -58,6 +72,21 @@ impl Role {
             Self::Sub => SocketType::Pub,
             Self::Push => SocketType::Pull,
             Self::Pull => SocketType::Push,
+            // To REQ and DEALER we are many who answer, to REP and ROUTER many who ask.
+            Self::Req | Self::Dealer => SocketType::Router,
+            Self::Rep | Self::Router => SocketType::Dealer,
+        }
+    }
+
+    /// The app's socket type, where ours may talk to others besides: a ROUTER that came to another ROUTER would wait
+    /// for messages that never come. PUB and XPUB are the same to us, as are SUB and XSUB.
+    const fn only(self) -> Option<SocketType> {
+        match self {
+            Self::Req => Some(SocketType::Req),
+            Self::Rep => Some(SocketType::Rep),
+            Self::Dealer => Some(SocketType::Dealer),
+            Self::Router => Some(SocketType::Router),
+            Self::Pub | Self::Sub | Self::Push | Self::Pull => None,
         }
     }
 }
@@ -104,11 +133,32 @@ pub(super) struct Endpoint {
     doors: Doors,
     /// The last refusal that was logged: a refused ZeroMQ app tries again ten times a second.
     logged: Mutex<String>,
+    unanswered: Mutex<Seldom>,
+}
+
+/// Lines of one kind in the log, at most one in [`LOG_PAUSE`].
+#[derive(Default)]
+struct Seldom {
+    next: Option<Instant>,
+    /// Since the last line.
+    left_out: u64,
+}
+
+impl Seldom {
+    /// How many were left out before this one, if this one is to be logged.
+    fn turn(&mut self, now: Instant) -> Option<u64> {
+        if self.next.is_some_and(|next| now < next) {
+            self.left_out = self.left_out.saturating_add(1);
+            return None;
+        }
+        self.next = now.checked_add(LOG_PAUSE);
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 impl Endpoint {
     pub(super) fn new(name: EndpointName, doors: Doors) -> Self {
-        Self { name, doors, logged: Mutex::new(String::new()) }
+        Self { name, doors, logged: Mutex::new(String::new()), unanswered: Mutex::default() }
     }
 
     pub(super) fn name(&self) -> &EndpointName {
@@ -129,9 +179,15 @@ impl Endpoint {
 
     /// Serves one connection to its end.
     pub(super) async fn serve<S: Stream>(&self, stream: S, ended: Shutdown) -> io::Result<()> {
-        let mut config = Config::new(self.name.role.ours());
+        let role = self.name.role;
+        let mut config = Config::new(role.ours());
+        config.only = role.only();
         let refusal = match self.admit() {
-            Ok(message_bytes_max) => {
+            Ok(mut message_bytes_max) => {
+                if role.pattern() == Pattern::RequestReply {
+                    // The Channel's limit is for what is said, not for the envelope.
+                    message_bytes_max = message_bytes_max.saturating_add(ENVELOPE_BYTES_MAX);
+                }
                 config.limits = Limits { message_bytes_max, ..Limits::default() };
                 None
             }
@@ -143,10 +199,12 @@ impl Endpoint {
             Some(reason) => Session::refusing(config, reason, now),
         };
         let link = Link::new(stream, session);
-        match self.name.role {
+        match role {
             Role::Pub | Role::Push => publisher::serve(link, self, ended).await,
             Role::Sub => subscriber::serve(link, self, ended).await,
             Role::Pull => worker::serve(link, self, ended).await,
+            Role::Req | Role::Dealer => requester::serve(link, self, ended).await,
+            Role::Rep | Role::Router => responder::serve(link, self, ended).await,
         }
     }
 
@@ -181,6 +239,18 @@ impl Endpoint {
         Ok(known.max_message_bytes)
     }
 
+    /// The largest message.
+    pub(super) fn message_bytes_max(&self) -> usize {
+        let view = self.doors.view.borrow();
+        view.channels.get(self.channel()).map_or(0, |known| known.max_message_bytes)
+    }
+
+    /// Requests, and their bytes, that fit into the Channel's buffer.
+    pub(super) fn requests_max(&self) -> (usize, usize) {
+        let view = self.doors.view.borrow();
+        view.channels.get(self.channel()).map_or((1, 1), |known| (known.buffer_messages, known.buffer_bytes))
+    }
+
     /// Counts a session's own error and logs it once.
     pub(super) fn session_failed(&self, error: &SessionError) {
         match error {
@@ -201,6 +271,16 @@ impl Endpoint {
         self.doors.metrics.dropped.with_label_values(&labels).inc_by(messages);
     }
 
+    /// Counts a request that gets no reply, and says so now and then: ZeroMQ has no word for it.
+    pub(super) fn unanswered(&self, reason: &'static str, text: &str) {
+        let [kind, namespace, name] = ObjectLabels::from(self.channel()).values();
+        self.doors.metrics.unanswered.with_label_values(&[kind, namespace, name, reason]).inc();
+        let turn = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner).turn(clock::now());
+        if let Some(left_out) = turn {
+            tracing::warn!(endpoint = %self.name, reason = text, left_out, "a request of a ZeroMQ app gets no reply");
+        }
+    }
+
     /// Counts a refusal under a fixed word, and logs its text unless it was the last one logged.
     pub(super) fn refused(&self, reason: &'static str, text: &str) {
         self.doors.metrics.door_refusals.with_label_values(&["zmtp", reason]).inc();
@@ -209,5 +289,19 @@ impl Endpoint {
             text.clone_into(&mut logged);
             tracing::warn!(endpoint = %self.name, reason = text, "a ZeroMQ app was refused");
         }
+    }
+}
+
+/// The label value of a problem.
+pub(super) const fn word(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::NotFound => "not_found",
+        ProblemKind::PermissionDenied => "permission_denied",
+        ProblemKind::NotSupported => "not_supported",
+        ProblemKind::InvalidArgument => "invalid_argument",
+        ProblemKind::Unavailable => "unavailable",
+        ProblemKind::DeadlineExceeded => "deadline_exceeded",
+        ProblemKind::ResourceExhausted => "resource_exhausted",
+        ProblemKind::Internal => "internal",
     }
 }

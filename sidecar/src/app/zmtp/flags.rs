@@ -10,10 +10,9 @@ use crate::messaging::ChannelName;
 
 /// What a path of a Unix socket may have, in bytes.
 const PATH_BYTES_MAX: usize = 107;
-const LISTEN_FORM: &str =
-    "NAME.pub=tcp://127.0.0.1:PORT or NAME.sub=tcp://127.0.0.1:PORT, or .push and .pull";
-const CONNECT_FORM: &str =
-    "NAME.pub=tcp://127.0.0.1:PORT or NAME.pub=ipc:///PATH, or .sub, .push, .pull for such a socket";
+const LISTEN_FORM: &str = "NAME.pub=tcp://127.0.0.1:PORT or NAME.sub=tcp://127.0.0.1:PORT, or .push, .pull, .req, .rep, .dealer, .router";
+const CONNECT_FORM: &str = "NAME.pub=tcp://127.0.0.1:PORT or NAME.pub=ipc:///PATH, or .sub, .push, .pull, .req, .rep, .dealer, .router for such \
+     a socket";
 
 /// A text that is no door and no socket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +68,7 @@ impl Target {
     fn parse(text: &str) -> Result<Self, &'static str> {
         let (name, role) = text.rsplit_once('.').ok_or("there is no role")?;
         let role = Role::ALL.into_iter().find(|known| known.as_str() == role);
-        let role = role.ok_or("the role is none of pub, sub, push and pull")?;
+        let role = role.ok_or("the role is none of pub, sub, push, pull, req, rep, dealer and router")?;
         let (name, namespace) = match name.split_once('.') {
             Some((name, namespace)) => (name, Some(namespace.to_owned())),
             None => (name, None),

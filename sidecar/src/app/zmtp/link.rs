@@ -4,7 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use runtime::clock;
+use runtime::clock::{self, Instant};
+use runtime::shutdown::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use zmtp::Session;
 
@@ -24,6 +25,16 @@ pub(super) enum Happened {
     Progress,
     /// The peer is gone.
     Closed,
+}
+
+/// How a connection ends.
+pub(super) enum End {
+    /// The app closed it.
+    Gone,
+    /// The session has told the app why.
+    Said,
+    /// The app is to be told.
+    Why(String),
 }
 
 /// One connection.
@@ -77,6 +88,27 @@ impl<S: Stream> Link<S> {
         Ok(if read == 0 { Happened::Closed } else { Happened::Progress })
     }
 
+    /// Like [`Self::step`] for one who has no room for what may come in: waits until bytes go out, for ever while there
+    /// are none.
+    pub(super) async fn step_out(&mut self) -> io::Result<Happened> {
+        if !self.session.output().has_remaining() {
+            return std::future::pending().await;
+        }
+        let count = self.writer.write_buf(self.session.output()).await?;
+        self.written = self.written.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        Ok(if count == 0 { Happened::Closed } else { Happened::Progress })
+    }
+
+    /// Ends it as said.
+    pub(super) async fn end(mut self, end: End) {
+        match end {
+            End::Gone => return,
+            End::Said => {}
+            End::Why(reason) => self.session.refuse(&reason),
+        }
+        self.close().await;
+    }
+
     fn timed_out(&mut self) -> io::Result<Happened> {
         match self.session.handle_timeout(clock::now().into_std()) {
             Ok(()) => Ok(Happened::Progress),
@@ -115,6 +147,14 @@ struct Returned<'a> {
 impl Drop for Returned<'_> {
     fn drop(&mut self) {
         *self.session.input() = std::mem::take(&mut self.input);
+    }
+}
+
+/// Waits until the end begins, and once that has a deadline until then.
+pub(super) async fn end_or_deadline(ended: &Shutdown, deadline: Option<Instant>) {
+    match deadline {
+        None => ended.begun().await,
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
     }
 }
 

@@ -3,6 +3,7 @@
 mod dial;
 mod interop;
 mod pipeline;
+mod requests;
 
 use std::time::Duration;
 
@@ -374,7 +375,7 @@ async fn large_messages_are_refused() {
     assert!(matches!(&told, Err(SessionError::Peer(reason)) if reason.contains("1048576")), "{told:?}");
 }
 
-/// Goal: Channels have the sockets of their pattern, and RequestReply has none yet.
+/// Goal: Channels have the sockets of their pattern.
 #[test]
 fn channels_have_the_sockets_of_their_pattern() {
     let names: Vec<String> =
@@ -384,6 +385,10 @@ fn channels_have_the_sockets_of_their_pattern() {
         [
             "ticks.infra.pub",
             "ticks.infra.sub",
+            "asking.req",
+            "asking.rep",
+            "asking.dealer",
+            "asking.router",
             "closed.pub",
             "closed.sub",
             "jobs.push",

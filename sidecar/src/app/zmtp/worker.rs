@@ -9,7 +9,7 @@ use runtime::shutdown::Shutdown;
 use zmtp::Event;
 
 use super::endpoint::Endpoint;
-use super::link::{Happened, Link, Stream};
+use super::link::{End, Happened, Link, Stream};
 use crate::messaging::{ChannelEvent, ChannelSubscription, Receipt, SubscribeOptions};
 
 const SHUTTING_DOWN: &str = "the Channel's socket is closing";
@@ -24,23 +24,8 @@ pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: 
     worker.count_lost();
     // Whoever is next gets what the socket did not take.
     worker.subscription = None;
-    match outcome? {
-        End::Gone => return Ok(()),
-        End::Said => {}
-        End::Why(reason) => worker.link.session.refuse(&reason),
-    }
-    worker.link.close().await;
+    worker.link.end(outcome?).await;
     Ok(())
-}
-
-/// How a connection ends.
-enum End {
-    /// The app closed it.
-    Gone,
-    /// The session has told the app why.
-    Said,
-    /// The app is to be told.
-    Why(String),
 }
 
 /// A message whose bytes the socket does not have yet.
