@@ -78,12 +78,26 @@ impl Topics {
         self.begin(name, messages).await?.finish().await
     }
 
-    /// Whether this app may publish to the Topic as things are.
+    /// Whether this app may publish to the Topic as things are, and the most bytes of a message.
     ///
     /// # Errors
     /// As [`Topics::begin`] before anything is queued.
-    pub(crate) fn check_publish(&self, name: &TopicName) -> Result<(), Problem> {
-        access::publish(&self.shared.view.borrow(), name).map(drop)
+    pub(crate) fn check_publish(&self, name: &TopicName) -> Result<usize, Problem> {
+        access::publish(&self.shared.view.borrow(), name).map(|topic| topic.max_message_bytes)
+    }
+
+    /// Publishes a batch whose messages without key all go to the partition of `source`, so that they keep their order;
+    /// one outcome for each message.
+    ///
+    /// # Errors
+    /// As [`Topics::begin`].
+    pub(crate) async fn publish_in_order(
+        &self,
+        name: &TopicName,
+        messages: Vec<Message>,
+        source: &str,
+    ) -> Result<Vec<Result<Position, Problem>>, Problem> {
+        Ok(self.queue(name, messages, Some(source)).await?.outcomes().await)
     }
 
     /// Queues a batch behind all that was queued before; the order of calls is the order of the log per key.
@@ -92,6 +106,15 @@ impl Topics {
     /// `NotFound`, `PermissionDenied`, `InvalidArgument`, `Unavailable` before anything is queued;
     /// `ResourceExhausted` when the queue stayed full (a leading part may already be on its way).
     pub async fn begin(&self, name: &TopicName, messages: Vec<Message>) -> Result<InFlight, Problem> {
+        self.queue(name, messages, None).await
+    }
+
+    async fn queue(
+        &self,
+        name: &TopicName,
+        messages: Vec<Message>,
+        source: Option<&str>,
+    ) -> Result<InFlight, Problem> {
         let topic = access::publish(&self.shared.view.borrow(), name)?;
         for message in &messages {
             access::check_message(name, &topic, message)?;
@@ -101,7 +124,8 @@ impl Topics {
             published: self.shared.metrics.published.with_label_values(&labels),
             duration: self.shared.metrics.publish_duration.with_label_values(&labels),
         };
-        self.shared.producer.begin(name, &topic, messages, counters).await
+        let keyless = source.map(|source| produce::partition_of(source, topic.partitions));
+        self.shared.producer.begin(name, &topic, (messages, keyless), counters).await
     }
 
     /// Subscribes; returns once the position of the subscription is settled.

@@ -25,6 +25,12 @@ pub struct Metrics {
     /// Labels kind, namespace, name.
     pub dead_letters: IntCounterVec,
     /// Labels kind, namespace, name.
+    pub recorded: IntCounterVec,
+    /// Labels kind, namespace, name.
+    pub unrecorded: IntCounterVec,
+    /// Labels kind, namespace, name.
+    pub record_waiting: IntGaugeVec,
+    /// Labels kind, namespace, name.
     pub lag: IntGaugeVec,
     /// Labels kind, namespace, name.
     pub replay_messages: IntGaugeVec,
@@ -88,19 +94,16 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let make = Maker { registry: &registry };
+        let published =
+            make.counters("pinnace_published_messages_total", "Messages taken from apps.", &NAME_LABELS)?;
+        let delivered =
+            make.counters("pinnace_delivered_messages_total", "Messages handed to apps.", &NAME_LABELS)?;
         let (replay_messages, replay_bytes) = make.replay()?;
         let (kafka_door_connections, kafka_door_refused) = make.kafka_door()?;
+        let (recorded, unrecorded, record_waiting) = make.record()?;
         Ok(Self {
-            published: make.counters(
-                "pinnace_published_messages_total",
-                "Messages taken from apps.",
-                &NAME_LABELS,
-            )?,
-            delivered: make.counters(
-                "pinnace_delivered_messages_total",
-                "Messages handed to apps.",
-                &NAME_LABELS,
-            )?,
+            published,
+            delivered,
             dropped: make.counters(
                 "pinnace_dropped_messages_total",
                 "Messages that a subscriber did not get, counted at the publisher.",
@@ -121,6 +124,9 @@ impl Metrics {
                 "Messages that used up their attempts and were written to the dead letter Topic.",
                 &NAME_LABELS,
             )?,
+            recorded,
+            unrecorded,
+            record_waiting,
             lag: make.gauges(
                 "pinnace_subscription_lag_messages",
                 "Messages waiting for subscribers.",
@@ -189,6 +195,25 @@ impl Maker<'_> {
         Ok((connections, refused))
     }
 
+    fn record(&self) -> Result<(IntCounterVec, IntCounterVec, IntGaugeVec), prometheus::Error> {
+        let recorded = self.counters(
+            "pinnace_recorded_messages_total",
+            "Messages of which the Topic of spec.record has a copy.",
+            &NAME_LABELS,
+        )?;
+        let unrecorded = self.counters(
+            "pinnace_unrecorded_messages_total",
+            "Messages that were published and of which the Topic of spec.record takes no copy.",
+            &NAME_LABELS,
+        )?;
+        let waiting = self.gauges(
+            "pinnace_record_waiting_messages",
+            "Messages whose copy waits to be written to the Topic of spec.record.",
+            &NAME_LABELS,
+        )?;
+        Ok((recorded, unrecorded, waiting))
+    }
+
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         let made = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.registry.register(Box::new(made.clone()))?;
@@ -222,6 +247,9 @@ pub(crate) struct ChannelMetrics {
     pub(crate) delivered: prometheus::IntCounter,
     pub(crate) gap: prometheus::IntCounter,
     pub(crate) dead_letters: prometheus::IntCounter,
+    pub(crate) recorded: prometheus::IntCounter,
+    pub(crate) unrecorded: prometheus::IntCounter,
+    pub(crate) record_waiting: IntGauge,
     pub(crate) lag: IntGauge,
     pub(crate) replay_messages: IntGauge,
     pub(crate) replay_bytes: IntGauge,
@@ -239,6 +267,9 @@ impl ChannelMetrics {
             delivered: metrics.delivered.with_label_values(&labels),
             gap: metrics.gap.with_label_values(&labels),
             dead_letters: metrics.dead_letters.with_label_values(&labels),
+            recorded: metrics.recorded.with_label_values(&labels),
+            unrecorded: metrics.unrecorded.with_label_values(&labels),
+            record_waiting: metrics.record_waiting.with_label_values(&labels),
             lag: metrics.lag.with_label_values(&labels),
             replay_messages: metrics.replay_messages.with_label_values(&labels),
             replay_bytes: metrics.replay_bytes.with_label_values(&labels),

@@ -43,7 +43,6 @@ fn not_built(channel: &ChannelView) -> Option<String> {
     }
     let fields = [
         ("spec.delivery.acknowledge", channel.acknowledge == Acknowledge::Unknown),
-        ("spec.record", channel.record.is_some()),
         ("spec.delivery.spill", channel.spill.is_some()),
     ];
     let (field, _) = fields.into_iter().find(|(_, set)| *set)?;
@@ -72,6 +71,9 @@ fn does_not_fit(channel: &ChannelView) -> Option<String> {
             "spec.delivery.replay is for spec.pattern PubSub with spec.delivery.acknowledge None; remove it"
                 .to_owned(),
         );
+    }
+    if channel.record.is_some() && pattern == Pattern::RequestReply {
+        return Some("spec.record is not for spec.pattern RequestReply; remove it".to_owned());
     }
     if acknowledged && pattern == Pattern::RequestReply {
         return Some(

@@ -58,6 +58,8 @@ struct Lifetimes {
     doors: Tasks,
     /// Connections to peers; they end themselves when the core drains.
     connections: Tasks,
+    /// The way to the broker: it stays until what is to be written there is written.
+    kafka: Tasks,
     /// Everything else; ends last.
     background: Tasks,
 }
@@ -67,6 +69,7 @@ impl Lifetimes {
         Self {
             doors: Tasks::new(shutdown.clone()),
             connections: Tasks::new(Shutdown::new()),
+            kafka: Tasks::new(Shutdown::new()),
             background: Tasks::new(Shutdown::new()),
         }
     }
@@ -143,7 +146,14 @@ async fn serve(
     tracing::info!("shutting down");
     lives.doors.drain(DOORS_MAX).await;
     core.begin_drain();
-    lives.connections.drain(DRAIN_MAX).await;
+    let written = async {
+        if tokio::time::timeout(DRAIN_MAX, core.flushed()).await.is_err() {
+            tracing::warn!("copies or dead letters were not written in time and are lost");
+        }
+    };
+    tokio::join!(lives.connections.drain(DRAIN_MAX), written);
+    lives.kafka.shutdown().begin();
+    lives.kafka.drain(STOP_MAX).await;
     Ok(())
 }
 
@@ -180,10 +190,10 @@ async fn open_doors(
     let context = kafka::Context {
         view: view.clone(),
         credentials: core.credentials().clone(),
-        tasks: lives.doors.clone(),
+        tasks: lives.kafka.clone(),
         metrics: metrics.clone(),
     };
-    drop(lives.doors.spawn("kafka door", OnError::Log, async move {
+    drop(lives.kafka.spawn("kafka door", OnError::Log, async move {
         kafka.serve(context).await;
         Ok::<_, std::convert::Infallible>(())
     }));

@@ -182,6 +182,10 @@ impl Core {
         outlet
     }
 
+    pub(super) fn outlets(&self) -> Vec<Arc<Outlet>> {
+        lock(&self.outlets).values().map(Arc::clone).collect()
+    }
+
     /// `patience` replaces the Channel's `blockTimeout`, and what stands for it under other policies.
     pub(crate) async fn publish(
         &self,
@@ -198,6 +202,7 @@ impl Core {
         };
         check(name, channel, &mut messages)?;
         self.check_dead_letter(name, channel)?;
+        self.check_record(name, channel, &messages)?;
         let mut policy = Policy::from(channel);
         policy.patience = patience.unwrap_or(policy.patience);
         let outlet = self.outlet(name);
@@ -205,8 +210,15 @@ impl Core {
             self.changed();
         }
         self.shared_work(&outlet, channel);
+        if policy.record {
+            self.write_record(&outlet);
+        }
         let count = messages.len();
         let first = outlet.publish(policy, messages, self.origin).await?;
+        if policy.record && patience.is_none() {
+            let last = first.saturating_add(count as u64).saturating_sub(1);
+            outlet.recorded(first, last).await?;
+        }
         let first = i64::try_from(first).unwrap_or(i64::MAX);
         let count = i64::try_from(count).unwrap_or(0);
         Ok((first..first.saturating_add(count))

@@ -4,9 +4,10 @@
 //! loses nothing. A message that the Topic can never take (too large) is dropped and counted.
 
 use super::core::Core;
+use super::origin::Origin;
 use super::outlet::Outlet;
-use super::work::{Dead, Post, Work};
-use crate::durable::{Topics, parts};
+use super::work::{Dead, Work};
+use crate::durable::Topics;
 use crate::messaging::{ChannelName, Message, Problem, ProblemKind, TopicName};
 use crate::metrics::ChannelMetrics;
 use crate::view::{Acknowledge, ChannelView, ViewReceiver};
@@ -54,6 +55,7 @@ struct Waiting {
 pub(crate) struct DeadLetters {
     waiting: Mutex<Waiting>,
     came: Notify,
+    went: Notify,
     metrics: Arc<ChannelMetrics>,
     /// Whether somebody writes them.
     started: AtomicBool,
@@ -61,7 +63,13 @@ pub(crate) struct DeadLetters {
 
 impl DeadLetters {
     pub(super) fn new(metrics: Arc<ChannelMetrics>) -> Self {
-        Self { waiting: Mutex::default(), came: Notify::new(), metrics, started: AtomicBool::new(false) }
+        Self {
+            waiting: Mutex::default(),
+            came: Notify::new(),
+            went: Notify::new(),
+            metrics,
+            started: AtomicBool::new(false),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -92,6 +100,13 @@ impl DeadLetters {
         letter.buried();
     }
 
+    /// Waits until none waits.
+    pub(super) async fn flushed(&self) {
+        while !self.lock().letters.is_empty() {
+            self.went.notified().await;
+        }
+    }
+
     /// The oldest ones; they stay until [`Self::done`].
     async fn oldest(&self) -> Vec<Letter> {
         loop {
@@ -109,14 +124,14 @@ impl DeadLetters {
         let done: Vec<Letter> = waiting.letters.drain(..count).collect();
         let bytes: usize = done.iter().map(|letter| letter.dead.post.size).sum();
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        drop(waiting);
+        self.went.notify_one();
     }
 }
 
 /// Writes the dead letters of one Channel.
 struct Writer {
-    channel: ChannelName,
-    publisher: Arc<str>,
-    epoch: u64,
+    origin: Origin,
     topics: Topics,
     view: ViewReceiver,
     letters: Arc<DeadLetters>,
@@ -134,7 +149,7 @@ impl Writer {
                 continue;
             };
             if problem.message != told {
-                tracing::warn!(channel = %self.channel, %problem, waiting = letters.len(), "dead letters are not written; tried again");
+                tracing::warn!(channel = %self.origin.channel, %problem, waiting = letters.len(), "dead letters are not written; tried again");
                 told = problem.message;
             }
             tokio::time::sleep(backoff.next_pause()).await;
@@ -145,7 +160,7 @@ impl Writer {
     async fn write(&self, letters: &[Letter]) -> Result<(), Problem> {
         let target = {
             let view = self.view.borrow();
-            view.channels.get(&self.channel).and_then(|channel| channel.dead_letter.clone())
+            view.channels.get(&self.origin.channel).and_then(|channel| channel.dead_letter.clone())
         };
         let Some(topic) = target else {
             // It was taken out of the Channel meanwhile.
@@ -173,7 +188,7 @@ impl Writer {
                 Ok(_) => self.written(std::slice::from_ref(letter)),
                 Err(problem) if problem.kind == ProblemKind::InvalidArgument => {
                     let sequence = letter.dead.post.sequence;
-                    tracing::warn!(channel = %self.channel, sequence, %problem, "a dead letter was dropped");
+                    tracing::warn!(channel = %self.origin.channel, sequence, %problem, "a dead letter was dropped");
                     self.letters.give_up(letter);
                     self.letters.done(1);
                 }
@@ -191,18 +206,9 @@ impl Writer {
 
     /// The message as it came, and where it comes from.
     fn record(&self, dead: &Dead) -> Message {
-        let Post { message, sequence, .. } = &*dead.post;
-        let mut record = parts::fold(message);
-        let ChannelName { namespace, name } = &self.channel;
-        let origin = [
-            ("pinnace-channel", format!("{namespace}/{name}")),
-            ("pinnace-publisher", self.publisher.to_string()),
-            ("pinnace-epoch", self.epoch.to_string()),
-            ("pinnace-sequence", sequence.to_string()),
-            ("pinnace-attempts", dead.attempts.to_string()),
-            ("pinnace-reason", REASON.to_owned()),
-        ];
-        record.headers.extend(origin.map(|(name, value)| (name.into(), Bytes::from(value))));
+        let mut record = self.origin.record(&dead.post.message, dead.post.sequence);
+        let end = [("pinnace-attempts", dead.attempts.to_string()), ("pinnace-reason", REASON.to_owned())];
+        record.headers.extend(end.map(|(name, value)| (name.to_owned(), Bytes::from(value))));
         record
     }
 }
@@ -215,7 +221,7 @@ impl Core {
         else {
             return Ok(());
         };
-        self.topics.check_publish(topic).map_err(|problem| {
+        self.topics.check_publish(topic).map(drop).map_err(|problem| {
             Problem::new(problem.kind, format!("{name}: spec.delivery.deadLetter: {}", problem.message))
         })
     }
@@ -227,9 +233,7 @@ impl Core {
             return;
         }
         let writer = Writer {
-            channel: outlet.name.clone(),
-            publisher: Arc::clone(self.sidecar()),
-            epoch: self.epoch(),
+            origin: self.origin_of(&outlet.name),
             topics: self.topics.clone(),
             view: self.view_receiver(),
             letters,

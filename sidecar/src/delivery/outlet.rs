@@ -4,6 +4,7 @@ use super::buffer::{Amount, Batch};
 use super::calls::Calls;
 use super::dead_letters::DeadLetters;
 use super::queue::Queue;
+use super::record::Recorder;
 use super::replay::Ring;
 use super::work::{Rules, Work};
 use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
@@ -47,6 +48,8 @@ pub(crate) struct Outlet {
     pub(super) work: OnceLock<Arc<Work>>,
     /// Messages that used up their attempts.
     pub(super) dead_letters: Arc<DeadLetters>,
+    /// Copies that wait to be written.
+    pub(super) recorder: Arc<Recorder>,
     /// Requests that wait for their reply.
     pub(super) calls: Arc<Calls>,
     /// When the app first published here.
@@ -69,6 +72,8 @@ pub(crate) struct Policy {
     /// Subscribers that it waits for.
     pub(crate) ready_subscribers: usize,
     pub(crate) limits: Amount,
+    /// Whether a Topic gets a copy.
+    pub(crate) record: bool,
 }
 
 impl From<&ChannelView> for Policy {
@@ -79,6 +84,7 @@ impl From<&ChannelView> for Policy {
             patience,
             ready_subscribers: view.ready_subscribers,
             limits: limits_of(view),
+            record: view.record.is_some(),
         }
     }
 }
@@ -93,6 +99,7 @@ impl Outlet {
         let state = State { last: 0, queues: Vec::new(), ring: Ring::default(), replay: None };
         let calls = Arc::new(Calls::new(name.clone()));
         let dead_letters = Arc::new(DeadLetters::new(Arc::clone(&metrics)));
+        let recorder = Arc::new(Recorder::new(Arc::clone(&metrics)));
         Self {
             name,
             metrics,
@@ -101,6 +108,7 @@ impl Outlet {
             state: Mutex::new(state),
             work: OnceLock::new(),
             dead_letters,
+            recorder,
             calls,
             begun: OnceLock::new(),
             arrived: Notify::new(),
@@ -257,6 +265,13 @@ impl Outlet {
             let piece = std::mem::replace(&mut messages, rest);
             let sizes: Vec<usize> = piece.iter().map(Message::size_bytes).collect();
             let count = piece.len();
+            if policy.record
+                && tokio::time::timeout_at(deadline, self.recorder.room(&sizes, count, policy.limits))
+                    .await
+                    .is_err()
+            {
+                return Err(self.not_recorded(policy, (published, total)));
+            }
             if let Err(queue) = self.put(policy, piece, sizes, (begun, origin)).await {
                 return Err(self.blocked(&queue, policy, (published, total)));
             }
@@ -294,6 +309,9 @@ impl Outlet {
                     _ => None,
                 };
                 let Some(full) = full else {
+                    if policy.record {
+                        self.recorder.take(state.last.saturating_add(1), piece.iter());
+                    }
                     state.push(policy, piece, sizes, begun - origin);
                     if state.replay.is_some() {
                         state.note_kept(&self.metrics);

@@ -74,7 +74,8 @@ impl Outlet {
     ) -> Result<u64, Problem> {
         let (accepted, deadline) = (begun - origin, begun + policy.patience);
         let total = messages.len();
-        let first = self.number(total);
+        // Nobody else numbers meanwhile: the caller has its turn. What is not published keeps no number.
+        let first = self.last_sequence().saturating_add(1);
         let posts: Vec<Arc<Post>> = (first..)
             .zip(messages)
             .map(|(sequence, message)| Arc::new(Post::new(sequence, accepted, message, None)))
@@ -82,7 +83,21 @@ impl Outlet {
         let block = policy.overflow == Overflow::Block;
         let mut published = 0;
         let outcome = loop {
-            let (count, outcome) = work.offer(posts.get(published..).unwrap_or_default(), block);
+            let mut rest = posts.get(published..).unwrap_or_default();
+            if policy.record {
+                let sizes: Vec<usize> = rest.iter().map(|post| post.size).collect();
+                let room = self.recorder.room(&sizes, 1, policy.limits);
+                let Ok(room) = tokio::time::timeout_at(deadline, room).await else {
+                    break Err(self.not_recorded(policy, (published, total)));
+                };
+                rest = rest.get(..room).unwrap_or(rest);
+            }
+            let (count, outcome) = work.offer(rest, block);
+            self.number(count);
+            if policy.record {
+                let copied = rest.iter().take(count).map(|post| &post.message);
+                self.recorder.take(first.saturating_add(published as u64), copied);
+            }
             published += count;
             self.metrics.published.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
             if published == total {

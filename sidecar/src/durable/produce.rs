@@ -1,8 +1,11 @@
-//! Publishing to Topics: one idempotent producer, made on first use, made anew after a fatal error.
+//! Publishing to Topics: one idempotent producer, made on first use, made anew after a fatal error; and further ones for
+//! Topics whose limit is smaller than what the client would put into one batch.
 //!
 //! `acks=all`: an answer means that the broker has it on disk. The queue is bounded in messages and
 //! bytes; a full queue makes publishers wait, and fails them after the delivery deadline.
 
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +26,9 @@ const QUEUE_MESSAGES: u32 = 10_000;
 const QUEUE_KIB: u32 = 32 * 1024;
 /// The largest message the client lets through; each Topic's own limit was checked before.
 const CLIENT_MESSAGE_BYTES_MAX: u32 = 256 * 1024 * 1024;
+/// The client fills batches up to here, and brokers hold a batch against `max.message.bytes` of its topic.
+const BATCH_BYTES_MAX: usize = 1_000_000;
+const BATCH_BYTES_MIN: usize = 1024;
 /// Waits for what arrives while a request is being written; more would be latency for nothing.
 const LINGER_MS: &str = "0.2";
 /// How often a publisher looks whether a full queue has room again.
@@ -37,7 +43,8 @@ pub(super) struct Counters {
 /// Where the producer is, once there is one.
 pub(super) struct ProducerSlot {
     settings: Settings,
-    current: Mutex<Option<Arc<FutureProducer>>>,
+    /// By the size of batches: a dozen at most.
+    current: Mutex<BTreeMap<usize, Arc<FutureProducer>>>,
 }
 
 /// A batch that is queued and not yet acknowledged.
@@ -54,34 +61,18 @@ impl InFlight {
     /// # Errors
     /// The first message that failed, by its place in the batch; the others may have been written.
     pub async fn finish(self) -> Result<Vec<Position>, Problem> {
-        let count = self.deliveries.len();
-        let publisher: Arc<str> = Arc::from("");
+        let outcomes = self.outcomes().await;
+        let count = outcomes.len();
         let mut positions = Vec::with_capacity(count);
         let mut first_problem = None;
-        for (index, delivery) in self.deliveries.into_iter().enumerate() {
-            let problem = match delivery.await {
-                Ok(Ok(delivery)) => {
-                    positions.push(Position {
-                        partition: delivery.partition,
-                        offset: delivery.offset,
-                        publisher: Arc::clone(&publisher),
-                        epoch: 0,
-                    });
-                    continue;
+        for (index, outcome) in outcomes.into_iter().enumerate() {
+            match outcome {
+                Ok(position) => positions.push(position),
+                Err(problem) => {
+                    first_problem.get_or_insert((index, problem));
                 }
-                Ok(Err((error, _))) => translate::problem(&self.name, "publish", &error),
-                Err(_) => Problem::new(
-                    ProblemKind::Unavailable,
-                    format!(
-                        "{}: the sidecar's Kafka client was closed before the answer; try again",
-                        self.name
-                    ),
-                ),
-            };
-            first_problem.get_or_insert((index, problem));
+            }
         }
-        self.counters.published.inc_by(u64::try_from(positions.len()).unwrap_or(u64::MAX));
-        self.counters.duration.observe(clock::now().saturating_duration_since(self.begun).as_secs_f64());
         match first_problem {
             None => Ok(positions),
             Some((_, problem)) if count == 1 => Err(problem),
@@ -95,30 +86,67 @@ impl InFlight {
             )),
         }
     }
+
+    /// Waits until the broker has or refused each of them.
+    pub(super) async fn outcomes(self) -> Vec<Result<Position, Problem>> {
+        let publisher: Arc<str> = Arc::from("");
+        let mut outcomes = Vec::with_capacity(self.deliveries.len());
+        for delivery in self.deliveries {
+            outcomes.push(match delivery.await {
+                Ok(Ok(delivery)) => Ok(Position {
+                    partition: delivery.partition,
+                    offset: delivery.offset,
+                    publisher: Arc::clone(&publisher),
+                    epoch: 0,
+                }),
+                Ok(Err((error, _))) => Err(translate::problem(&self.name, "publish", &error)),
+                Err(_) => Err(Problem::new(
+                    ProblemKind::Unavailable,
+                    format!(
+                        "{}: the sidecar's Kafka client was closed before the answer; try again",
+                        self.name
+                    ),
+                )),
+            });
+        }
+        let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        self.counters.published.inc_by(u64::try_from(written).unwrap_or(u64::MAX));
+        self.counters.duration.observe(clock::now().saturating_duration_since(self.begun).as_secs_f64());
+        outcomes
+    }
+}
+
+/// The partition of what `source` sends without a key.
+pub(super) fn partition_of(source: &str, partitions: u32) -> i32 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    i32::try_from(hasher.finish() % u64::from(partitions.max(1))).unwrap_or(0)
 }
 
 impl ProducerSlot {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, current: Mutex::new(None) }
+        Self { settings, current: Mutex::default() }
     }
 
+    /// `keyless`: the partition of messages without key; otherwise the client spreads them.
     pub(super) async fn begin(
         &self,
         name: &TopicName,
         topic: &TopicView,
-        messages: Vec<Message>,
+        (messages, keyless): (Vec<Message>, Option<i32>),
         counters: Counters,
     ) -> Result<InFlight, Problem> {
         let begun = clock::now();
-        let producer = self.get(name)?;
+        let batch_bytes = batch_bytes(topic.max_message_bytes);
+        let producer = self.get(name, batch_bytes)?;
         let mut deliveries = Vec::with_capacity(messages.len());
         let count = messages.len();
         for message in messages {
-            let queued = enqueue(&producer, topic, &message, begun).await;
+            let queued = enqueue(&producer, topic, (&message, keyless), begun).await;
             match queued {
                 Ok(delivery) => deliveries.push(delivery),
                 Err(error) => {
-                    self.drop_if_fatal(&producer);
+                    self.drop_if_fatal(&producer, batch_bytes);
                     let problem = translate::problem(name, "publish", &error);
                     let text =
                         format!("{} ({} of {count} messages were queued)", problem.message, deliveries.len());
@@ -129,31 +157,41 @@ impl ProducerSlot {
         Ok(InFlight { name: name.clone(), deliveries, counters, begun })
     }
 
-    fn get(&self, name: &TopicName) -> Result<Arc<FutureProducer>, Problem> {
+    fn get(&self, name: &TopicName, batch_bytes: usize) -> Result<Arc<FutureProducer>, Problem> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(producer) = &*current
+        if let Some(producer) = current.get(&batch_bytes)
             && producer.client().fatal_error().is_none()
         {
             return Ok(Arc::clone(producer));
         }
-        let made: FutureProducer = config(&self.settings)
+        let made: FutureProducer = config(&self.settings, batch_bytes)
             .create()
             .map_err(|error| translate::problem(name, "start the Kafka client", &error))?;
         let made = Arc::new(made);
-        *current = Some(Arc::clone(&made));
+        current.insert(batch_bytes, Arc::clone(&made));
         Ok(made)
     }
 
     /// A fatal error (an idempotent producer that lost its place) is never healed by librdkafka.
-    fn drop_if_fatal(&self, producer: &FutureProducer) {
+    fn drop_if_fatal(&self, producer: &FutureProducer, batch_bytes: usize) {
         if let Some((code, text)) = producer.client().fatal_error() {
             tracing::warn!(%code, text, "the Kafka producer failed for good and is made anew");
-            *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.current.lock().unwrap_or_else(PoisonError::into_inner).remove(&batch_bytes);
         }
     }
 }
 
-fn config(settings: &Settings) -> ClientConfig {
+/// How large batches may get for a Topic with this limit: few sizes, because each takes a producer.
+fn batch_bytes(message_bytes_max: usize) -> usize {
+    match message_bytes_max.checked_ilog2() {
+        Some(_) if message_bytes_max >= BATCH_BYTES_MAX => BATCH_BYTES_MAX,
+        // A power of two is at most the limit, and more than half of it.
+        Some(power) => BATCH_BYTES_MIN.max(1 << power),
+        None => BATCH_BYTES_MIN,
+    }
+}
+
+fn config(settings: &Settings, batch_bytes: usize) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.bootstrap)
@@ -161,6 +199,7 @@ fn config(settings: &Settings) -> ClientConfig {
         .set("enable.idempotence", "true")
         .set("acks", "all")
         .set("linger.ms", LINGER_MS)
+        .set("batch.size", batch_bytes.to_string())
         .set("message.timeout.ms", DELIVERY_DEADLINE.as_millis().to_string())
         .set("message.max.bytes", CLIENT_MESSAGE_BYTES_MAX.to_string())
         .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
@@ -176,7 +215,7 @@ fn config(settings: &Settings) -> ClientConfig {
 async fn enqueue(
     producer: &FutureProducer,
     topic: &TopicView,
-    message: &Message,
+    (message, keyless): (&Message, Option<i32>),
     begun: Instant,
 ) -> Result<DeliveryFuture, KafkaError> {
     let payload = message.parts.first().map_or(&[][..], |part| &part[..]);
@@ -185,6 +224,9 @@ async fn enqueue(
         FutureRecord::to(&topic.topic_name).payload(payload).timestamp(timestamp_ms);
     record.key = message.key.as_ref().map(|key: &Bytes| &key[..]);
     record.headers = translate::headers(message);
+    if record.key.is_none() {
+        record.partition = keyless;
+    }
     loop {
         match producer.send_result(record) {
             Ok(delivery) => return Ok(delivery),
@@ -196,6 +238,28 @@ async fn enqueue(
                 record = refused;
                 tokio::time::sleep(FULL_PAUSE).await;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: a batch is never larger than its Topic takes, where that is more than a batch of nothing, and there are few
+    /// sizes.
+    #[test]
+    fn batches_fit_their_topic() {
+        for (limit, expected) in [
+            (1, 1024),
+            (1500, 1024),
+            (16_384, 16_384),
+            (16_383, 8192),
+            (999_999, 524_288),
+            (1 << 20, 1_000_000),
+            (1 << 28, 1_000_000),
+        ] {
+            assert_eq!(batch_bytes(limit), expected, "{limit}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use runtime::shutdown::Shutdown;
 use tokio::sync::watch;
 
@@ -26,6 +27,20 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn settings(&self) -> Settings {
         Settings { bootstrap: self.cluster.bootstrap_servers(), client_name: "shop/web-0".into() }
+    }
+
+    pub(crate) fn broker_down(&self) {
+        self.cluster.broker_down(1).unwrap();
+    }
+
+    pub(crate) fn broker_up(&self) {
+        self.cluster.broker_up(1).unwrap();
+    }
+
+    /// The next batch that is produced.
+    pub(crate) fn refuse_once_as_too_large(&self) {
+        let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        self.cluster.request_errors(RDKafkaApiKey::Produce, &[too_large]);
     }
 }
 

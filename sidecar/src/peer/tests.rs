@@ -8,5 +8,6 @@ pub(crate) mod mesh;
 mod permissions;
 mod pipeline;
 mod ready;
+mod record;
 mod replay;
 mod requests;

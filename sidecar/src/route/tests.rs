@@ -50,7 +50,6 @@ fn what_is_not_built_is_refused() {
         (ChannelView { pattern: Pattern::Unknown, ..channel() }, "spec.pattern"),
         (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.overflow Spill"),
         (ChannelView { acknowledge: Acknowledge::Unknown, ..channel() }, "spec.delivery.acknowledge"),
-        (ChannelView { record: topic(), ..channel() }, "spec.record"),
         (ChannelView { spill: topic(), ..channel() }, "spec.delivery.spill"),
     ];
     for (channel, word) in cases {
@@ -71,7 +70,9 @@ fn what_is_not_built_is_refused() {
 fn what_does_not_go_together_is_refused() {
     let work = |pattern| ChannelView { pattern, ..channel() };
     let acknowledged = ChannelView { acknowledge: Acknowledge::Required, ..channel() };
+    let record = Some(TopicName { namespace: "shop".into(), name: "log".into() });
     for (channel, word) in [
+        (ChannelView { record, ..work(Pattern::RequestReply) }, "RequestReply"),
         (ChannelView { overflow: Overflow::DropOldest, ..work(Pattern::Pipeline) }, "PubSub"),
         (ChannelView { overflow: Overflow::KeepLatest, ..acknowledged.clone() }, "Block or DropNewest"),
         (ChannelView { pattern: Pattern::RequestReply, ..acknowledged.clone() }, "spec.pattern RequestReply"),

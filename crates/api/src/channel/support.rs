@@ -37,6 +37,10 @@ pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
         "only for pattern PubSub with spec.delivery.acknowledge None: remove it",
     );
     add(delivery.spill.is_some(), "spec.delivery.spill", "not supported yet: remove it");
-    add(spec.record.is_some(), "spec.record", "not supported yet: remove it");
+    add(
+        spec.record.is_some() && pattern == Pattern::RequestReply,
+        "spec.record",
+        "requests and replies are not recorded: remove it for pattern RequestReply",
+    );
     found
 }

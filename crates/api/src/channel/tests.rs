@@ -83,7 +83,7 @@ fn later_fields_are_named() {
         ("{delivery: {acknowledge: Required, overflow: KeepLatest}}", "spec.delivery.overflow"),
         ("{delivery: {acknowledge: Required, replay: {messages: 5}}}", "spec.delivery.replay"),
         ("{pattern: Pipeline, delivery: {replay: {messages: 5}}}", "spec.delivery.replay"),
-        ("{record: {topic: a}}", "spec.record"),
+        ("{pattern: RequestReply, record: {topic: a}}", "spec.record"),
     ] {
         let channel = channel(spec);
         assert_eq!(validate(&channel), vec![], "{spec}");
@@ -99,6 +99,8 @@ fn later_fields_are_named() {
 fn built_fields_are_not_named() {
     for spec in [
         "{delivery: {overflow: DropOldest}}",
+        "{record: {topic: a}}",
+        "{pattern: Pipeline, record: {topic: a}}",
         "{delivery: {overflow: KeepLatest}}",
         "{pattern: Pipeline}",
         "{pattern: Pipeline, delivery: {acknowledge: Required, redeliver: {after: 5s, attempts: 3}}}",

@@ -140,8 +140,13 @@ fn one_object_alone_is_judged_too() {
     assert!(wrong(create(compact, &Cluster::default())).contains("spec.cleanup"));
     let jitter = object("Topic", "shop", "orders", json!({"config": {"segment.jitter.ms": "1"}}));
     assert!(doubtful(create(jitter, &Cluster::default())).contains("spec.config[segment.jitter.ms]"));
-    let channel = object("Channel", "shop", "prices", json!({"record": {"topic": "log"}}));
-    assert!(doubtful(create(channel, &Cluster::default())).contains("spec.record"));
+    let channel = object(
+        "Channel",
+        "shop",
+        "prices",
+        json!({"delivery": {"overflow": "Spill", "spill": {"topic": "over"}}}),
+    );
+    assert!(doubtful(create(channel, &Cluster::default())).contains("spec.delivery.spill"));
     let bad = object("Channel", "shop", "prices", json!({"pattern": "PubSub", "maxMessageSize": "1Gi"}));
     assert!(wrong(create(bad, &Cluster::default())).contains("spec.maxMessageSize"));
     let kafka = object("Broker", "shop", "big", json!({"engine": "Embedded", "replicas": 3}));

@@ -30,11 +30,11 @@ fn status_is_steady() {
 fn later_fields_are_answered() {
     let after = status(
         &ChannelStatus::default(),
-        &channel("{record: {topic: log}}"),
+        &channel("{delivery: {overflow: Spill, spill: {topic: over}}}"),
         &ChannelMembers::default(),
         &time(1),
     );
     let ready = api::condition::find(&after.conditions, "Ready").unwrap();
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "NotSupported"));
-    assert!(ready.message.contains("spec.record"), "{}", ready.message);
+    assert!(ready.message.contains("spec.delivery.spill"), "{}", ready.message);
 }
