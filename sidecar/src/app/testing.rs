@@ -117,7 +117,9 @@ impl Stage {
             listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
             socket: Some(folder.path().join("api.sock")),
             zmq_dir: Some(folder.path().join("zmq")),
-            zmq_listen: vec!["prices.sub=tcp://127.0.0.1:0".parse::<TcpDoor>().unwrap()],
+            zmq_listen: ["prices.sub", "asking.dealer"]
+                .map(|name| format!("{name}=tcp://127.0.0.1:0").parse::<TcpDoor>().unwrap())
+                .into(),
             zmq_connect: Vec::new(),
         };
         let opened = super::open(doors.clone(), settings).await.unwrap();

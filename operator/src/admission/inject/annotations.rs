@@ -15,8 +15,8 @@ const PREFIX: &str = "pinnace.dev/";
 /// Known and not built yet, each with what to do instead.
 const NOT_SUPPORTED: [(&str, &str); 1] =
     [(labels::PUSH, "let the app subscribe at http://127.0.0.1:7400/v1/…/messages")];
-/// The sockets that the sidecar plays today.
-const ZMQ_ROLES: [&str; 4] = ["pub", "sub", "push", "pull"];
+/// The sockets that the sidecar has a counterpart for.
+const ZMQ_ROLES: [&str; 8] = ["pub", "sub", "push", "pull", "req", "rep", "dealer", "router"];
 /// More doors or sockets than this in one Pod is a mistake.
 const ZMQ_DOORS_MAX: usize = 32;
 /// Where the sidecar's own sockets are: nothing of the app's binds there.

@@ -176,14 +176,16 @@ fn annotations_reach_the_sidecar() {
     assert!(arguments(&after).contains(&"--broker-ref=infra/default"));
     let (after, _) = injected(&annotated("pinnace.dev/log-level", "debug"));
     assert!(arguments(&after).contains(&"--log-level=debug"));
-    let doors = "prices.sub=tcp://127.0.0.1:5556, alerts.shop.pub=tcp://127.0.0.1:5557";
+    let doors = "prices.sub=tcp://127.0.0.1:5556, alerts.shop.pub=tcp://127.0.0.1:5557, quotes.req=tcp://127.0.0.1:5558";
     let (after, _) = injected(&annotated("pinnace.dev/zmq-listen", doors));
     assert!(arguments(&after).contains(&"--zmq-listen=prices.sub=tcp://127.0.0.1:5556"));
     assert!(arguments(&after).contains(&"--zmq-listen=alerts.shop.pub=tcp://127.0.0.1:5557"));
-    let sockets = "kv.pub=tcp://127.0.0.1:5557 alerts.shop.sub=ipc:///run/pinnace/alerts";
+    assert!(arguments(&after).contains(&"--zmq-listen=quotes.req=tcp://127.0.0.1:5558"));
+    let sockets = "kv.pub=tcp://127.0.0.1:5557 alerts.shop.sub=ipc:///run/pinnace/alerts quotes.router=tcp://127.0.0.1:5558";
     let (after, _) = injected(&annotated("pinnace.dev/zmq-connect", sockets));
     assert!(arguments(&after).contains(&"--zmq-connect=kv.pub=tcp://127.0.0.1:5557"));
     assert!(arguments(&after).contains(&"--zmq-connect=alerts.shop.sub=ipc:///run/pinnace/alerts"));
+    assert!(arguments(&after).contains(&"--zmq-connect=quotes.router=tcp://127.0.0.1:5558"));
     let wanted = r#"{"requests":{"cpu":"50m"},"limits":{"cpu":"1","memory":"64Mi"}}"#;
     let (after, _) = injected(&annotated("pinnace.dev/sidecar-resources", wanted));
     assert_eq!(
@@ -210,7 +212,7 @@ fn bad_annotations_are_refused_by_name() {
         ("pinnace.dev/log-level", "loud", "is no level"),
         ("pinnace.dev/zmq-listen", "", "names 0 sockets"),
         ("pinnace.dev/zmq-listen", "prices=tcp://127.0.0.1:5556", "names no socket type"),
-        ("pinnace.dev/zmq-listen", "prices.req=tcp://127.0.0.1:5556", "not supported yet"),
+        ("pinnace.dev/zmq-listen", "prices.REQ=tcp://127.0.0.1:5556", "req, rep, dealer, router are"),
         ("pinnace.dev/zmq-listen", "prices.sub=tcp://0.0.0.0:5556", "no loopback address"),
         ("pinnace.dev/zmq-listen", "prices.sub=tcp://127.0.0.1:0", "no loopback address"),
         ("pinnace.dev/sidecar-resources", "cpu=1", "not a JSON object"),

@@ -96,3 +96,63 @@ async fn pyzmq_extended_sockets_and_tcp() {
 async fn pyzmq_sees_refusals() {
     play(&Stage::open().await, "refusals").await;
 }
+
+/// Goal: REQ → sidecar → REP in lock-step, whatever the parts, and whoever of the two comes first.
+#[tokio::test]
+async fn pyzmq_req_and_rep() {
+    play(&Stage::open().await, "req_and_rep").await;
+}
+
+/// Goal: 100 requests of one DEALER are open at once, and each reply finds its request.
+#[tokio::test]
+async fn pyzmq_dealer_with_many_outstanding() {
+    play(&Stage::open().await, "dealer_with_many_outstanding").await;
+}
+
+/// Goal: a DEALER that sends no envelope gets none.
+#[tokio::test]
+async fn pyzmq_dealer_without_envelope() {
+    play(&Stage::open().await, "dealer_without_envelope").await;
+}
+
+/// Goal: one ROUTER answers many REQ and DEALER sockets in any order.
+#[tokio::test]
+async fn pyzmq_router_for_many_clients() {
+    play(&Stage::open().await, "router_for_many_clients").await;
+}
+
+/// Goal: a REP killed in the middle of a request costs a relaxed REQ one more try.
+#[tokio::test]
+async fn pyzmq_rep_is_killed() {
+    play(&Stage::open().await, "rep_is_killed").await;
+}
+
+/// Goal: a late reply is told from the one that is waited for.
+#[tokio::test]
+async fn pyzmq_relaxed_and_correlated() {
+    play(&Stage::open().await, "relaxed_and_correlated").await;
+}
+
+/// Goal: idle sockets of who asks and who answers stay up with heartbeats.
+#[tokio::test]
+async fn pyzmq_asking_heartbeats() {
+    play(&Stage::open().await, "asking_heartbeats").await;
+}
+
+/// Goal: REP, REQ and DEALER sockets may bind, go, and come back.
+#[tokio::test]
+async fn pyzmq_bound_sockets() {
+    let stage = Stage::open().await;
+    let sockets = ["rep", "req", "dealer"].map(|role| {
+        let path = stage.folder.path().join(format!("bound.{role}"));
+        format!("asking.{role}=ipc://{}", path.display()).parse().unwrap()
+    });
+    crate::app::zmtp::connect(&stage.doors, sockets.into());
+    play(&stage, "bound_sockets").await;
+}
+
+/// Goal: sockets of the wrong type do not stay connected.
+#[tokio::test]
+async fn pyzmq_asking_refusals() {
+    play(&Stage::open().await, "asking_refusals").await;
+}

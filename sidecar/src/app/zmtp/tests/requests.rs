@@ -365,6 +365,19 @@ async fn open_requests_are_answered_at_the_end() {
     assert_eq!(soon(stage.doors.tasks.drain(Duration::from_secs(30))).await, 0);
 }
 
+/// Goal: the extra TCP door is the same door.
+#[tokio::test]
+async fn a_dealer_may_come_over_tcp() {
+    let stage = Stage::open().await;
+    let mut serving = server(&stage, 10).await;
+    let stream = TcpStream::connect(stage.opened.zmq_listen[1]).await.unwrap();
+    let mut dealer = App::new(stream, SocketType::Dealer).ready().await;
+    tell(&mut dealer, &bytes(&["", "x"])).await;
+    let request = requests(&mut serving, 1).await.remove(0);
+    serving.reply(request.id, Ok(request.message));
+    assert_eq!(frames(&mut dealer).await, bytes(&["", "x"]));
+}
+
 /// Goal: sockets of the app that bind are connected to, also after the app has started again.
 #[tokio::test]
 async fn bound_sockets_ask_and_answer() {
