@@ -237,8 +237,74 @@ def bind(made, address):
     raise AssertionError(f"{address} is not free")
 
 
+def requests():
+    """REQ and REP at different sidecars, in lock-step: sizes, parts, and empty frames among them."""
+    req, rep = connected(zmq.REQ, door("LEFT", "asking.req")), connected(zmq.REP, door("RIGHT", "asking.rep"))
+    bodies = [[b"one"], [b""], [b"a", b"", b"", b"b"], [b""] * 20]
+    bodies += [[os.urandom(length)] for length in (254, 255, 256, 8192, 65_536, 500_000, MESSAGE_BYTES_MAX)]
+    bodies += [[b"n", b"%d" % number] for number in range(1000)]
+    for body in bodies:
+        req.send_multipart(body)
+        assert rep.recv_multipart() == body, body[:2]
+        rep.send_multipart(body[::-1])
+        assert req.recv_multipart() == body[::-1], body[:2]
+
+
+def many_requests():
+    """20 DEALER sockets with 100 requests each, answered by a ROUTER and three REP sockets at the other sidecar."""
+    dealers = [connected(zmq.DEALER, door("LEFT", "asking.dealer")) for _ in range(20)]
+    servers = [connected(zmq.ROUTER, door("RIGHT", "asking.router"))]
+    servers += [connected(zmq.REP, door("RIGHT", "asking.rep")) for _ in range(3)]
+    poller = zmq.Poller()
+    for one in dealers + servers:
+        poller.register(one, zmq.POLLIN)
+    missing = {(index, number) for index in range(len(dealers)) for number in range(100)}
+    for index, number in sorted(missing, key=lambda pair: pair[1]):
+        dealers[index].send_multipart([b"%d" % number, b"", b"%d" % index, b"", b"%d" % number])
+    while missing:
+        ready = dict(poller.poll(DEADLINE_MS))
+        assert ready, f"{len(missing)} replies are missing"
+        for server in servers:
+            if server in ready:
+                server.send_multipart(server.recv_multipart())
+        for index, dealer in enumerate(dealers):
+            if dealer in ready:
+                number, *rest = dealer.recv_multipart()
+                assert rest == [b"", b"%d" % index, b"", number], rest
+                missing.remove((index, int(number)))
+
+
+def requests_over_restarts():
+    """A relaxed REQ asks again when no reply comes, whichever of the sidecars is killed."""
+    rep = connected(zmq.REP, door("RIGHT", "asking.rep"))
+    req = connected(zmq.REQ, door("LEFT", "asking.req"), REQ_RELAXED=1, REQ_CORRELATE=1)
+    poller = zmq.Poller()
+    for one in (req, rep):
+        poller.register(one, zmq.POLLIN)
+
+    def round_trip(word):
+        for _ in range(DEADLINE_MS // 1000):
+            req.send(word)
+            until = time.monotonic() + 1
+            while time.monotonic() < until:
+                ready = dict(poller.poll(100))
+                if rep in ready:
+                    rep.send(rep.recv())
+                if req in ready:
+                    assert req.recv() == word
+                    return
+        raise AssertionError("no reply comes any more")
+
+    round_trip(b"before")
+    for side in ("right", "left"):
+        print("restart", side, flush=True)
+        assert sys.stdin.readline(), "the sidecar was not started again"
+        round_trip(side.encode())
+
+
 def refusals():
     wrong = [(zmq.PUSH, "prices.sub"), (zmq.SUB, "prices.pub"), (zmq.PUB, "closed.pub"), (zmq.SUB, "closed.sub")]
+    wrong += [(zmq.PUB, "asking.req"), (zmq.REQ, "asking.rep")]
     failed = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_DISCONNECTED
     for kind, name in wrong:
         made = new_socket(kind)

@@ -22,6 +22,10 @@ CHANNELS = {
     for pair, prefix in (entry.split("=") for entry in os.environ["PAIRS"].split(","))
 }
 COUNT = int(os.environ["CHANNELS"])
+# Tests of what a Channel promises otherwise, and says so in docs/guide/patterns.md.
+OTHERWISE = {
+    "test_router_dealer": "counts the frames in front of a request, where a ROUTER gets the sidecar's number as well",
+}
 
 used = set()
 number = 0
@@ -53,6 +57,28 @@ def acquaint(channel):
     keepers.extend((sub, pub))
 
 
+def introduce(channel, giver, taker):
+    """The same where a message goes to one receiver, which must not be one of ours during the test: a message, and its
+    reply where there are any, and then these sockets go."""
+    (give, give_side), (take, take_side) = giver, taker
+    first, second = keeper_context.socket(give), keeper_context.socket(take)
+    for one, side, kind in ((second, take_side, take), (first, give_side, give)):
+        one.linger = 0
+        one.rcvtimeo = one.sndtimeo = DEADLINE_MS
+        one.connect(address(side, channel, kind))
+    try:
+        first.send(b"keeper")
+        second.recv()
+        if take == zmq.REP:
+            second.send(b"keeper")
+            first.recv()
+    except zmq.Again:
+        pytest.fail("the sidecars do not find each other")
+    finally:
+        first.close()
+        second.close()
+
+
 @pytest.fixture(autouse=True)
 def end_keepers():
     yield
@@ -67,11 +93,21 @@ def connect_pair(make, type1, type2):
     prefix = CHANNELS.get(frozenset(names))
     if prefix is None:
         pytest.skip(f"a Channel has no sockets {names[0]} and {names[1]}")
-    used.add(os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0])
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").split(" ")[0]
+    for name, reason in OTHERWISE.items():
+        if test.endswith(f"::{name}"):
+            pytest.skip(reason)
+    used.add(test)
     channel = f"{prefix}-{number % COUNT}"
     number += 1
     if {"pub", "sub"} == set(names):
         acquaint(channel)
+    sides = {type1: "LEFT", type2: "RIGHT"}
+    if {"push", "pull"} == set(names):
+        introduce(channel, *((kind, sides[kind]) for kind in (zmq.PUSH, zmq.PULL)))
+    for asks in sides.keys() & {zmq.REQ, zmq.DEALER}:
+        (answers,) = sides.keys() - {asks}
+        introduce(channel, (zmq.REQ, sides[asks]), (zmq.REP, sides[answers]))
     made = []
     for kind, side in ((type1, "LEFT"), (type2, "RIGHT")):
         one = make(kind)

@@ -19,7 +19,11 @@ const SIDES: [&str; 2] = ["left", "right"];
 /// Channels for the pairs of pyzmq's own tests, of each pattern: more than a run has pairs.
 pub(super) const CHANNELS_PER_PATTERN: usize = 60;
 /// Patterns that carry pairs of sockets: the name of their Channels, the pattern, the pairs.
-pub(super) const PATTERNS: [(&str, &str, &[&str]); 1] = [("pairs-ps", "PubSub", &["pub-sub"])];
+pub(super) const PATTERNS: [(&str, &str, &[&str]); 3] = [
+    ("pairs-ps", "PubSub", &["pub-sub"]),
+    ("pairs-pl", "Pipeline", &["push-pull"]),
+    ("pairs-rr", "RequestReply", &["req-rep", "req-router", "dealer-rep", "dealer-router"]),
+];
 
 /// A running mesh.
 pub(super) struct Mesh {

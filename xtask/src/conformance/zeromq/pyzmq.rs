@@ -120,6 +120,8 @@ mod tests {
         assert!(tests.join("through/test_socket.py").is_file() && tests.join("conftest.py").is_file());
         assert!(!tests.join("through/test_version.py").exists() && !tests.join("README").exists());
         assert_eq!(fs::read_to_string(tests.join("through/conftest.py")).unwrap(), CONFTEST);
-        assert!(pairs().contains("pub-sub=pairs-ps"));
+        for pair in ["pub-sub=pairs-ps", "push-pull=pairs-pl", "req-rep=pairs-rr", "dealer-router=pairs-rr"] {
+            assert!(pairs().contains(pair), "{pair}");
+        }
     }
 }

@@ -34,7 +34,7 @@ const LIBZMQ_SCENES: [&str; 13] = [
     "binds",
     "refusals",
 ];
-const PYZMQ_SCENES: [&str; 18] = [
+const PYZMQ_SCENES: [&str; 21] = [
     "multipart",
     "multipart_over_tcp",
     "prefixes",
@@ -47,6 +47,9 @@ const PYZMQ_SCENES: [&str; 18] = [
     "paused",
     "restarts",
     "binds",
+    "requests",
+    "many_requests",
+    "requests_over_restarts",
     "refusals",
     "other_mechanisms",
     "zmtp_3_0",
