@@ -305,3 +305,19 @@ pub(super) const fn word(kind: ProblemKind) -> &'static str {
         ProblemKind::Internal => "internal",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: of many lines one is logged in a while, and it says how many were left out.
+    #[test]
+    fn lines_are_left_out() {
+        let (mut seldom, start) = (Seldom::default(), clock::now());
+        assert_eq!(seldom.turn(start), Some(0));
+        assert_eq!(seldom.turn(start), None);
+        assert_eq!(seldom.turn(start + LOG_PAUSE / 2), None);
+        assert_eq!(seldom.turn(start + LOG_PAUSE), Some(2));
+        assert_eq!(seldom.turn(start + LOG_PAUSE * 3), Some(0));
+    }
+}

@@ -128,6 +128,10 @@ impl<S: Stream> Requester<'_, S> {
                 return self.endpoint.unanswered("envelope_too_large", &text);
             }
         };
+        if parts.is_empty() {
+            // A REP drops these as well. A socket with ZMQ_PROBE_ROUTER sends one when it connects.
+            return self.endpoint.dropped("nothing_asked", 1);
+        }
         let message = Message { parts, ..Message::default() };
         let bytes = message.size_bytes();
         self.room.bytes = self.room.bytes.saturating_add(bytes);
