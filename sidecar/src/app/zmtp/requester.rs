@@ -31,7 +31,12 @@ pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: 
     let mut requester = Requester { link, endpoint, open: FuturesUnordered::new(), room };
     let end = requester.run(&ended).await?;
     let Requester { link, open, .. } = requester;
-    // Nobody is left who could get these.
+    if !matches!(end, End::Gone) {
+        // The app is there, and its socket will not get these.
+        for _ in 0..open.len() {
+            endpoint.unanswered("closed", SHUTTING_DOWN);
+        }
+    }
     drop(open);
     link.end(end).await;
     Ok(())

@@ -241,6 +241,11 @@ async fn failed_requests_are_counted() {
     let request = requests(&mut serving, 1).await.remove(0);
     serving.reply(request.id, Ok(request.message));
     assert_eq!(frames(&mut dealer).await, bytes(&["", "answered"]));
+    // An end that the app brings about while it waits: flags that there are not.
+    tell(&mut dealer, &bytes(&["", "open"])).await;
+    requests(&mut serving, 1).await;
+    dealer.stream.write_all(b"\x08\0").await.unwrap();
+    counted(&unanswered, "closed", 1).await;
 }
 
 /// Goal: a REQ may ask before anybody is there to answer, as with a socket that is not connected yet.
