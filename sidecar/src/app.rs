@@ -7,6 +7,7 @@
 mod grpc;
 mod http;
 mod publish;
+mod push;
 mod session;
 mod socket;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::messaging::Channels;
 use crate::metrics::Metrics;
 use crate::view::ViewReceiver;
 
+pub use push::{PushError, PushTarget};
 pub use zmtp::{AppSocket, TcpDoor, ZmqFlagError};
 
 /// What the doors work with. Clones share everything.
@@ -51,6 +53,8 @@ pub struct Settings {
     pub zmq_listen: Vec<TcpDoor>,
     /// Sockets of the app that bind, for us to connect to.
     pub zmq_connect: Vec<AppSocket>,
+    /// What is POSTed to the app.
+    pub push: Vec<PushTarget>,
 }
 
 /// Where the doors really are.
@@ -90,6 +94,7 @@ pub async fn open(doors: Doors, settings: Settings) -> Result<Opened, DoorError>
     }
     opened.zmq_listen = zmtp::open(&doors, settings.zmq_dir, settings.zmq_listen).await?;
     zmtp::connect(&doors, settings.zmq_connect);
+    push::start(&doors, settings.push);
     Ok(opened)
 }
 

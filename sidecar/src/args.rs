@@ -1,6 +1,6 @@
 //! All flags and environment variables of the sidecar.
 
-use crate::app::{AppSocket, TcpDoor};
+use crate::app::{AppSocket, PushTarget, TcpDoor};
 use clap::Parser;
 use runtime::telemetry::LogArgs;
 use std::net::SocketAddr;
@@ -35,6 +35,10 @@ pub struct Args {
     /// NAME.ROLE=ipc:///PATH. ROLE is what the app's socket is. May be given more than once.
     #[arg(long, env = "PINNACE_ZMQ_CONNECT", value_delimiter = ',')]
     pub zmq_connect: Vec<AppSocket>,
+    /// What to POST to the app, message by message: channels/NAME=http://127.0.0.1:PORT/PATH or
+    /// topics/NAME=http://127.0.0.1:PORT/PATH#group=GROUP. May be given more than once.
+    #[arg(long, env = "PINNACE_PUSH", value_delimiter = ',')]
+    pub push: Vec<PushTarget>,
     /// Where other sidecars connect.
     #[arg(long, env = "PINNACE_PEER_LISTEN", default_value = "0.0.0.0:7401")]
     pub peer_listen: SocketAddr,

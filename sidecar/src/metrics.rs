@@ -48,6 +48,8 @@ pub struct Metrics {
     pub peer_connections: IntGaugeVec,
     /// Labels door = http, grpc, zmtp; reason = a fixed word.
     pub door_refusals: IntCounterVec,
+    /// Labels kind, namespace, name, outcome = done, later, unreachable, failed.
+    pub pushes: IntCounterVec,
     /// Clients of the Kafka door that reach a broker.
     pub kafka_door_connections: IntGauge,
     /// Clients of the Kafka door that were turned away: label reason.
@@ -94,10 +96,7 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let make = Maker { registry: &registry };
-        let published =
-            make.counters("pinnace_published_messages_total", "Messages taken from apps.", &NAME_LABELS)?;
-        let delivered =
-            make.counters("pinnace_delivered_messages_total", "Messages handed to apps.", &NAME_LABELS)?;
+        let (published, delivered) = make.flow()?;
         let (replay_messages, replay_bytes) = make.replay()?;
         let (kafka_door_connections, kafka_door_refused) = make.kafka_door()?;
         let (recorded, unrecorded, record_waiting) = make.record()?;
@@ -160,6 +159,7 @@ impl Metrics {
                 "Requests and connections of apps that were refused.",
                 &["door", "reason"],
             )?,
+            pushes: make.pushes()?,
             registry,
         })
     }
@@ -193,6 +193,23 @@ impl Maker<'_> {
             &["reason"],
         )?;
         Ok((connections, refused))
+    }
+
+    fn flow(&self) -> Result<(IntCounterVec, IntCounterVec), prometheus::Error> {
+        let published =
+            self.counters("pinnace_published_messages_total", "Messages taken from apps.", &NAME_LABELS)?;
+        let delivered =
+            self.counters("pinnace_delivered_messages_total", "Messages handed to apps.", &NAME_LABELS)?;
+        Ok((published, delivered))
+    }
+
+    fn pushes(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let labels = ["kind", "namespace", "name", "outcome"];
+        self.counters(
+            "pinnace_push_requests_total",
+            "Messages and requests POSTed to the app, by what came of it.",
+            &labels,
+        )
     }
 
     fn record(&self) -> Result<(IntCounterVec, IntCounterVec, IntGaugeVec), prometheus::Error> {

@@ -211,6 +211,7 @@ async fn open_doors(
         zmq_dir: args.zmq_dir.clone(),
         zmq_listen: args.zmq_listen.clone(),
         zmq_connect: args.zmq_connect.clone(),
+        push: args.push.clone(),
     };
     Ok(app::open(doors, settings).await?)
 }

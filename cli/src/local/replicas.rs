@@ -43,6 +43,7 @@ impl Replica {
         plan.broker.clone_from(&workload.broker);
         plan.zmq_listen.clone_from(&workload.zmq_listen);
         plan.zmq_connect.clone_from(&workload.zmq_connect);
+        plan.push.clone_from(&workload.push);
         plan.log_level.clone_from(&workload.log_level);
         let layers = &context.layers;
         let (stop_app, stop_sidecar) = (layers.apps.shutdown().child(), layers.sidecars.shutdown().child());

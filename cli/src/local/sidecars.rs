@@ -27,6 +27,7 @@ pub(crate) struct SidecarPlan {
     pub(crate) broker: String,
     pub(crate) zmq_listen: Vec<String>,
     pub(crate) zmq_connect: Vec<String>,
+    pub(crate) push: Vec<String>,
     pub(crate) log_level: Option<String>,
     /// Its folder, for sockets, token and state.
     folder: PathBuf,
@@ -52,6 +53,7 @@ impl SidecarPlan {
             broker: String::new(),
             zmq_listen: Vec::new(),
             zmq_connect: Vec::new(),
+            push: Vec::new(),
             log_level: None,
             folder,
         })
@@ -82,6 +84,7 @@ impl SidecarPlan {
         ];
         pairs.extend(self.zmq_listen.iter().map(|listen| ("--zmq-listen", listen.clone())));
         pairs.extend(self.zmq_connect.iter().map(|socket| ("--zmq-connect", socket.clone())));
+        pairs.extend(self.push.iter().map(|target| ("--push", target.clone())));
         if !self.broker.is_empty() {
             pairs.push(("--broker-ref", self.broker.clone()));
         }

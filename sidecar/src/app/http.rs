@@ -21,6 +21,7 @@ use super::socket::{HttpResponse, Service};
 use super::{Doors, grpc};
 use crate::messaging::{Name, Problem, ProblemKind};
 use problem::Refusal;
+pub(super) use publish::{describe, message, read};
 
 /// Both kinds of request, by path and content type.
 pub(super) fn service(doors: Doors) -> Service {

@@ -121,6 +121,7 @@ impl Stage {
                 .map(|name| format!("{name}=tcp://127.0.0.1:0").parse::<TcpDoor>().unwrap())
                 .into(),
             zmq_connect: Vec::new(),
+            push: Vec::new(),
         };
         let opened = super::open(doors.clone(), settings).await.unwrap();
         Self { doors, opened, folder, view, core }
@@ -132,6 +133,11 @@ impl Stage {
         change(&mut view);
         self.core.apply_view(&view);
         self.view.send_replace(Arc::new(view));
+    }
+
+    /// Whether an app subscribes to a Channel.
+    pub(super) fn has_subscriber(&self, name: &ChannelName) -> bool {
+        self.core.subscribers().iter().any(|subscriber| subscriber.name == *name)
     }
 
     /// `http://` and the door's address.

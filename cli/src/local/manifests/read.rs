@@ -172,7 +172,7 @@ impl Context<'_> {
         let outcome =
             decode::<Deployment>(document).and_then(|deployment| understand(document, name, &deployment));
         match outcome {
-            Ok(Outcome::Start(workload)) => drop(self.found.workloads.insert(name.clone(), workload)),
+            Ok(Outcome::Start(workload)) => drop(self.found.workloads.insert(name.clone(), *workload)),
             Ok(Outcome::Leave(why)) => drop(self.found.notices.insert(why)),
             Err(wrong) => {
                 if let Some(old) = self.before.workloads.get(name) {

@@ -24,6 +24,7 @@ pub(crate) struct Workload {
     pub(crate) zmq_listen: Vec<String>,
     /// Sockets of the app that bind.
     pub(crate) zmq_connect: Vec<String>,
+    pub(crate) push: Vec<String>,
     pub(crate) log_level: Option<String>,
 }
 
@@ -76,7 +77,7 @@ struct Variable {
 /// A Deployment that was read.
 pub(super) enum Outcome {
     /// Start this.
-    Start(Workload),
+    Start(Box<Workload>),
     /// Leave it out, and say why.
     Leave(String),
 }
@@ -113,9 +114,6 @@ pub(super) fn understand(
     if command.is_empty() {
         return Err(wrong(labels::LOCAL_COMMAND, "the list is empty: name a program".to_owned()));
     }
-    if pod.annotations.contains_key(labels::PUSH) {
-        return Err(wrong(labels::PUSH, "not supported yet: remove it".to_owned()));
-    }
     let replicas = deployment.spec.replicas.unwrap_or(1);
     if replicas > REPLICAS_MAX {
         let field = "spec.replicas".to_owned();
@@ -129,7 +127,7 @@ pub(super) fn understand(
         let text = pod.annotations.get(annotation).map(String::as_str).unwrap_or_default();
         text.split([',', ' ', '\n']).filter(|one| !one.is_empty()).map(str::to_owned).collect()
     };
-    Ok(Outcome::Start(Workload {
+    Ok(Outcome::Start(Box::new(Workload {
         name: name.clone(),
         service_account: pod_spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
         replicas,
@@ -138,6 +136,7 @@ pub(super) fn understand(
         broker: pod.annotations.get(labels::BROKER_ANNOTATION).cloned().unwrap_or_default(),
         zmq_listen: list(labels::ZMQ_LISTEN),
         zmq_connect: list(labels::ZMQ_CONNECT),
+        push: list(labels::PUSH),
         log_level: pod.annotations.get(labels::LOG_LEVEL).cloned(),
-    }))
+    })))
 }

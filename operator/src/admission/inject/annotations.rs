@@ -10,11 +10,10 @@ use api::names::ObjectName;
 
 use super::settings::LOG_LEVELS;
 
+mod push;
+
 /// All our annotations start with it.
 const PREFIX: &str = "pinnace.dev/";
-/// Known and not built yet, each with what to do instead.
-const NOT_SUPPORTED: [(&str, &str); 1] =
-    [(labels::PUSH, "let the app subscribe at http://127.0.0.1:7400/v1/…/messages")];
 /// The sockets that the sidecar has a counterpart for.
 const ZMQ_ROLES: [&str; 8] = ["pub", "sub", "push", "pull", "req", "rep", "dealer", "router"];
 /// More doors or sockets than this in one Pod is a mistake.
@@ -36,6 +35,8 @@ pub(super) struct Wishes {
     pub(super) zmq_listen: Vec<String>,
     /// Each `CHANNEL.ROLE=tcp://127.0.0.1:PORT` or `CHANNEL.ROLE=ipc:///run/pinnace/…`.
     pub(super) zmq_connect: Vec<String>,
+    /// Each `channels/NAME=http://127.0.0.1:PORT/PATH` or `topics/NAME=http://127.0.0.1:PORT/PATH#group=GROUP`.
+    pub(super) push: Vec<String>,
     /// Annotations under our prefix that nobody reads.
     pub(super) warnings: Vec<String>,
 }
@@ -73,15 +74,13 @@ fn own_doors(wishes: &Wishes) -> Vec<String> {
 }
 
 fn read_one(wishes: &mut Wishes, name: &str, text: &str) -> Result<(), String> {
-    if let Some((_, instead)) = NOT_SUPPORTED.iter().find(|(known, _)| *known == name) {
-        return Err(format!("not supported yet; remove it: {instead}"));
-    }
     match name {
         labels::BROKER_ANNOTATION => wishes.broker = Some(broker(text)?),
         labels::SIDECAR_RESOURCES => wishes.resources = Some(resources(text)?),
         labels::LOG_LEVEL => wishes.log_level = Some(log_level(text)?),
         labels::ZMQ_LISTEN => wishes.zmq_listen = zmq_doors(text, tcp)?,
         labels::ZMQ_CONNECT => wishes.zmq_connect = zmq_doors(text, tcp_or_ipc)?,
+        labels::PUSH => wishes.push = push::targets(text)?,
         labels::LOCAL_COMMAND => {}
         _ => wishes.warnings.push(format!(
             "annotation {name} means nothing to Pinnace; check its spelling against the guide on injection"

@@ -93,6 +93,7 @@ fn arguments(settings: &Settings, wishes: &Wishes) -> Vec<String> {
     ];
     arguments.extend(wishes.broker.iter().map(|broker| format!("--broker-ref={broker}")));
     arguments.extend(wishes.zmq_listen.iter().map(|door| format!("--zmq-listen={door}")));
+    arguments.extend(wishes.push.iter().map(|target| format!("--push={target}")));
     arguments.extend(wishes.zmq_connect.iter().map(|socket| format!("--zmq-connect={socket}")));
     arguments
 }

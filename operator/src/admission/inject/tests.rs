@@ -186,6 +186,11 @@ fn annotations_reach_the_sidecar() {
     assert!(arguments(&after).contains(&"--zmq-connect=kv.pub=tcp://127.0.0.1:5557"));
     assert!(arguments(&after).contains(&"--zmq-connect=alerts.shop.sub=ipc:///run/pinnace/alerts"));
     assert!(arguments(&after).contains(&"--zmq-connect=quotes.router=tcp://127.0.0.1:5558"));
+    let push = "channels/prices=http://127.0.0.1:8080/in, topics/orders.shop=http://localhost:8080/#group=a&concurrency=8";
+    let (after, _) = injected(&annotated("pinnace.dev/push", push));
+    assert!(arguments(&after).contains(&"--push=channels/prices=http://127.0.0.1:8080/in"));
+    let topic = "--push=topics/orders.shop=http://localhost:8080/#group=a&concurrency=8";
+    assert!(arguments(&after).contains(&topic));
     let wanted = r#"{"requests":{"cpu":"50m"},"limits":{"cpu":"1","memory":"64Mi"}}"#;
     let (after, _) = injected(&annotated("pinnace.dev/sidecar-resources", wanted));
     assert_eq!(
@@ -206,7 +211,19 @@ fn bad_annotations_are_refused_by_name() {
         ("pinnace.dev/zmq-connect", "prices.pub=ipc:///tmp/x", "both containers"),
         ("pinnace.dev/zmq-connect", "prices.pub=ipc:///run/pinnace/zmq/prices.sub", "both containers"),
         ("pinnace.dev/zmq-connect", "prices.pub=ipc:///run/pinnace/../x", "both containers"),
-        ("pinnace.dev/push", "8080", "not supported yet"),
+        ("pinnace.dev/push", "", "names 0 targets"),
+        ("pinnace.dev/push", "8080", "no `=`"),
+        ("pinnace.dev/push", "prices=http://127.0.0.1:8080", "topics/ or channels/"),
+        ("pinnace.dev/push", "queues/prices=http://127.0.0.1:8080", "neither topics nor channels"),
+        ("pinnace.dev/push", "channels/Prices=http://127.0.0.1:8080", "names nothing"),
+        ("pinnace.dev/push", "channels/prices=https://127.0.0.1:8080", "not http://"),
+        ("pinnace.dev/push", "channels/prices=http://10.0.0.1:8080", "loopback"),
+        ("pinnace.dev/push", "channels/prices=http://127.0.0.1/a", "no port"),
+        ("pinnace.dev/push", "channels/prices=http://127.0.0.1:80/{a}", "%XX"),
+        ("pinnace.dev/push", "topics/orders=http://127.0.0.1:8080", "#group=GROUP"),
+        ("pinnace.dev/push", "channels/prices=http://127.0.0.1:8080#group=a", "no groups"),
+        ("pinnace.dev/push", "channels/prices=http://127.0.0.1:8080#concurrency=0", "1 to 1000"),
+        ("pinnace.dev/push", "channels/prices=http://127.0.0.1:8080#speed=9", "unknown"),
         ("pinnace.dev/broker", "a/b/c", "NAMESPACE/NAME"),
         ("pinnace.dev/broker", "Default", "names no Broker"),
         ("pinnace.dev/log-level", "loud", "is no level"),

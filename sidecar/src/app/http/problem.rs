@@ -9,11 +9,11 @@ use crate::messaging::{Problem, ProblemKind};
 
 /// A refusal in HTTP's words.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(in crate::app) struct Refusal {
     pub(super) status: StatusCode,
     /// The same word as gRPC's status code, where there is one.
     pub(super) code: &'static str,
-    pub(super) detail: String,
+    pub(in crate::app) detail: String,
 }
 
 impl From<Problem> for Refusal {

@@ -13,12 +13,12 @@ use crate::app::socket::HttpResponse;
 use crate::app::{Doors, publish as engine};
 use crate::messaging::{Message, Name, Problem, ProblemKind};
 
-pub(super) const KEY: HeaderName = HeaderName::from_static("pinnace-key");
-pub(super) const SUBJECT: HeaderName = HeaderName::from_static("pinnace-subject");
+const KEY: HeaderName = HeaderName::from_static("pinnace-key");
+const SUBJECT: HeaderName = HeaderName::from_static("pinnace-subject");
 /// CloudEvents in binary mode.
-pub(super) const CLOUD_EVENTS: &str = "ce-";
+const CLOUD_EVENTS: &str = "ce-";
 /// Headers that travel besides: the payload's type, and W3C trace context.
-pub(super) const KEPT: [&str; 3] = ["content-type", "traceparent", "tracestate"];
+const KEPT: [&str; 3] = ["content-type", "traceparent", "tracestate"];
 /// The longest silence in the middle of a body.
 const BODY_SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read and thrown away, and for how long.
@@ -43,8 +43,27 @@ pub(super) async fn publish(
     Ok(response)
 }
 
+/// Says of a message in headers what HTTP has a form for: the other way round than [`message`].
+pub(in crate::app) fn describe(message: &Message, headers: &mut HeaderMap) {
+    for (name, value) in &message.headers {
+        let kept = name.starts_with(CLOUD_EVENTS) || KEPT.contains(&name.as_str());
+        if let (true, Ok(name), Ok(value)) =
+            (kept, HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value))
+        {
+            headers.append(name, value);
+        }
+    }
+    let key = message.key.as_ref().map(|key| (KEY, key));
+    let subject = (!message.subject.is_empty()).then_some((SUBJECT, &message.subject));
+    for (name, value) in key.into_iter().chain(subject) {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
 /// What the headers say about the message.
-pub(super) fn message(headers: &HeaderMap) -> Message {
+pub(in crate::app) fn message(headers: &HeaderMap) -> Message {
     let bytes = |name: &HeaderName| headers.get(name).map(|value| Bytes::copy_from_slice(value.as_bytes()));
     let kept = headers
         .iter()
@@ -61,7 +80,11 @@ pub(super) fn message(headers: &HeaderMap) -> Message {
 
 /// The body, of at most `limit` bytes. A larger one is refused by its Content-Length, or where
 /// it passes the limit; never more than that is kept.
-pub(super) async fn read(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Refusal> {
+pub(in crate::app) async fn read(
+    mut body: Body,
+    headers: &HeaderMap,
+    limit: usize,
+) -> Result<Bytes, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.is_some_and(|text| text.parse::<usize>().map_or(true, |length| length > limit)) {
         return Err(too_large(limit));

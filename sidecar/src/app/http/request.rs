@@ -8,10 +8,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Query;
 use bytes::BytesMut;
-use http::{HeaderName, HeaderValue, Request, Response, Uri};
+use http::{Request, Response, Uri};
 
 use super::problem::Refusal;
-use super::publish::{CLOUD_EVENTS, KEPT, KEY, SUBJECT, message, read};
+use super::publish::{describe, message, read};
 use crate::app::socket::HttpResponse;
 use crate::app::{Doors, publish as engine};
 use crate::messaging::{Message, Name, Problem, ProblemKind};
@@ -70,21 +70,6 @@ fn response(reply: Message) -> HttpResponse {
         }
     };
     let mut response = Response::new(Body::from(body));
-    let headers = response.headers_mut();
-    for (name, value) in &reply.headers {
-        let kept = name.starts_with(CLOUD_EVENTS) || KEPT.contains(&name.as_str());
-        if let (true, Ok(name), Ok(value)) =
-            (kept, HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value))
-        {
-            headers.append(name, value);
-        }
-    }
-    let key = reply.key.as_ref().map(|key| (KEY, key));
-    let subject = (!reply.subject.is_empty()).then_some((SUBJECT, &reply.subject));
-    for (name, value) in key.into_iter().chain(subject) {
-        if let Ok(value) = HeaderValue::from_bytes(value) {
-            headers.insert(name, value);
-        }
-    }
+    describe(&reply, response.headers_mut());
     response
 }
