@@ -2,6 +2,7 @@
 //! checked against the view on both sides.
 
 mod accepted;
+mod connect;
 mod dial;
 mod drive;
 mod link;
@@ -12,6 +13,7 @@ mod pool;
 mod tests;
 
 pub(crate) use accepted::Accepted;
+pub(crate) use connect::Tls;
 pub(crate) use listen::{ListenError, Listener};
 pub(crate) use pool::run as run_pool;
 

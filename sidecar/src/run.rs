@@ -168,7 +168,7 @@ fn start(
     background.spawn_until_shutdown("views", Arc::clone(core).follow_views());
     let accepted = Arc::new(peer::Accepted::default());
     background.spawn_until_shutdown("peer port", peers.run(Arc::clone(core), Arc::clone(&accepted)));
-    background.spawn_until_shutdown("peers", peer::run_pool(Arc::clone(core), accepted));
+    background.spawn_until_shutdown("peers", peer::run_pool(Arc::clone(core), accepted, peer::Tls));
     background.spawn_until_shutdown("identity", keeper.run(view.clone()));
     background.spawn_until_shutdown("control", follower.run());
     background.spawn_until_shutdown("readiness", wait_for_view(view, readiness));

@@ -153,6 +153,79 @@ where
     outcome
 }
 
+/// What came and is not a whole frame yet.
+struct Input {
+    bytes: BytesMut,
+    /// Room for the next read.
+    room: usize,
+}
+
+impl Input {
+    fn new() -> Self {
+        Self { bytes: BytesMut::new(), room: READ_BYTES_MIN }
+    }
+
+    fn make_room(&mut self) {
+        if self.bytes.capacity() - self.bytes.len() < self.room / 2 {
+            self.bytes.reserve(self.room);
+        }
+    }
+
+    /// So much came at once; nothing is the end.
+    fn note(&mut self, read: usize) -> Result<(), DriveError> {
+        if read == 0 {
+            return Err(DriveError::Closed);
+        }
+        if read >= self.room / 2 {
+            self.room = (self.room * 2).min(READ_BYTES_MAX);
+        }
+        Ok(())
+    }
+
+    /// Nothing came for a while: an idle connection costs little memory.
+    fn rest(&mut self) {
+        if self.bytes.is_empty() {
+            *self = Self::new();
+        }
+    }
+}
+
+/// What was done at the socket.
+enum Step {
+    Read(usize),
+    Wrote,
+}
+
+/// Reads or writes once, whichever can be done; the caller says which is tried first. Safe to drop.
+async fn step<R, W>(
+    (reader, writer): (&mut R, &mut W),
+    input: &mut Input,
+    pending: &mut Pending,
+    write_first: bool,
+) -> std::io::Result<Step>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    input.make_room();
+    if pending.is_done() {
+        return reader.read_buf(&mut input.bytes).await.map(Step::Read);
+    }
+    if write_first {
+        tokio::select! {
+            biased;
+            wrote = pending.write(writer) => wrote.map(|()| Step::Wrote),
+            read = reader.read_buf(&mut input.bytes) => read.map(Step::Read),
+        }
+    } else {
+        tokio::select! {
+            biased;
+            read = reader.read_buf(&mut input.bytes) => read.map(Step::Read),
+            wrote = pending.write(writer) => wrote.map(|()| Step::Wrote),
+        }
+    }
+}
+
 async fn carry<R, W>(
     reader: &mut R,
     writer: &mut W,
@@ -167,11 +240,16 @@ where
     let waker = std::sync::Arc::clone(link.waker());
     let mut wanted = link.wanted();
     let replaced = link.replaced().clone();
-    let mut input = BytesMut::new();
-    let mut read_bytes = READ_BYTES_MIN;
+    let mut input = Input::new();
+    // Reading and writing take turns, so that neither starves where both can always go on.
+    let mut write_first = true;
     let mut endings = Endings::default();
     loop {
         link.handle_marks();
+        if wanted.has_changed().is_ok_and(|changed| changed) {
+            wanted.mark_unchanged();
+            link.reconcile();
+        }
         if pending.chunks.is_empty() {
             link.pump(OUTPUT_BYTES);
             pending.take_output(link);
@@ -180,39 +258,38 @@ where
             return Ok(ended);
         }
         let due = endings.due(link);
-        if input.capacity() - input.len() < read_bytes / 2 {
-            input.reserve(read_bytes);
-        }
+        // In this order, for the same run every time. What stands behind the socket is looked at in each round as well.
         tokio::select! {
-            read = reader.read_buf(&mut input) => {
-                match read? {
-                    0 => return Err(DriveError::Closed),
-                    bytes if bytes >= read_bytes / 2 => read_bytes = (read_bytes * 2).min(READ_BYTES_MAX),
-                    _ => {}
+            biased;
+            step = step((&mut *reader, &mut *writer), &mut input, pending, write_first) => match step? {
+                Step::Read(bytes) => {
+                    write_first = true;
+                    input.note(bytes)?;
+                    let taken = link.session.handle_input(&mut input.bytes, core.now());
+                    // What came before the error still counts.
+                    link.handle_events()?;
+                    taken.map_err(LinkError::from)?;
+                    link.handle_time()?;
                 }
-                let taken = link.session.handle_input(&mut input, core.now());
-                // What came before the error still counts.
-                link.handle_events()?;
-                taken.map_err(LinkError::from)?;
-            }
-            written = pending.write(writer), if !pending.is_done() => written?,
+                Step::Wrote => {
+                    // Only when there was nothing to read: what waits there breaks the peer's silence.
+                    if !write_first {
+                        link.handle_time()?;
+                    }
+                    write_first = false;
+                }
+            },
             () = waker.marked() => {}
             changed = wanted.changed(), if wanted.has_changed().is_ok() => {
                 if changed.is_ok() {
-                    wanted.mark_unchanged();
                     link.reconcile();
                 }
             }
             () = core.draining().begun(), if endings.drain_until.is_none() => {}
             () = replaced.begun() => {}
             () = tokio::time::sleep_until(core.instant(due)) => {
-                link.session.handle_timeout(core.now()).map_err(LinkError::from)?;
-                link.retry();
-                if input.is_empty() {
-                    // Nothing came for a while: an idle connection costs little memory.
-                    read_bytes = READ_BYTES_MIN;
-                    input = BytesMut::new();
-                }
+                link.handle_time()?;
+                input.rest();
             }
         }
     }

@@ -295,9 +295,17 @@ impl Link {
         self.refused.values().min().copied()
     }
 
-    /// Asks again for what was refused a while ago.
-    pub(crate) fn retry(&mut self) {
+    /// Lets time act: heartbeats, confirmations, and what was refused a while ago and is asked for again.
+    pub(crate) fn handle_time(&mut self) -> Result<(), LinkError> {
         let now = self.core.now();
+        self.session.handle_timeout(now)?;
+        if !self.refused.is_empty() {
+            self.retry(now);
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self, now: Duration) {
         let before = self.refused.len();
         self.refused.retain(|_, due| *due > now);
         if self.refused.len() != before {

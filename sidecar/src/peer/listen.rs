@@ -2,7 +2,7 @@
 
 use super::ALPN;
 use super::accepted::Accepted;
-use super::drive::{DriveError, drive};
+use super::drive::{DriveError, Ended, drive};
 use super::link::{Link, Parts};
 use crate::delivery::Core;
 use runtime::backoff::Backoff;
@@ -11,6 +11,7 @@ use runtime::tls::{ClientAuth, Identity};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -88,26 +89,40 @@ async fn serve(stream: TcpStream, from: SocketAddr, core: Arc<Core>, accepted: A
             return;
         }
     };
-    let connections = core.metrics().peer_connections.with_label_values(&["accepted"]);
-    connections.inc();
-    let (sender, wanted) = watch::channel(Arc::default());
     let identity: Arc<str> = Arc::from(identity.to_string());
-    let link = Link::new(Parts {
-        core,
-        identity: Arc::clone(&identity),
-        expected: None,
-        wanted,
-        replaced: Shutdown::new(),
-        accepted: Some((accepted, sender)),
-    });
-    match drive(stream, link).await {
+    match carry(stream, Arc::clone(&identity), core, accepted).await {
         Ok(ended) => tracing::debug!(%from, %identity, ?ended, "peer connection ended"),
         Err(error @ DriveError::Link(super::link::LinkError::Protocol(_))) => {
             tracing::warn!(%from, %identity, %error, "peer connection cut");
         }
         Err(error) => tracing::debug!(%from, %identity, %error, "peer connection ended"),
     }
+}
+
+/// Carries a connection of a caller that has proved to be `identity`.
+pub(super) async fn carry<S>(
+    stream: S,
+    identity: Arc<str>,
+    core: Arc<Core>,
+    accepted: Arc<Accepted>,
+) -> Result<Ended, DriveError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let connections = core.metrics().peer_connections.with_label_values(&["accepted"]);
+    connections.inc();
+    let (sender, wanted) = watch::channel(Arc::default());
+    let link = Link::new(Parts {
+        core,
+        identity,
+        expected: None,
+        wanted,
+        replaced: Shutdown::new(),
+        accepted: Some((accepted, sender)),
+    });
+    let outcome = drive(stream, link).await;
     connections.dec();
+    outcome
 }
 
 async fn handshake(

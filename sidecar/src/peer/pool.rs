@@ -2,6 +2,7 @@
 //! peer has dialled, or else over one that is dialled here.
 
 use super::accepted::{Accepted, set};
+use super::connect::Connect;
 use super::dial;
 use super::link::Wanted;
 use crate::delivery::{Core, Subscriber};
@@ -24,7 +25,7 @@ struct Dialler {
 type Subscribers = BTreeMap<u32, Arc<Subscriber>>;
 
 /// Dials and lets go as view and subscriptions change.
-pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>) {
+pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>, connect: impl Connect) {
     let mut views = core.view_receiver();
     let mut changes = core.changes();
     let mut coming = accepted.changes();
@@ -36,8 +37,10 @@ pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>) {
         diallers.retain(|_, dialler| !dialler.task.is_finished());
         let desired = desired(&view, &core);
         let rest = give_to_accepted(&core, &accepted, desired, &mut diallers);
-        give_to_diallers(&core, rest, &mut diallers);
+        give_to_diallers(&core, rest, &mut diallers, &connect);
+        // Whatever changed, all of it is looked at above: no order keeps anything waiting.
         tokio::select! {
+            biased;
             changed = views.changed() => if changed.is_err() { return },
             changed = changes.changed() => if changed.is_err() { return },
             _ = coming.changed() => {}
@@ -77,6 +80,7 @@ fn give_to_diallers(
     core: &Arc<Core>,
     mut desired: BTreeMap<PeerView, Subscribers>,
     diallers: &mut BTreeMap<PeerView, Dialler>,
+    connect: &impl Connect,
 ) {
     for (peer, dialler) in &*diallers {
         set(&dialler.wanted, desired.remove(peer).unwrap_or_default());
@@ -84,7 +88,7 @@ fn give_to_diallers(
     for (peer, wanted) in desired {
         let (sender, receiver) = watch::channel(Arc::new(wanted));
         let replaced = Shutdown::new();
-        let work = dial::run(Arc::clone(core), peer.clone(), receiver, replaced.clone());
+        let work = dial::run(Arc::clone(core), peer.clone(), receiver, replaced.clone(), connect.clone());
         let work = async move {
             work.await;
             Ok::<_, std::convert::Infallible>(())

@@ -89,7 +89,8 @@ impl Node {
         let accepted = Arc::new(peer::Accepted::default());
         let port = listener.run(Arc::clone(&core), Arc::clone(&accepted));
         drop(background.spawn_until_shutdown("listener", port));
-        drop(background.spawn_until_shutdown("pool", peer::run_pool(Arc::clone(&core), accepted)));
+        let pool = peer::run_pool(Arc::clone(&core), accepted, peer::Tls);
+        drop(background.spawn_until_shutdown("pool", pool));
         drop(background.spawn_until_shutdown("views", Arc::clone(&core).follow_views()));
         let account = format!("shop/{account}");
         let channels = Channels::new(Arc::clone(&core));
