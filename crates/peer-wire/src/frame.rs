@@ -44,6 +44,8 @@ const FLAG_RESUME: u8 = 1;
 const FLAG_NUMBERED: u8 = 1;
 /// Set in the flags of a Subscribe that begins with what the publisher keeps.
 const FLAG_REPLAY: u8 = 2;
+/// Set in the flags of a Subscribe that says which of several it is.
+const FLAG_ORDINAL: u8 = 4;
 const MAGIC: u32 = u32::from_be_bytes(*b"PNCE");
 
 /// The first frame of each side.
@@ -85,6 +87,9 @@ pub struct Subscribe {
     pub resume: Option<Resume>,
     /// Without an earlier connection: begin with the oldest message that the publisher keeps.
     pub replay: bool,
+    /// Ascends with each Subscribe of this subscription, whatever connection it goes over: of two that pass each other
+    /// the greater counts. Not sent to a peer that does not know it.
+    pub ordinal: Option<u64>,
     /// Subjects that start with one of these; none = all.
     pub prefixes: Vec<Bytes>,
 }
@@ -394,10 +399,14 @@ fn put_subscribe(body: &mut Output, subscribe: &Subscribe) -> u8 {
         body.put_u64(resume.epoch);
         body.put_u64(resume.received);
     }
+    if let Some(ordinal) = subscribe.ordinal {
+        body.put_u64(ordinal);
+    }
     put_prefixes(body, &subscribe.prefixes);
+    let ordinal = if subscribe.ordinal.is_some() { FLAG_ORDINAL } else { 0 };
     let resume = if subscribe.resume.is_some() { FLAG_RESUME } else { 0 };
     let replay = if subscribe.replay { FLAG_REPLAY } else { 0 };
-    resume | replay
+    resume | replay | ordinal
 }
 
 fn read_subscribe(flags: u8, reader: &mut Reader) -> Result<Subscribe, ProtocolError> {
@@ -413,6 +422,7 @@ fn read_subscribe(flags: u8, reader: &mut Reader) -> Result<Subscribe, ProtocolE
             None
         },
         replay: flags & FLAG_REPLAY != 0,
+        ordinal: if flags & FLAG_ORDINAL != 0 { Some(reader.u64("ordinal of a subscribe")?) } else { None },
         prefixes: read_prefixes(reader)?,
     })
 }

@@ -1,9 +1,11 @@
 //! What no peer may exceed. Checked before anything is allocated.
 
 /// The version of the protocol that this crate speaks, and the oldest it understands.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// See [`VERSION`].
 pub const VERSION_OLDEST: u16 = 1;
+/// From this version on, a Subscribe may carry its ordinal.
+pub(crate) const VERSION_ORDINALS: u16 = 2;
 
 /// Bytes of a frame's header: length, kind, flags, subscription id.
 pub const HEADER_BYTES: usize = 10;

@@ -36,6 +36,22 @@ struct Key {
 struct Guest {
     name: ChannelName,
     queue: Arc<Queue>,
+    /// Of the latest Subscribe; 0 where the peer does not count them.
+    ordinal: u64,
+}
+
+impl Guest {
+    /// Asks again. Two connections may pass each other: what was asked earlier over the other one must not take the
+    /// subscription back from the one that has it.
+    fn note(&mut self, ordinal: Option<u64>) -> Result<Self, Problem> {
+        let ordinal = ordinal.unwrap_or(self.ordinal);
+        if ordinal < self.ordinal {
+            let text = format!("{}: a later connection has this subscription", self.name);
+            return Err(Problem::new(ProblemKind::Unavailable, text));
+        }
+        self.ordinal = ordinal;
+        Ok(self.clone())
+    }
 }
 
 /// The subscriptions of all peers.
@@ -167,7 +183,8 @@ impl Core {
         let key = Key { identity, sidecar, epoch: asked.epoch, id: asked.id };
         let outlet = self.outlet(&name);
         let mut guests = self.guests();
-        let known = guests.by_key.get(&key).filter(|guest| guest.name == name).cloned();
+        let known = guests.by_key.get_mut(&key).filter(|guest| guest.name == name);
+        let known = known.map(|guest| guest.note(asked.subscribe.ordinal)).transpose()?;
         let unheard = || known.as_ref().and_then(|guest| guest.queue.unheard());
         let from = self.resume(&asked).or_else(unheard);
         let (queue, (received, generation)) = match (known, from) {
@@ -187,7 +204,8 @@ impl Core {
                 }
                 let made = self.begin(&outlet, channel, &asked);
                 made.0.begins(made.1.0);
-                guests.by_key.insert(key.clone(), Guest { name: name.clone(), queue: Arc::clone(&made.0) });
+                let (queue, ordinal) = (Arc::clone(&made.0), asked.subscribe.ordinal.unwrap_or(0));
+                guests.by_key.insert(key.clone(), Guest { name: name.clone(), queue, ordinal });
                 made
             }
         };

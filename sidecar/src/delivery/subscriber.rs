@@ -47,6 +47,8 @@ struct State {
     remotes: BTreeMap<Arc<str>, Remote>,
     /// Which remote comes first in the next answer.
     turn: usize,
+    /// How often publishers were asked.
+    asked: u64,
     /// Handed to a door that acknowledges by coming back for more.
     taken: Vec<Receipt>,
     ended: Option<Problem>,
@@ -104,6 +106,7 @@ impl Subscriber {
             buffer_bytes: parts.bounds.buffer_bytes,
             remotes: parts.resumed.iter().map(Remote::resumed).collect(),
             turn: 0,
+            asked: 0,
             taken: Vec::new(),
             ended: None,
             finished: false,
@@ -290,6 +293,7 @@ impl Subscriber {
         let (share, window) = (state.share(), state.window_bytes());
         let remote = state.remotes.entry(Arc::clone(sidecar)).or_default();
         let credit = remote.first_credit(share, window);
+        state.asked += 1;
         Subscribe {
             namespace: self.name.namespace.to_string(),
             name: self.name.name.to_string(),
@@ -298,6 +302,7 @@ impl Subscriber {
             credit_bytes: credit.bytes,
             resume,
             replay: self.replay,
+            ordinal: Some(state.asked),
             prefixes: state.prefixes.clone(),
         }
     }

@@ -38,18 +38,25 @@ fn frame() -> impl Strategy<Value = Frame> {
     let resume = proptest::option::of(
         (any::<u64>(), sequence()).prop_map(|(epoch, received)| Resume { epoch, received }),
     );
-    let subscribe =
-        ("[a-z]{0,20}", "[a-z]{0,20}", any::<u32>(), any::<(u32, u64, bool)>(), resume, vec(bytes(20), 0..9))
-            .prop_map(|(namespace, name, message_bytes_max, credit, resume, prefixes)| Subscribe {
-                namespace,
-                name,
-                message_bytes_max,
-                credit_messages: credit.0,
-                credit_bytes: credit.1,
-                resume,
-                replay: credit.2,
-                prefixes,
-            });
+    let subscribe = (
+        "[a-z]{0,20}",
+        "[a-z]{0,20}",
+        any::<u32>(),
+        any::<(u32, u64, bool, Option<u64>)>(),
+        resume,
+        vec(bytes(20), 0..9),
+    )
+        .prop_map(|(namespace, name, message_bytes_max, credit, resume, prefixes)| Subscribe {
+            namespace,
+            name,
+            message_bytes_max,
+            credit_messages: credit.0,
+            credit_bytes: credit.1,
+            resume,
+            replay: credit.2,
+            ordinal: credit.3,
+            prefixes,
+        });
     let hello = (any::<(u16, u16, u64)>(), "\\PC{0,50}").prop_map(
         |((version_oldest, version_newest, epoch), sidecar)| Hello {
             version_oldest,

@@ -40,11 +40,14 @@ impl Session {
     ///
     /// Returns false, and does nothing, when the id is taken, there are too many subscriptions, the prefixes
     /// are above their limits, or the session is closing.
-    pub fn subscribe(&mut self, id: u32, subscribe: Subscribe) -> bool {
+    pub fn subscribe(&mut self, id: u32, mut subscribe: Subscribe) -> bool {
         let Some(peer) = &self.peer else { return false };
         let full = self.incoming.len() >= limits::SUBSCRIPTIONS_MAX || self.incoming.contains_key(&id);
         if self.closing || full || limits::check_prefixes(&subscribe.prefixes).is_err() {
             return false;
+        }
+        if peer.version_newest < limits::VERSION_ORDINALS {
+            subscribe.ordinal = None;
         }
         let resumed = subscribe.resume.filter(|resume| resume.epoch == peer.epoch);
         let incoming = Incoming {

@@ -1,9 +1,11 @@
 //! Connections that break, freeze, or speak nonsense.
 
 use super::mesh::*;
-use crate::messaging::{ChannelEvent, SubscribeOptions};
+use crate::delivery::{Asked, Waker};
+use crate::messaging::{ChannelEvent, ProblemKind, SubscribeOptions};
 use crate::peer::ALPN;
 use crate::view::{Acknowledge, ChannelView};
+use peer_wire::{Resume, Subscribe};
 use runtime::tls::Expect;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
@@ -153,6 +155,49 @@ async fn what_waits_for_the_app_stays_of_the_process_that_sent_it() {
         matches!(&events[..], [ChannelEvent::Message { position, .. }] if position.epoch == new.core.epoch()),
         "{events:?}"
     );
+}
+
+/// Goal: two connections may pass each other; a Subscribe that comes after a later one of the same subscription takes
+/// nothing from it. It once did, and when its connection ended nobody had the subscription, without a word.
+#[tokio::test]
+async fn a_subscribe_that_was_overtaken_changes_nothing() {
+    let publisher = Node::start(&TestAuthority::new(), "publisher", "pricing").await;
+    publisher.show(channel());
+    let (identity, sidecar) = ("shop/billing".into(), "shop/subscriber".into());
+    let serve = |ordinal: u64, received: Option<u64>, waker: &Arc<Waker>| {
+        let epoch = publisher.core.epoch();
+        let resume = received.map(|received| Resume { epoch, received });
+        let subscribe = Subscribe {
+            namespace: "shop".into(),
+            name: "prices".into(),
+            message_bytes_max: 1000,
+            credit_messages: 10,
+            credit_bytes: 1000,
+            resume,
+            replay: false,
+            ordinal: Some(ordinal),
+            prefixes: Vec::new(),
+        };
+        publisher.core.serve(Asked {
+            identity: &identity,
+            sidecar: &sidecar,
+            epoch: 7,
+            id: 1,
+            subscribe,
+            waker,
+        })
+    };
+    let (older, newer) = (Arc::default(), Arc::default());
+    let served = serve(2, None, &newer).unwrap();
+    publisher.publish(0..3).await;
+    assert!(!served.is_flushed(), "they wait for the newer connection");
+    for received in [None, Some(0)] {
+        let problem = serve(1, received, &older).err().expect("it was overtaken");
+        assert_eq!(problem.kind, ProblemKind::Unavailable, "{problem}");
+    }
+    assert!(!served.is_flushed(), "and still do");
+    assert!(serve(3, Some(0), &older).is_ok(), "the latest counts");
+    assert!(served.is_flushed());
 }
 
 /// Goal: callers without a certificate, with nonsense before or after the handshake, are cut off, and those who follow

@@ -58,6 +58,24 @@ fn before_the_hello() {
     assert!(matches!(error, ProtocolError::NoCommonVersion { oldest: 8, newest: 9, .. }));
 }
 
+/// Goal: what an older peer cannot read is not sent to it.
+#[test]
+fn an_older_peer_gets_no_ordinal() {
+    for (version_newest, sent) in [(1, None), (2, Some(7)), (3, Some(7))] {
+        let mut session = Session::new(settings(), Duration::ZERO);
+        let hello = Hello { version_oldest: 1, version_newest, epoch: 1, sidecar: "shop/x".to_owned() };
+        session.handle_input(&mut frame(0, &Frame::Hello(hello)), Duration::ZERO).unwrap();
+        let wanted = Subscribe { ordinal: Some(7), ..subscribe(1) };
+        assert!(session.subscribe(1, wanted.clone()));
+        let mut written = BytesMut::new();
+        while let Some(chunk) = session.poll_output() {
+            written.extend_from_slice(&chunk);
+        }
+        let subscribe = frame(1, &Frame::Subscribe(Subscribe { ordinal: sent, ..wanted }));
+        assert!(written.ends_with(&subscribe), "version {version_newest}");
+    }
+}
+
 /// Goal: a message needs a subscription, an acceptance, credit, and a sequence number that goes up.
 #[test]
 fn messages_against_the_rules() {

@@ -27,6 +27,7 @@ pub(super) fn subscribe(credit_messages: u32) -> Subscribe {
         credit_bytes: 1 << 20,
         resume: None,
         replay: false,
+        ordinal: None,
         prefixes: Vec::new(),
     }
 }
