@@ -19,6 +19,8 @@ const CHUNKS_MAX: usize = 64;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How long the last frames may take.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
+/// How long the peer may take to read them.
+const LINGER_MAX: Duration = Duration::from_millis(500);
 /// A connection that nobody needs is kept for this long.
 const UNNEEDED_MAX: Duration = Duration::from_secs(10);
 
@@ -150,7 +152,23 @@ where
     let said = matches!(tokio::time::timeout(CLOSE_MAX, last_words).await, Ok(Ok(())));
     let final_for_queues = matches!(outcome, Ok(Ended::Drained | Ended::Unneeded)) && said;
     link.end(final_for_queues);
+    if outcome.is_ok() && said {
+        linger(&mut reader).await;
+    }
     outcome
+}
+
+/// Keeps the socket until the peer has read all and closes its side. A socket that is closed refuses what the peer still
+/// writes, credit for example, and then the peer reads nothing more of what it was sent.
+async fn linger(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut rest = BytesMut::with_capacity(READ_BYTES_MIN);
+    let until_the_end = async {
+        while reader.read_buf(&mut rest).await.is_ok_and(|read| read > 0) {
+            rest.clear();
+        }
+    };
+    // When it takes longer, the peer is told the hard way.
+    drop(tokio::time::timeout(LINGER_MAX, until_the_end).await);
 }
 
 /// What came and is not a whole frame yet.

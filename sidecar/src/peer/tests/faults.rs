@@ -4,8 +4,10 @@ use super::mesh::*;
 use crate::delivery::{Asked, Waker};
 use crate::messaging::{ChannelEvent, ProblemKind, SubscribeOptions};
 use crate::peer::ALPN;
+use crate::peer::listen::carry;
 use crate::view::{Acknowledge, ChannelView};
 use peer_wire::{Resume, Subscribe};
+use runtime::tasks::OnError;
 use runtime::tls::Expect;
 use rustls_pki_types::ServerName;
 use std::sync::Arc;
@@ -198,6 +200,29 @@ async fn a_subscribe_that_was_overtaken_changes_nothing() {
     assert!(!served.is_flushed(), "and still do");
     assert!(serve(3, Some(0), &older).is_ok(), "the latest counts");
     assert!(served.is_flushed());
+}
+
+/// Goal: who says goodbye keeps the socket until the other side has read it: what is still written to a closed one is
+/// refused, and then its writer reads no more of what it was sent before.
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_waits_until_it_is_read() {
+    let node = Node::start(&TestAuthority::new(), "publisher", "pricing").await;
+    node.show(channel());
+    let (near, mut far) = tokio::io::duplex(64 * 1024);
+    let (core, accepted) = (Arc::clone(&node.core), Arc::default());
+    let carried = node.connections.spawn("carried", OnError::Log, async move {
+        drop(carry(near, "shop/billing".into(), core, accepted).await);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    far.write_all(b"\0\0\0\x1f\x01\0\0\0\0\0PNCE\0\x01\0\x01\0\0\0\0\0\0\0\x07\0\x07shop/me").await.unwrap();
+    node.core.begin_drain();
+    let mut answer = Vec::new();
+    far.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.windows(6).any(|window| window == [12, 0, 0, 0, 0, 0]), "{answer:?}");
+    far.write_all(b"\0\0\0\x0e\x0a\0\0\0\0\0\0\0\0\0\0\0\0\x01").await.expect("the socket is still there");
+    assert!(!carried.is_finished());
+    drop(far);
+    tokio::time::timeout(DEADLINE, carried).await.expect("and is closed then").unwrap();
 }
 
 /// Goal: callers without a certificate, with nonsense before or after the handshake, are cut off, and those who follow
