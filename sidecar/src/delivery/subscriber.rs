@@ -53,6 +53,8 @@ struct State {
     taken: Vec<Receipt>,
     ended: Option<Problem>,
     finished: bool,
+    /// The app is gone.
+    closed: bool,
 }
 
 /// What the view says that matters to a subscriber.
@@ -110,6 +112,7 @@ impl Subscriber {
             taken: Vec::new(),
             ended: None,
             finished: false,
+            closed: false,
         };
         Self {
             id: parts.id,
@@ -251,14 +254,17 @@ impl Subscriber {
         }
         self.local.close(None);
         let mut state = self.lock();
-        if self.local.seat().is_some() && self.acks == Acks::None {
-            // Publishers believe that these have arrived, and nobody else gets them.
-            let held = state.remotes.values().map(Remote::held_messages).sum();
-            if held > 0 {
-                self.metrics.drop_counted(GapReason::Disconnected.as_str(), held);
-            }
-        }
+        self.lose(state.remotes.values().map(Remote::held_messages).sum());
         state.remotes.clear();
+        state.closed = true;
+    }
+
+    /// Publishers believe that so many have arrived, the app does not get them, and without acknowledgement nobody else
+    /// does.
+    fn lose(&self, messages: u64) {
+        if messages > 0 && self.local.seat().is_some() && self.acks == Acks::None {
+            self.metrics.drop_counted(GapReason::Disconnected.as_str(), messages);
+        }
     }
 
     /// Cuts the subscription: the app gets `reason` next, and then nothing.
@@ -316,6 +322,10 @@ impl Subscriber {
     }
 
     pub(crate) fn deliver(&self, from: Source<'_>, messages: Vec<Sequenced>) {
+        if self.lock().closed {
+            // The connection has not heard of it yet.
+            return self.lose(u64::try_from(messages.len()).unwrap_or(u64::MAX));
+        }
         self.with(from, |remote| remote.deliver(messages));
         self.ready.notify_one();
     }

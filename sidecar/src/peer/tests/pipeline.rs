@@ -4,8 +4,11 @@ use super::mesh::*;
 use crate::messaging::{ChannelSubscription, Message, ProblemKind};
 use crate::view::{ChannelView, Overflow, Pattern};
 use bytes::Bytes;
+use peer_wire::{Origin, Sequenced};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+use testkit::certificates::TestAuthority;
 
 fn pipeline() -> ChannelView {
     ChannelView { pattern: Pattern::Pipeline, ..channel() }
@@ -26,6 +29,32 @@ fn all_of(seen: &[Seen]) -> Vec<u64> {
     let mut all: Vec<u64> = seen.iter().flat_map(|seen| seen.numbers.iter().copied()).collect();
     all.sort_unstable();
     all
+}
+
+/// Goal: what comes when the app has just gone, and its connection does not know it yet, is counted as dropped: its
+/// publisher believes that it has arrived.
+#[tokio::test]
+async fn what_comes_after_the_app_is_counted() {
+    let node = Node::start(&TestAuthority::new(), "node", "billing").await;
+    node.show(pipeline());
+    let subscription = node.subscribe(10).await;
+    let subscriber = node.core.subscribers().remove(0);
+    let (sidecar, waker) = ("shop/publisher".into(), Arc::default());
+    subscriber.open(&sidecar, 7, &waker);
+    subscriber.opened((&sidecar, &waker), 0);
+    let come = |number: u64| {
+        let origin = Some(Origin { sequence: number, attempt: 1, timeout_ms: None });
+        subscriber.deliver(
+            (&sidecar, &waker),
+            vec![Sequenced { sequence: number, origin, message: numbered(number) }],
+        );
+    };
+    come(1);
+    drop(subscription);
+    come(2);
+    let dropped =
+        node.core.metrics().dropped.with_label_values(&["channel", "shop", "prices", "disconnected"]);
+    assert_eq!(dropped.get(), 2);
 }
 
 /// Goal: receivers on other pods and on the same one share the work, each message goes to one of them, and each of them
