@@ -10,6 +10,8 @@ mod listen;
 mod pool;
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use accepted::Accepted;

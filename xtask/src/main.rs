@@ -49,7 +49,7 @@ enum Command {
     Crash(crash::CrashArgs),
     /// Proves the promises on a real cluster.
     E2e(e2e::E2eArgs),
-    /// Runs the broker on a simulated disk and clock, over many seeds.
+    /// Runs the broker on a simulated disk, or sidecars over a simulated network, over many seeds.
     Simulate(simulate::SimulateArgs),
     /// The container images, as OCI archives, without a container engine.
     Images(images::ImagesArgs),

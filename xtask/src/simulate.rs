@@ -1,16 +1,29 @@
-//! `cargo xtask simulate`: the whole broker in one thread on a made-up disk and clock, over many seeds. The simulation
-//! itself and its judge are in `broker/src/simulation.rs`; this builds it and tells it the seeds.
+//! `cargo xtask simulate`: the whole broker in one thread on a made-up disk and clock, or several sidecars over a made-up
+//! network, over many seeds. The simulations and their judges are in `broker/src/simulation.rs` and
+//! `sidecar/src/peer/simulation.rs`; this builds them and tells them the seeds.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::tools;
+
+/// What is simulated.
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// The broker, on a disk.
+    Broker,
+    /// Sidecars, over a network.
+    Peers,
+}
 
 /// Which seeds.
 #[derive(Args)]
 pub(crate) struct SimulateArgs {
+    /// What.
+    #[arg(default_value = "broker")]
+    part: Part,
     /// How many.
     #[arg(long, default_value_t = 300)]
     seeds: u64,
@@ -22,9 +35,13 @@ pub(crate) struct SimulateArgs {
 /// Runs them; a seed that fails is named, with the command that repeats it.
 pub(crate) fn run(root: &Path, args: &SimulateArgs) -> Result<()> {
     let end = args.first.checked_add(args.seeds).context("there are not so many seeds")?;
-    let test = ["test", "--release", "--package", "broker", "--lib", "--quiet", "--"];
-    let mut cargo = tools::command("cargo", test);
-    cargo.args(["simulation::given_seeds", "--exact", "--nocapture"]).current_dir(root);
+    let (package, test) = match args.part {
+        Part::Broker => ("broker", "simulation::given_seeds"),
+        Part::Peers => ("sidecar", "peer::simulation::given_seeds"),
+    };
+    let mut cargo =
+        tools::command("cargo", ["test", "--release", "--package", package, "--lib", "--quiet", "--"]);
+    cargo.args([test, "--exact", "--nocapture"]).current_dir(root);
     cargo.env("PINNACE_SIMULATE", format!("{}..{end}", args.first));
     if tools::visible(&mut cargo).is_err() {
         bail!("a seed failed, or the simulation could not be built: see above");

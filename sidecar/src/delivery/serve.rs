@@ -1,5 +1,7 @@
 //! Subscriptions of peers: admitted by the view, found again after a lost connection, cut when access ends.
 
+#[cfg(test)]
+use super::buffer::Amount;
 use super::buffer::Sink;
 use super::calls::problem_of;
 use super::core::Core;
@@ -153,6 +155,12 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn guest_count(&self) -> usize {
         self.guests().by_key.len()
+    }
+
+    /// What the queue of each of them holds.
+    #[cfg(test)]
+    pub(crate) fn guest_amounts(&self) -> Vec<(ChannelName, Amount)> {
+        self.guests().by_key.values().map(|guest| (guest.name.clone(), guest.queue.amount())).collect()
     }
 
     /// As if everybody who is away had been so for too long.
