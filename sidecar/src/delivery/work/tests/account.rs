@@ -1,4 +1,7 @@
-//! Random histories of a desk, followed by an account of every message that knows nothing of how the desk works.
+//! Histories of a desk, random ones and all short ones, followed by an account of every message that knows nothing of how
+//! the desk works.
+
+mod explore;
 
 use super::*;
 use proptest::prelude::*;
@@ -6,17 +9,48 @@ use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Clone)]
 enum Step {
-    Offer { count: u64, keyed: bool, block: bool },
+    Offer {
+        count: u64,
+        keyed: bool,
+        block: bool,
+    },
     Join,
-    Take { who: usize, room: usize },
-    Credit { who: usize, more: u64 },
-    Confirm { who: usize },
-    Ack { who: usize, every: usize },
-    Nack { who: usize, delay: u64 },
-    Away { who: usize },
-    Back { who: usize, lost: usize },
-    Leave { who: usize },
-    Wait { seconds: u64 },
+    Take {
+        who: usize,
+        room: usize,
+    },
+    Credit {
+        who: usize,
+        more: u64,
+    },
+    Confirm {
+        who: usize,
+    },
+    Ack {
+        who: usize,
+        every: usize,
+    },
+    Nack {
+        who: usize,
+        delay: u64,
+    },
+    Away {
+        who: usize,
+    },
+    Back {
+        who: usize,
+        lost: usize,
+    },
+    Leave {
+        who: usize,
+    },
+    /// The publisher ends in order, one connection after the other.
+    Drain {
+        who: usize,
+    },
+    Wait {
+        seconds: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,7 +66,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (who.clone(), 0..5_u64).prop_map(|(who, delay)| Step::Nack { who, delay }),
         1 => who.clone().prop_map(|who| Step::Away { who }),
         1 => (who.clone(), 0..3_usize).prop_map(|(who, lost)| Step::Back { who, lost }),
-        1 => who.prop_map(|who| Step::Leave { who }),
+        1 => who.clone().prop_map(|who| Step::Leave { who }),
+        1 => who.prop_map(|who| Step::Drain { who }),
         1 => (1..40_u64).prop_map(|seconds| Step::Wait { seconds }),
     ]
 }
@@ -116,7 +151,8 @@ impl World {
             | Step::Nack { who, .. }
             | Step::Away { who }
             | Step::Back { who, .. }
-            | Step::Leave { who } => {
+            | Step::Leave { who }
+            | Step::Drain { who } => {
                 if let Some(id) = self.who(who) {
                     self.act_for(id, step);
                 }
@@ -185,6 +221,14 @@ impl World {
                 self.peers.remove(&id);
                 self.desk.leave(id, None);
             }
+            Step::Drain { .. } if self.desk.rules.shared && !peer.away => {
+                // Without acknowledgement, what was sent is written before the goodbye, and comes.
+                let sent = self.peers.remove(&id).unwrap_or_default().sent;
+                if self.settle == Settle::Receipt {
+                    self.settled.extend(sent.into_values().map(|sent| sent.0));
+                }
+                self.desk.leave(id, Some(GapReason::Shutdown));
+            }
             _ => {}
         }
     }
@@ -227,6 +271,9 @@ impl World {
                 }
             }
             self.act(&Step::Wait { seconds: 40 });
+            if self.desk.load() == Amount::default() && self.desk.due().is_none() {
+                break;
+            }
         }
         let load = self.desk.load();
         assert_eq!((self.desk.waiting(), load), (0, Amount::default()), "nothing is left");
