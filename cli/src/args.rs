@@ -145,7 +145,7 @@ pub struct DoorArgs {
 pub struct PublishArgs {
     /// topics/NAME or channels/NAME; `.NAMESPACE` behind it for another namespace's.
     pub name: String,
-    /// The payload; `{n}` becomes the message's number, from 1. Without it: each line of standard input
+    /// The payload; an n in braces becomes the message's number, from 1. Without it: each line of standard input
     /// is a message, or, with --every, a small JSON object.
     pub message: Option<String>,
     /// Through which door. Default: gRPC.
@@ -157,10 +157,10 @@ pub struct PublishArgs {
     /// End after so many messages. Default: 1, or no end with --every.
     #[arg(long, value_name = "NUMBER")]
     pub count: Option<u64>,
-    /// The key: messages of one key keep their order. `{n}` as above.
+    /// The key: messages of one key keep their order. An n in braces as above.
     #[arg(long)]
     pub key: Option<String>,
-    /// The subject: what subscribers of a Channel filter by. `{n}` as above.
+    /// The subject: what subscribers of a Channel filter by. An n in braces as above.
     #[arg(long, default_value = "")]
     pub subject: String,
     /// Print one JSON object a message.

@@ -253,6 +253,17 @@ impl Replay {
 }
 
 impl ChannelSpec {
+    /// The Topics of its namespace that it names, each with the field that does.
+    pub fn topics(&self) -> impl Iterator<Item = (&'static str, &TopicReference)> {
+        let delivery = &self.delivery;
+        let named = [
+            ("spec.record", &self.record),
+            ("spec.delivery.deadLetter", &delivery.dead_letter),
+            ("spec.delivery.spill", &delivery.spill),
+        ];
+        named.into_iter().filter_map(|(field, topic)| Some((field, topic.as_ref()?)))
+    }
+
     /// How long a request waits for its reply, in milliseconds; 0 for other patterns than RequestReply.
     #[must_use]
     pub fn request_timeout_ms(&self) -> u64 {

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     guard::Guarded,
 };
-use api::{Broker, Topic, labels};
+use api::{Broker, Channel, Topic, labels};
 use control::ObjectName;
 use futures::{
     FutureExt as _, StreamExt as _,
@@ -157,9 +157,12 @@ fn broker_face(broker: &Guarded<Broker>) -> u64 {
     ))
 }
 
-/// A Channel's own changes, and those of its members, looked at every 10 s.
+/// A Channel's own changes, those of its members, looked at every 10 s, and those of the Topics that it names.
 pub(super) fn channels(context: &Arc<Context>) -> Names {
     let context = Arc::clone(context);
+    let all = context.cluster.channels.clone();
+    let topics = context.cluster.topics.follow(topic_face).into_stream();
+    let topics = topics.flat_map(move |change| stream::iter(channels_with(&all.all(), &change.name())));
     let channels = context.cluster.channels.clone();
     let members = stream::unfold(context.membership.snapshot(), move |before| {
         let context = Arc::clone(&context);
@@ -175,7 +178,26 @@ pub(super) fn channels(context: &Arc<Context>) -> Names {
             Some((stream::iter(changed), now))
         }
     });
-    stream::select_all([own(&channels), members.flatten().boxed()]).boxed()
+    stream::select_all([own(&channels), members.flatten().boxed(), topics.boxed()]).boxed()
+}
+
+/// What of a Topic matters to the Channels that name it.
+fn topic_face(topic: &Guarded<Topic>) -> u64 {
+    fingerprint(&(
+        topic.meta().uid.as_deref(),
+        topic.decoded().is_some_and(|topic| super::channel::is_ready(topic)),
+    ))
+}
+
+/// The Channels that name a Topic.
+fn channels_with(channels: &[Arc<Guarded<Channel>>], topic: &ObjectName) -> Vec<ObjectName> {
+    let names = channels.iter().filter(|channel| {
+        let of_namespace = channel.meta().namespace.as_deref() == Some(topic.namespace.as_str());
+        let names_it =
+            |channel: &Arc<Channel>| channel.spec.topics().any(|(_, its)| its.topic.as_str() == topic.name);
+        of_namespace && channel.decoded().is_some_and(names_it)
+    });
+    names.map(|channel| crate::cluster::name_of(channel.as_ref())).collect()
 }
 
 /// A Subscription's own changes.
