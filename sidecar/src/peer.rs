@@ -5,6 +5,7 @@ mod accepted;
 mod connect;
 mod dial;
 mod drive;
+mod linger;
 mod link;
 mod listen;
 mod pool;

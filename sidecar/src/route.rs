@@ -170,6 +170,12 @@ pub(crate) fn sources<'a>(
     })
 }
 
+/// Whether a peer may be heard on a Channel, named as a publisher or not.
+pub(crate) fn may_hear(view: &View, name: &ChannelName, peer: &PeerView) -> bool {
+    let channel = usable(view, name).ok().filter(|channel| channel.may_subscribe);
+    channel.is_some_and(|channel| includes(&channel.publisher_identities, &peer.identity))
+}
+
 fn includes(patterns: &[IdentityPattern], identity: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(identity))
 }

@@ -281,6 +281,13 @@ impl Subscriber {
         state.finished || state.ended.is_some()
     }
 
+    /// Whether it goes on and a connection to that sidecar carries it.
+    pub(crate) fn hears(&self, sidecar: &str) -> bool {
+        let state = self.lock();
+        let goes_on = !state.closed && !state.finished && state.ended.is_none();
+        goes_on && state.remotes.get(sidecar).is_some_and(Remote::is_attached)
+    }
+
     pub(crate) fn set_bounds(&self, bounds: Bounds) {
         let mut state = self.lock();
         state.message_bytes_max = bounds.message_bytes_max;

@@ -4,6 +4,7 @@
 use super::accepted::{Accepted, set};
 use super::connect::Connect;
 use super::dial;
+use super::linger::{Desired, Linger};
 use super::link::Wanted;
 use crate::delivery::{Core, Subscriber};
 use crate::route;
@@ -22,7 +23,7 @@ struct Dialler {
     task: JoinHandle<()>,
 }
 
-type Subscribers = BTreeMap<u32, Arc<Subscriber>>;
+type Peers = Desired<Arc<Subscriber>>;
 
 /// Dials and lets go as view and subscriptions change.
 pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>, connect: impl Connect) {
@@ -30,12 +31,14 @@ pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>, connect: impl 
     let mut changes = core.changes();
     let mut coming = accepted.changes();
     let mut diallers: BTreeMap<PeerView, Dialler> = BTreeMap::new();
+    let mut linger = Linger::new();
     loop {
         let view = Arc::clone(&views.borrow_and_update());
         changes.mark_unchanged();
         coming.mark_unchanged();
         diallers.retain(|_, dialler| !dialler.task.is_finished());
-        let desired = desired(&view, &core);
+        let mut desired = desired(&view, &core);
+        let due = linger.keep(&mut desired, |peer, subscriber| may_stay(&view, peer, subscriber), core.now());
         let rest = give_to_accepted(&core, &accepted, desired, &mut diallers);
         give_to_diallers(&core, rest, &mut diallers, &connect);
         // Whatever changed, all of it is looked at above: no order keeps anything waiting.
@@ -44,6 +47,7 @@ pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>, connect: impl 
             changed = views.changed() => if changed.is_err() { return },
             changed = changes.changed() => if changed.is_err() { return },
             _ = coming.changed() => {}
+            () = tokio::time::sleep_until(core.instant(due.unwrap_or_default())), if due.is_some() => {}
         }
     }
 }
@@ -53,9 +57,9 @@ pub(crate) async fn run(core: Arc<Core>, accepted: Arc<Accepted>, connect: impl 
 fn give_to_accepted(
     core: &Core,
     accepted: &Accepted,
-    desired: BTreeMap<PeerView, Subscribers>,
+    desired: Peers,
     diallers: &mut BTreeMap<PeerView, Dialler>,
-) -> BTreeMap<PeerView, Subscribers> {
+) -> Peers {
     let (mut rest, mut used) = (BTreeMap::new(), Vec::new());
     for (peer, wanted) in desired {
         let ours_stays = diallers.contains_key(&peer) && **core.sidecar() < *peer.sidecar;
@@ -78,7 +82,7 @@ fn give_to_accepted(
 
 fn give_to_diallers(
     core: &Arc<Core>,
-    mut desired: BTreeMap<PeerView, Subscribers>,
+    mut desired: Peers,
     diallers: &mut BTreeMap<PeerView, Dialler>,
     connect: &impl Connect,
 ) {
@@ -98,8 +102,13 @@ fn give_to_diallers(
     }
 }
 
-fn desired(view: &View, core: &Core) -> BTreeMap<PeerView, Subscribers> {
-    let mut desired: BTreeMap<PeerView, Subscribers> = BTreeMap::new();
+/// Whether a subscription goes on over the connection that it has, although the view does not name its publisher.
+fn may_stay(view: &View, peer: &PeerView, subscriber: &Subscriber) -> bool {
+    route::may_hear(view, &subscriber.name, peer) && subscriber.hears(&peer.sidecar)
+}
+
+fn desired(view: &View, core: &Core) -> Peers {
+    let mut desired = Peers::new();
     for subscriber in core.subscribers() {
         for peer in route::sources(view, &subscriber.name, core.sidecar()) {
             desired.entry(peer.clone()).or_default().insert(subscriber.id, Arc::clone(&subscriber));

@@ -285,3 +285,24 @@ async fn hostile_peers_are_cut_off() {
     assert_eq!(publisher.core.guest_count(), 0);
     drop(Arc::clone(&publisher.core));
 }
+
+/// Goal: a view that leaves a publisher out for a moment, because it was made before the app subscribed again, costs no
+/// message; one that says that it may not be heard cuts it.
+#[tokio::test]
+async fn a_view_that_is_late_costs_nothing() {
+    let (publisher, subscriber, mut subscription) = pair(channel(), 10).await;
+    let whole = ChannelView { publishers: vec![publisher.as_peer()], ..channel() };
+    publisher.publish(0..5).await;
+    subscriber.show(channel());
+    publisher.publish(5..10).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 10).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    publisher.publish(10..15).await;
+    subscriber.show(whole.clone());
+    publisher.publish(15..20).await;
+    seen.take_total(&mut subscription, 20).await;
+    assert_eq!((seen.numbers, seen.gaps), ((0..20).collect::<Vec<_>>(), vec![]));
+    subscriber.show(ChannelView { publisher_identities: Vec::new(), ..whole });
+    publisher.wait_for_guests(0).await;
+}
