@@ -352,10 +352,15 @@ impl Subscriber {
             return Owed::default();
         };
         let stale = std::mem::take(&mut remote.prefixes_stale);
-        let owing = if remote.standing { remote.owing.take() } else { owing::Taken::default() };
+        let prefixes = stale.then_some(prefixes);
+        if !remote.standing {
+            // Credit shows a publisher that its answer has come: nothing is said before it.
+            return Owed { prefixes, ..Owed::default() };
+        }
+        let owing = remote.owing.take();
         Owed {
             credit: remote.owed(share, window, open),
-            prefixes: stale.then_some(prefixes),
+            prefixes,
             acks: owing.acks,
             nacks: owing.nacks,
             replies: owing.replies,

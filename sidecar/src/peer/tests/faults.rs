@@ -6,7 +6,7 @@ use crate::messaging::{ChannelEvent, ProblemKind, SubscribeOptions};
 use crate::peer::ALPN;
 use crate::peer::listen::carry;
 use crate::view::{Acknowledge, ChannelView};
-use peer_wire::{Resume, Subscribe};
+use peer_wire::{Credit, Resume, Subscribe};
 use runtime::tasks::OnError;
 use runtime::tls::Expect;
 use rustls_pki_types::ServerName;
@@ -200,6 +200,23 @@ async fn a_subscribe_that_was_overtaken_changes_nothing() {
     assert!(!served.is_flushed(), "and still do");
     assert!(serve(3, Some(0), &older).is_ok(), "the latest counts");
     assert!(served.is_flushed());
+}
+
+/// Goal: a subscriber gives no credit before it has the publisher's answer. The publisher takes credit as a sign that its
+/// answer has come: it once began the subscription anew after a lost connection, behind what it had published since.
+#[tokio::test]
+async fn credit_waits_for_the_answer() {
+    let node = Node::start(&TestAuthority::new(), "subscriber", "billing").await;
+    node.show(channel());
+    let subscription = node.subscribe(10).await;
+    let subscriber = node.core.subscribers().remove(0);
+    let (sidecar, waker) = ("shop/publisher".into(), Arc::default());
+    subscriber.open(&sidecar, 7, &waker);
+    subscription.grant(90);
+    let owed = || subscriber.owed((&sidecar, &waker), Credit { messages: 10, bytes: 1000 }).credit;
+    assert_eq!(owed(), None);
+    subscriber.opened((&sidecar, &waker), 3);
+    assert_eq!(owed().map(|credit| credit.messages), Some(90));
 }
 
 /// Goal: who says goodbye keeps the socket until the other side has read it: what is still written to a closed one is
