@@ -19,6 +19,9 @@ use std::time::Duration;
 /// A publish may end so much later than its time: what waits is woken at whole milliseconds.
 const LATE_MAX: Duration = Duration::from_millis(2);
 
+/// How many keys there are, where there are keys.
+pub(super) const KEYS: u64 = 5;
+
 /// Starts all apps of a process.
 pub(super) fn start(process: &Arc<Process>) {
     for (scene, what) in process.plan.scenes.iter().enumerate() {
@@ -93,7 +96,7 @@ fn message(process: &Process, scene: usize, id: u64) -> Message {
     let sent = Sent { scene, process: process.number, id };
     Message {
         subject: Bytes::from_static(subject_of(id).as_bytes()),
-        key: process.plan.scenes[scene].keyed.then(|| Bytes::from((id % 5).to_string())),
+        key: process.plan.scenes[scene].keyed.then(|| Bytes::from((id % KEYS).to_string())),
         parts: vec![sent.payload(usize::try_from(size).unwrap_or(0))],
         ..Message::default()
     }
@@ -111,6 +114,7 @@ fn part(problem: &Problem) -> u64 {
 async fn subscribe(process: Arc<Process>, scene: usize) {
     let (world, what) = (&process.world, &process.plan.scenes[scene]);
     tokio::time::sleep(world.moment(1_500)).await;
+    let mut resumed = Vec::new();
     while !process.is_closing() {
         let credit = 1 + world.below(what.credit_max);
         let prefix = if what.prefixes { ["", "a", "ab", "c"][world.pick(4)] } else { "" };
@@ -123,8 +127,8 @@ async fn subscribe(process: Arc<Process>, scene: usize) {
             },
             credit: u32::try_from(credit).unwrap_or(1),
             acknowledge: world.one_in(2),
+            resumed: resumed.clone(),
             start: if kept { ChannelStart::Kept } else { ChannelStart::Live },
-            ..SubscribeOptions::default()
         };
         let Ok(subscription) = process.channels.subscribe(&what.name, options).await else { return };
         let place = {
@@ -134,6 +138,7 @@ async fn subscribe(process: Arc<Process>, scene: usize) {
                 id: process.next_subscription(),
                 prefix,
                 kept,
+                resumed,
                 opened: world.now(),
                 closed: None,
                 events: Vec::new(),
@@ -149,6 +154,8 @@ async fn subscribe(process: Arc<Process>, scene: usize) {
         if ended {
             return;
         }
+        let goes_on = world.one_in(2) && !what.is_numbered();
+        resumed = if goes_on { world.records().takings[place].stands() } else { Vec::new() };
         tokio::time::sleep(world.moment(2_000)).await;
     }
 }

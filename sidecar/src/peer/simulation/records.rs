@@ -1,6 +1,6 @@
 //! What apps were told, and what they had asked for: all that the judge knows.
 
-use crate::messaging::ChannelName;
+use crate::messaging::{ChannelName, Resumed};
 use crate::metrics::{Metrics, ObjectLabels};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,11 +90,27 @@ pub(super) struct Taking {
     pub(super) prefix: &'static str,
     /// It begins with what is kept.
     pub(super) kept: bool,
+    /// It goes on where an earlier one of the same app stood.
+    pub(super) resumed: Vec<Resumed>,
     pub(super) opened: Duration,
     pub(super) closed: Option<Duration>,
     pub(super) events: Vec<Event>,
     /// What the app was done with.
     pub(super) acked: BTreeSet<Sent>,
+}
+
+impl Taking {
+    /// How far the app is at each publisher.
+    pub(super) fn stands(&self) -> Vec<Resumed> {
+        let mut stands: BTreeMap<Arc<str>, Resumed> = BTreeMap::new();
+        for event in &self.events {
+            let (Event::Message { publisher, epoch, offset: received, .. }
+            | Event::Gap { publisher, epoch, last: received, .. }) = event;
+            let (publisher, epoch, received) = (Arc::clone(publisher), *epoch, *received);
+            stands.insert(Arc::clone(&publisher), Resumed { publisher, epoch, received });
+        }
+        stands.into_values().collect()
+    }
 }
 
 /// See the head of the file.

@@ -81,6 +81,7 @@ pub(super) async fn answer(process: Arc<Process>, scene: usize) {
                 id: process.next_subscription(),
                 prefix: "",
                 kept: false,
+                resumed: Vec::new(),
                 opened: world.now(),
                 closed: None,
                 events: Vec::new(),

@@ -12,6 +12,8 @@ struct Course<'a> {
     scene: &'a Scene,
     placed: &'a Placed,
     prefix: &'a str,
+    /// It goes on where another one stood.
+    resumed: bool,
     /// The last message that came, or after which it began.
     last: u64,
     /// The last number that was told of.
@@ -61,17 +63,28 @@ pub(super) fn judge(
         let events: Vec<&Event> = taking.events.iter().filter(|event| is_of(event, life)).collect();
         let who = format!("subscription {} of process {} at process {number}", taking.id, taking.process);
         let local = *number == taking.process;
+        let stood = taking.resumed.iter().find(|resumed| resumed.epoch == life.epoch);
+        let stood = stood.map(|stood| stood.received);
         let began = if local {
-            local_beginning(taking, numbering, &events)
+            stood.or_else(|| local_beginning(taking, numbering, &events))
         } else {
-            world.beginning((taking.process, taking.id), *number).map(|began| began.after)
+            let answer = world.beginning((taking.process, taking.id), *number).map(|began| began.after);
+            // Of a process that is gone, it is told that it is.
+            answer.or_else(|| stood.filter(|_| !events.is_empty()))
         };
-        let remote = world.beginning((taking.process, taking.id), *number).filter(|_| !local && taking.kept);
+        let remote = world
+            .beginning((taking.process, taking.id), *number)
+            .filter(|_| !local && taking.kept && taking.resumed.is_empty());
         if let (Some(remote), Some(replay)) = (remote, scene.view.replay) {
             let most = remote.offered.saturating_sub(replay.messages as u64);
             if remote.after > most {
                 return Err(format!("{who}: it began after {}, and {most} and more were kept", remote.after));
             }
+        }
+        if let (Some(stood), Some(began)) = (stood, began)
+            && stood != began
+        {
+            return Err(format!("{who}: it began after {began}, and stood at {stood}"));
         }
         let stays = taking.closed.is_none() && lives(records, taking.process);
         let Some(began) = began else {
@@ -88,6 +101,7 @@ pub(super) fn judge(
             scene,
             placed: &placed,
             prefix: taking.prefix,
+            resumed: !taking.resumed.is_empty(),
             last: began,
             told_to: began,
             missing: 0,
@@ -168,7 +182,8 @@ impl Course<'_> {
                     Overflow::KeepLatest => matches!(*reason, "dropped_oldest" | "replaced"),
                     _ => false,
                 };
-                let excused = plan.faults.any() && matches!(*reason, "disconnected" | "lost" | "shutdown");
+                let excused = (plan.faults.any() || self.resumed)
+                    && matches!(*reason, "disconnected" | "lost" | "shutdown");
                 if !may && !excused {
                     return self.wrong(&format!("a gap from {first} to {last} with reason {reason}"));
                 }

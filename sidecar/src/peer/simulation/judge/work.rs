@@ -1,5 +1,6 @@
 //! Messages that one receiver gets, or that are acknowledged: at most once, or until somebody was done with them.
 
+use super::super::apps::KEYS;
 use super::super::plan::{Plan, Scene};
 use super::super::records::{Ending, Event, Life, Numbering, Outcome, Records, Sent, Taking, subject_of};
 use super::super::world::World;
@@ -33,6 +34,10 @@ fn one(
     proven: &mut Proven,
 ) -> Result<(), String> {
     let attempts = attempts(scene, takings)?;
+    // A receiver that goes away leaves what it had to others, whatever they have had since.
+    if scene.view.pattern == Pattern::PubSub || !(plan.faults.any() || scene.fickle) {
+        takings.iter().try_for_each(|taking| ascend(scene, taking))?;
+    }
     let came: BTreeSet<Sent> = attempts.keys().map(|(sent, _)| *sent).collect();
     let acked: BTreeSet<Sent> = takings.iter().flat_map(|taking| taking.acked.iter().copied()).collect();
     proven.delivered += came.len() as u64;
@@ -95,6 +100,23 @@ fn attempts(scene: &Scene, takings: &[&Taking]) -> Result<BTreeMap<(Sent, u32), 
         }
     }
     Ok(attempts)
+}
+
+/// What comes for the first time comes in the order of publishing; with keys, that of each key.
+fn ascend(scene: &Scene, taking: &Taking) -> Result<(), String> {
+    let mut last: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+    for event in &taking.events {
+        let Event::Message { sent, attempt: 1, offset, .. } = event else { continue };
+        let key = if scene.keyed && scene.view.pattern != Pattern::PubSub { sent.id % KEYS } else { 0 };
+        let before = last.insert((sent.process, key), *offset).unwrap_or(0);
+        if *offset <= before {
+            return Err(format!(
+                "subscription {} of process {}: {offset} came after {before}",
+                taking.id, taking.process
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// From when on everything is meant for them; `None`: maybe nothing is.
