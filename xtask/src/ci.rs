@@ -105,7 +105,8 @@ fn scenarios() -> Result<Vec<Step>> {
     let xtask = std::env::current_exe().context("failed to find this program's own file")?;
     // The one of the release step: the broker built by itself has other features, and all of it would be built again.
     let profiles = xtask.parent().and_then(Path::parent).context("this program is in no folder of builds")?;
-    let broker = profiles.join("release").join("pinnace-broker").into_os_string();
+    let released = profiles.join("release");
+    let broker = released.join("pinnace-broker").into_os_string();
     let own = |name, arguments: &[&str]| Step::command(name, own_command(&xtask, arguments));
     let on_broker = |name, arguments: &[&str]| {
         let mut command = own_command(&xtask, arguments);
@@ -123,6 +124,10 @@ fn scenarios() -> Result<Vec<Step>> {
         on_broker(
             "conformance: a part of librdkafka's suite",
             &["conformance", "librdkafka", "--setups", "plain", "--tests", LIBRDKAFKA],
+        ),
+        own(
+            "conformance: zeromq",
+            &["conformance", "zeromq", "--pinnace", &released.join("pinnace").to_string_lossy()],
         ),
         on_broker("the broker is killed and started again", &["crash", "--rounds", "30"]),
         own("the broker on a simulated disk", &["simulate", "--seeds", "300"]),
