@@ -136,7 +136,8 @@ fn local_beginning(taking: &Taking, numbering: &super::Numbering, events: &[&Eve
         before += match batch.outcome {
             super::Outcome::Taken(_) => batch.count,
             super::Outcome::Part(count) => count,
-            super::Outcome::Unknown => 0,
+            // A process that died had published nobody knows how much of it.
+            super::Outcome::Unknown => batch.count,
         };
     }
     Some(first.map_or(before, |first| first.min(before)))
