@@ -261,7 +261,7 @@ impl Seat {
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
-        self.work.lock().desk.is_flushed(self.id)
+        self.work.lock().desk.is_flushed()
     }
 
     pub(crate) fn set_rules(&self, rules: Rules) {

@@ -17,6 +17,8 @@ const READ_BYTES_MAX: usize = 128 * 1024;
 const CHUNKS_MAX: usize = 64;
 /// How long a connection may take to send what waits when the sidecar shuts down.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// How often it looks meanwhile whether all is done: what the subscribers behind other connections do counts too.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
 /// How long the last frames may take.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 /// How long the peer may take to read them.
@@ -128,7 +130,8 @@ impl Endings {
     /// When to look again at the latest.
     fn due(&self, link: &Link) -> Duration {
         let unneeded = self.unneeded_since.map(|since| since + UNNEEDED_MAX);
-        let others = [self.drain_until, link.retry_due(), unneeded];
+        let drain = self.drain_until.map(|until| until.min(link.core().now() + DRAIN_LOOK));
+        let others = [drain, link.retry_due(), unneeded];
         others.into_iter().flatten().fold(link.session.poll_timeout(), Duration::min)
     }
 }

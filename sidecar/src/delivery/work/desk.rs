@@ -419,13 +419,14 @@ impl Desk {
         self.woken.insert(id);
     }
 
-    /// Whether nothing is left to do for that receiver, nor for anybody while it could do it.
-    pub(crate) fn is_flushed(&self, id: u32) -> bool {
-        let own = self.receivers.get(&id).is_none_or(|receiver| {
+    /// Whether nothing is left to do, for any receiver: what one has and has not settled may come back, and whoever is
+    /// there then has to do it.
+    pub(crate) fn is_flushed(&self) -> bool {
+        let done = self.receivers.values().all(|receiver| {
             let settled = self.rules.settle == Settle::Receipt || receiver.ledger.len() == 0;
             receiver.assigned.is_empty() && settled
         });
-        own && self.pool.is_empty() && self.keyed.is_empty() && self.delayed.is_empty()
+        done && self.pool.is_empty() && self.keyed.is_empty() && self.delayed.is_empty()
     }
 }
 

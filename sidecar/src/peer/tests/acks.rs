@@ -185,3 +185,28 @@ async fn cut_connections_lose_nothing() {
     };
     tokio::join!(publishing, reading);
 }
+
+/// Goal: a publisher's sidecar that ends keeps the receivers that have nothing to do until all work is acknowledged: the
+/// receiver that has some may give it back.
+#[tokio::test]
+async fn receivers_stay_until_all_work_is_done() {
+    let redeliver = Redeliver { after: DEADLINE, attempts: 3 };
+    let [publisher, first, second] = three(ChannelView { redeliver, ..required(Pattern::Pipeline) }).await;
+    let mut working = by_app(&first, 1).await;
+    publisher.wait_for_guests(1).await;
+    publisher.publish(0..1).await;
+    let came = tokio::time::timeout(DEADLINE, working.next()).await.expect("in time").unwrap();
+    assert_eq!(came.len(), 1);
+    let mut idle = by_app(&second, 1).await;
+    publisher.wait_for_guests(2).await;
+    publisher.core.begin_drain();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(working);
+    let again = tokio::time::timeout(DEADLINE, idle.next()).await.expect("it comes").unwrap();
+    let [ChannelEvent::Message { position, receipt: Some(receipt), .. }] = &again[..] else {
+        panic!("{again:?}")
+    };
+    assert_eq!((position.offset, receipt.attempt), (1, 2));
+    idle.ack(std::slice::from_ref(receipt));
+    assert_eq!(publisher.connections.drain(DEADLINE).await, 0);
+}
