@@ -1,11 +1,15 @@
-//! What docs/operations/promises.md names as a proof exists: tests by their names, commands by theirs.
+//! What the pages of promises name as a proof exists: tests by their names, commands by theirs.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use tests::readme::checkout;
 
-const PLACES: &[&str] = &["broker/src", "broker/tests", "crates/record-log/src", "crates/kafka-wire/src"];
+/// The pages, and where the tests are that each of them names.
+const PAGES: [(&str, &[&str]); 2] = [
+    ("promises.md", &["broker/src", "broker/tests", "crates/record-log/src", "crates/kafka-wire/src"]),
+    ("channel-promises.md", &["sidecar/src", "crates/peer-wire/src", "crates/zmtp/src"]),
+];
 
 /// The names of functions that a line before marks as tests.
 fn collect(folder: &Path, found: &mut BTreeSet<String>) {
@@ -32,22 +36,27 @@ fn collect(folder: &Path, found: &mut BTreeSet<String>) {
 /// Goal: no promise names a proof that is not there, and none has no proof.
 #[test]
 fn each_promise_has_its_proof() {
-    let mut tests = BTreeSet::new();
-    PLACES.iter().for_each(|place| collect(&checkout().join(place), &mut tests));
-    assert!(tests.len() > 100, "tests are found: {}", tests.len());
     let commands = std::fs::read_to_string(checkout().join("xtask/src/main.rs")).unwrap().to_lowercase();
-    let page = std::fs::read_to_string(checkout().join("docs/operations/promises.md")).unwrap();
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| **")).collect();
-    assert!(rows.len() > 10, "promises are found: {}", rows.len());
-    for row in rows {
-        let proofs: Vec<&str> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
-        assert!(!proofs.is_empty(), "no proof of: {row}");
-        for proof in proofs {
-            let there = match proof.strip_prefix("cargo xtask ") {
-                Some(command) => commands.contains(&format!("{command}(")),
-                None => tests.contains(proof),
-            };
-            assert!(there, "{proof} is named as a proof and does not exist: {row}");
-        }
+    for (page, places) in PAGES {
+        let mut tests = BTreeSet::new();
+        places.iter().for_each(|place| collect(&checkout().join(place), &mut tests));
+        assert!(tests.len() > 100, "tests are found: {}", tests.len());
+        let page = std::fs::read_to_string(checkout().join("docs/operations").join(page)).unwrap();
+        let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| **")).collect();
+        assert!(rows.len() > 10, "promises are found: {}", rows.len());
+        rows.into_iter().for_each(|row| check(row, &tests, &commands));
+    }
+}
+
+fn check(row: &str, tests: &BTreeSet<String>, commands: &str) {
+    let proofs: Vec<&str> =
+        row.rsplit('|').nth(1).expect("a row has cells").split('`').skip(1).step_by(2).collect();
+    assert!(!proofs.is_empty(), "no proof of: {row}");
+    for proof in proofs {
+        let there = match proof.strip_prefix("cargo xtask ") {
+            Some(command) => commands.contains(&format!("{command}(")),
+            None => tests.contains(proof),
+        };
+        assert!(there, "{proof} is named as a proof and does not exist: {row}");
     }
 }
