@@ -159,7 +159,7 @@ async fn refusals_say_why() {
     let response = server.review("/inject", pod_request(pod(json!({"pinnace.dev/push": "8080"})))).await;
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().expect("a message");
-    assert!(message.contains("annotation pinnace.dev/push: not supported yet"), "{message}");
+    assert!(message.contains("annotation pinnace.dev/push: \"8080\": there is no `=`"), "{message}");
     let topic = json!({
         "apiVersion": "pinnace.dev/v1alpha1", "kind": "Topic",
         "metadata": {"name": "orders", "namespace": "shop"}, "spec": {"partitions": 0},
