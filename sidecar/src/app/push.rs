@@ -23,7 +23,7 @@ use runtime::tasks::OnError;
 
 use super::Doors;
 use super::session::{Item, Open, Session};
-use crate::durable::{Delivery, Start};
+use crate::durable::Delivery;
 use crate::messaging::{Name, Problem};
 use crate::metrics::ObjectLabels;
 use crate::view::{Acknowledge, Pattern};
@@ -79,11 +79,9 @@ impl Pusher {
         // An error means that nobody sends views any more: then what follows says so.
         drop(self.ending().or(view.wait_for(|view| view.is_known())).await);
         while !self.ending().has_begun() {
-            let problem = match self.once(&mut pauses).await {
-                Ok(()) => continue,
-                Err(problem) => problem,
-            };
-            if problem.message != told {
+            if let Err(problem) = self.once(&mut pauses).await
+                && problem.message != told
+            {
                 tracing::warn!(target = %self.target, %problem, "nothing is pushed to the app; trying again");
                 told = problem.message;
             }
@@ -101,7 +99,6 @@ impl Pusher {
         };
         let open = Open {
             group: self.target.options.group.clone(),
-            start: matches!(self.name, Name::Topic(_)).then_some(Start::Latest),
             credit: self.target.options.concurrency,
             acknowledge,
             ..Open::default()

@@ -28,7 +28,6 @@ const REFUSED_MAX: usize = 4096;
 /// How long a publisher that can be told waits for its copy: as long as for a message to the Topic itself.
 const RECORDED_MAX: Duration = Duration::from_secs(30);
 
-#[derive(Clone)]
 struct Entry {
     sequence: u64,
     message: Message,
@@ -37,7 +36,7 @@ struct Entry {
 
 #[derive(Default)]
 struct Waiting {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Arc<Entry>>,
     bytes: usize,
     /// Why the last try failed; empty when it did not.
     problem: String,
@@ -105,7 +104,7 @@ impl Recorder {
         for (sequence, message) in (first..).zip(messages) {
             let size = message.size_bytes();
             waiting.bytes = waiting.bytes.saturating_add(size);
-            waiting.entries.push_back(Entry { sequence, message: message.clone(), size });
+            waiting.entries.push_back(Arc::new(Entry { sequence, message: message.clone(), size }));
         }
         self.note_load(&waiting);
         drop(waiting);
@@ -117,10 +116,10 @@ impl Recorder {
     }
 
     /// The oldest ones; they stay until [`Self::done`].
-    async fn oldest(&self) -> Vec<Entry> {
+    async fn oldest(&self) -> Vec<Arc<Entry>> {
         loop {
             let mut load = Amount::default();
-            let oldest: Vec<Entry> = self
+            let oldest: Vec<Arc<Entry>> = self
                 .lock()
                 .entries
                 .iter()
@@ -239,7 +238,7 @@ impl Writer {
     }
 
     /// Writes them all, or says why the rest is to be tried again.
-    async fn write(&self, entries: &[Entry]) -> Result<(), Problem> {
+    async fn write(&self, entries: &[Arc<Entry>]) -> Result<(), Problem> {
         let target = {
             let view = self.view.borrow();
             view.channels.get(&self.origin.channel).and_then(|channel| channel.record.clone())
@@ -269,7 +268,7 @@ impl Writer {
 
     /// How many were written, and why no more: those behind the first that failed are tried again with it, in order,
     /// and some of them are then written twice.
-    async fn write_to(&self, topic: &TopicName, entries: &[Entry]) -> (usize, Option<Problem>) {
+    async fn write_to(&self, topic: &TopicName, entries: &[Arc<Entry>]) -> (usize, Option<Problem>) {
         let records =
             entries.iter().map(|entry| self.origin.record(&entry.message, entry.sequence)).collect();
         let outcomes = match self.topics.publish_in_order(topic, records, &self.origin.publisher).await {
@@ -281,7 +280,7 @@ impl Writer {
         (written, outcomes.into_iter().find_map(Result::err))
     }
 
-    async fn write_one(&self, topic: &TopicName, entry: &Entry) -> Result<(), Problem> {
+    async fn write_one(&self, topic: &TopicName, entry: &Arc<Entry>) -> Result<(), Problem> {
         match self.write_to(topic, std::slice::from_ref(entry)).await.1 {
             None => Ok(()),
             Some(problem) if problem.kind == ProblemKind::InvalidArgument => {

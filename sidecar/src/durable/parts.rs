@@ -6,19 +6,31 @@ use bytes::{Bytes, BytesMut};
 use crate::messaging::Message;
 
 /// Sizes in bytes, with commas: `8,120`; empty for no parts at all.
-const SIZES_HEADER: &str = "pinnace-part-sizes";
+pub(crate) const SIZES_HEADER: &str = "pinnace-part-sizes";
+
+/// All parts in one: the only one is not copied.
+pub(crate) fn join(parts: &[Bytes]) -> Bytes {
+    if let [part] = parts {
+        return part.clone();
+    }
+    let mut all = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+    parts.iter().for_each(|part| all.extend_from_slice(part));
+    all.freeze()
+}
+
+/// What [`SIZES_HEADER`] says of them; `None` for exactly one.
+pub(crate) fn sizes(parts: &[Bytes]) -> Option<String> {
+    let sizes = || parts.iter().map(|part| part.len().to_string()).collect::<Vec<_>>().join(",");
+    (parts.len() != 1).then(sizes)
+}
 
 /// The message with exactly one part. One that has one already is as it was.
 pub(crate) fn fold(message: &Message) -> Message {
     let mut folded = message.clone();
-    if message.parts.len() == 1 {
-        return folded;
+    if let Some(sizes) = sizes(&message.parts) {
+        folded.parts = vec![join(&message.parts)];
+        folded.headers.push((SIZES_HEADER.to_owned(), Bytes::from(sizes)));
     }
-    let sizes: Vec<String> = message.parts.iter().map(|part| part.len().to_string()).collect();
-    let mut value = BytesMut::with_capacity(message.parts.iter().map(Bytes::len).sum());
-    message.parts.iter().for_each(|part| value.extend_from_slice(part));
-    folded.parts = vec![value.freeze()];
-    folded.headers.push((SIZES_HEADER.to_owned(), Bytes::from(sizes.join(","))));
     folded
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Query;
-use bytes::BytesMut;
 use http::{Request, Response, Uri};
 
 use super::problem::Refusal;
 use super::publish::{describe, message, read};
 use crate::app::socket::HttpResponse;
 use crate::app::{Doors, publish as engine};
+use crate::durable::parts;
 use crate::messaging::{Message, Name, Problem, ProblemKind};
 
 pub(super) async fn request(
@@ -61,15 +61,7 @@ fn options(uri: &Uri) -> Result<(Option<Duration>, bool), Problem> {
 
 /// The reply's one part, or all of them one after the other; its headers where HTTP has a form for them.
 fn response(reply: Message) -> HttpResponse {
-    let body = match reply.parts.as_slice() {
-        [part] => part.clone(),
-        parts => {
-            let mut all = BytesMut::new();
-            parts.iter().for_each(|part| all.extend_from_slice(part));
-            all.freeze()
-        }
-    };
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(Body::from(parts::join(&reply.parts)));
     describe(&reply, response.headers_mut());
     response
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use runtime::tasks::{OnError, Tasks};
 
 use crate::app::http as door;
+use crate::durable::parts;
 use crate::messaging::Message;
 
 /// The longest pause that an app may ask for.
@@ -76,21 +77,12 @@ pub(super) fn request(
     message: &Message,
     about: &[(&'static str, String)],
 ) -> Request<Full<Bytes>> {
-    let body = match message.parts.as_slice() {
-        [part] => part.clone(),
-        parts => {
-            let mut all = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-            parts.iter().for_each(|part| all.extend_from_slice(part));
-            all.freeze()
-        }
-    };
-    let mut request = Request::new(Full::new(body));
+    let mut request = Request::new(Full::new(parts::join(&message.parts)));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = url.clone();
     door::describe(message, request.headers_mut());
-    if message.parts.len() != 1 {
-        let sizes: Vec<String> = message.parts.iter().map(|part| part.len().to_string()).collect();
-        insert(request.headers_mut(), "pinnace-part-sizes", &sizes.join(","));
+    if let Some(sizes) = parts::sizes(&message.parts) {
+        insert(request.headers_mut(), parts::SIZES_HEADER, &sizes);
     }
     for (name, value) in about {
         insert(request.headers_mut(), name, value);

@@ -10,7 +10,7 @@ use runtime::backoff::Backoff;
 use super::post::{self, Verdict};
 use super::{DRAIN_MAX, Pusher};
 use crate::app::http as door;
-use crate::messaging::{ChannelName, Message, Name, Problem, ProblemKind, ServeEvent, Serving};
+use crate::messaging::{ChannelName, Message, Name, Problem, ProblemKind, ServeEvent};
 
 impl Pusher {
     /// Answers requests until the subscription or the process ends.
@@ -19,13 +19,12 @@ impl Pusher {
         let mut serving = self.doors.channels.serve(name, self.target.options.concurrency).await?;
         pauses.reset();
         let mut at_app = FuturesUnordered::new();
-        let reply = |serving: &Serving, (id, outcome)| serving.reply(id, outcome);
         loop {
             tokio::select! {
                 biased;
                 () = self.ending().begun() => break,
-                Some(answered) = at_app.next(), if !at_app.is_empty() => {
-                    reply(&serving, answered);
+                Some((id, outcome)) = at_app.next(), if !at_app.is_empty() => {
+                    serving.reply(id, outcome);
                     serving.grant(1);
                 }
                 requests = serving.next() => match requests {
@@ -35,8 +34,8 @@ impl Pusher {
             }
         }
         let rest = async {
-            while let Some(answered) = at_app.next().await {
-                reply(&serving, answered);
+            while let Some((id, outcome)) = at_app.next().await {
+                serving.reply(id, outcome);
             }
         };
         drop(tokio::time::timeout(DRAIN_MAX, rest).await);
