@@ -112,6 +112,7 @@ async fn a_broker_that_is_away_leaves_no_hole() {
         let (mut sent, mut seen) = (1, Seen::default());
         let problem = loop {
             seen.take_total(&mut subscription, sent).await;
+            assert!(sent < 100, "nothing holds the publisher back");
             match node.channels.publish_patiently(&prices(), vec![numbered(sent)], SHORT).await {
                 Ok(_) => sent += 1,
                 Err(problem) => break problem,
