@@ -3,12 +3,13 @@
 
 mod broker;
 mod channel;
+mod nats;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
@@ -28,7 +29,10 @@ pub(crate) struct BenchArgs {
     /// A pinnace-broker, built for release, to measure instead of one built from the checkout.
     #[arg(long, value_name = "FILE")]
     broker: Option<PathBuf>,
-    /// Only this part of the broker's benchmark; may be repeated.
+    /// A pinnace, built for release, to measure instead of one built from the checkout.
+    #[arg(long, value_name = "FILE")]
+    pinnace: Option<PathBuf>,
+    /// Only this part of the benchmark; may be repeated.
     #[arg(long = "part", value_enum)]
     parts: Vec<Part>,
     #[command(flatten)]
@@ -39,25 +43,40 @@ pub(crate) struct BenchArgs {
 enum Name {
     /// The Embedded engine against Apache Kafka.
     Broker,
-    /// A Channel through two sidecars against libzmq.
+    /// A Channel through two sidecars against libzmq, NATS and relays of gRPC.
     Channel,
 }
 
-/// What can be measured of a broker by itself.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Starts of small brokers, and what all take when idle.
+    /// Broker: starts of small ones, and what all take when idle.
     Start,
-    /// Acknowledgements of one partition at a pace.
+    /// Broker: acknowledgements of one partition at a pace. Channel: round trips, one at a time.
     Latency,
-    /// Producing and consuming flat out.
+    /// Flat out. Broker: producing and consuming. Channel: one pair, all sizes.
     Throughput,
-    /// A thousand partitions at a pace.
+    /// Broker: a thousand partitions at a pace.
     Partitions,
-    /// A thousand topics made, and a start with them.
+    /// Broker: a thousand topics made, and a start with them.
     Topics,
-    /// Starts after a kill with ten gibibytes.
+    /// Broker: starts after a kill with ten gibibytes.
     Recovery,
+    /// Channel: one publisher to eight subscribers, and eight to one.
+    Shapes,
+    /// Channel: latencies at a pace.
+    OpenLoop,
+    /// Channel: one publisher to two hundred subscribers.
+    FanOut,
+    /// Channel: sidecars that have nothing to do.
+    Memory,
+}
+
+impl Part {
+    const BROKER: [Self; 6] =
+        [Self::Start, Self::Latency, Self::Throughput, Self::Partitions, Self::Topics, Self::Recovery];
+    const CHANNEL: [Self; 6] =
+        [Self::Memory, Self::Latency, Self::OpenLoop, Self::Throughput, Self::Shapes, Self::FanOut];
 }
 
 /// What a benchmark hands back.
@@ -106,14 +125,18 @@ impl Report {
 
 /// Measures, then prints.
 pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
+    let (parts, name) = match args.name {
+        Name::Broker => (Part::BROKER, "broker"),
+        Name::Channel => (Part::CHANNEL, "channel"),
+    };
+    if let Some(part) = args.parts.iter().find(|part| !parts.contains(part)) {
+        bail!("the benchmark {name} has no part {part:?}, it has {parts:?}");
+    }
     let cache = args.cache.open()?;
     let load = load_average();
     let mut report = match args.name {
         Name::Broker => broker::measure(root, &cache, args),
-        Name::Channel if !args.parts.is_empty() => {
-            anyhow::bail!("only the benchmark of the broker has parts")
-        }
-        Name::Channel => channel::measure(root, &cache, args.quick),
+        Name::Channel => channel::measure(root, &cache, args),
     }
     .context("failed to measure")?;
     report.figure("quick", args.quick);

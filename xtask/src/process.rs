@@ -44,6 +44,11 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, output, log })
     }
 
+    /// The kernel's number of it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it runs still; an end is an error that says what it printed.
     pub(crate) fn runs(&mut self) -> Result<()> {
         let status = self.child.try_wait()?;
@@ -66,6 +71,13 @@ impl Process {
         let status = self.wait(GOODBYE)?;
         ensure!(status.success(), "{} did not end well, {status}: {}", self.name, self.said());
         Ok(())
+    }
+
+    /// Asks it to end and waits until it has, however it says that it did: of programs that are not ours.
+    pub(crate) fn end_somehow(mut self) -> Result<()> {
+        self.runs()?;
+        self.ask()?;
+        self.wait(GOODBYE).map(drop)
     }
 
     fn ask(&self) -> Result<()> {

@@ -54,7 +54,7 @@ pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Re
         },
         client: Client::build(root, cache)?,
         kafka: kafka::install(cache)?,
-        nats: nats::install(cache)?,
+        nats: super::nats::install(cache)?,
         tools: perf::Tools::install(cache)?,
     };
     let folder = std::env::temp_dir().join(format!("pinnace-bench-{}", std::process::id()));
@@ -88,7 +88,7 @@ impl Bench {
         let mut report = Report::default();
         report.figure("kafka_version", kafka::VERSION);
         report.figure("kafka_tools_version", perf::VERSION);
-        report.figure("nats_version", nats::VERSION);
+        report.figure("nats_version", super::nats::VERSION);
         report.figure("client", "rdkafka_performance of librdkafka, acks=all, linger 5 ms");
         report.figure("rounds", self.rounds);
         self.room(&is_wanted)?;

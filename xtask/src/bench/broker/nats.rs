@@ -1,36 +1,18 @@
-//! nats-server from its Go module: the measure for a small broker's start. Its client protocol is another, so
-//! nothing else is compared.
+//! nats-server: the measure for a small broker's start. Its client protocol is another, so nothing else is compared.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::process::free_address;
-use crate::cache::{Cache, key, remove_folder};
-use crate::tools;
+use crate::cache::remove_folder;
 use crate::wait::{self, Stopwatch};
 
-/// The release that is measured.
-pub(super) const VERSION: &str = "2.15.2";
-const MODULE: &str = "github.com/nats-io/nats-server/v2";
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Builds it once; gives the program.
-pub(super) fn install(cache: &Cache) -> Result<PathBuf> {
-    let key = key([("module", MODULE.as_bytes()), ("version", VERSION.as_bytes())]);
-    let folder = cache.folder("nats-server", &key, |folder| {
-        println!("building nats-server {VERSION}");
-        let module = format!("{MODULE}@v{VERSION}");
-        let mut install = tools::command("go", ["install", "-trimpath", &module]);
-        install.env("GOBIN", folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
-        tools::output(&mut install).context("cannot build nats-server; Go 1.26 is needed").map(drop)
-    })?;
-    Ok(folder.join("nats-server"))
-}
 
 /// Seconds from the start of the process, with JetStream on a new folder, to its first answer.
 pub(super) fn start(program: &Path, folder: &Path) -> Result<f64> {

@@ -1,4 +1,4 @@
-//! Local mode with two Channels and no apps of its own: each app of a round joins with a sidecar of its own.
+//! Local mode with Channels and no apps of its own: each app of a round joins with a sidecar of its own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +41,25 @@ spec:
   access:
     publish: [{serviceAccount: subscriber}]
     subscribe: [{serviceAccount: publisher}]
+---
+apiVersion: pinnace.dev/v1alpha1
+kind: Channel
+metadata: {name: work, namespace: bench}
+spec:
+  pattern: Pipeline
+  delivery: {overflow: Block}
+  access:
+    publish: [{serviceAccount: publisher}]
+    subscribe: [{serviceAccount: subscriber}]
+---
+apiVersion: pinnace.dev/v1alpha1
+kind: Channel
+metadata: {name: ask, namespace: bench}
+spec:
+  pattern: RequestReply
+  access:
+    publish: [{serviceAccount: publisher}]
+    subscribe: [{serviceAccount: subscriber}]
 ";
 /// How long it may take until apps can join.
 const PATIENCE: Duration = Duration::from_secs(60);

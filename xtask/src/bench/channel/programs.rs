@@ -1,42 +1,55 @@
-//! What a measurement needs: `pinnace` of this checkout as a release build, and the load generator, built with the
-//! libzmq that pyzmq's wheel on PyPI brings: the version that most people run.
+//! What a measurement needs: `pinnace` of this checkout as a release build, nats-server, and the load generator, built
+//! with the libzmq that pyzmq's wheel on PyPI brings: the version that most people run.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::bench::nats;
 use crate::cache::{Cache, key};
 use crate::python::PYZMQ_VERSION;
 use crate::tools;
 
-/// Where the load generator's source is, and how it is compiled.
-const SOURCE: &str = "benches/channel/load.c";
+/// Where the load generator's sources are, and how they are compiled.
+const SOURCES: &str = "benches/channel";
 const COMPILER_FLAGS: [&str; 5] = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wl,-rpath,$ORIGIN/pyzmq.libs"];
 
-pub(super) struct Programs {
-    pub(super) pinnace: PathBuf,
-    pub(super) load: PathBuf,
-    pub(super) libzmq_version: String,
+pub(crate) struct Programs {
+    pub(crate) pinnace: PathBuf,
+    pub(crate) load: PathBuf,
+    pub(crate) libzmq_version: String,
+    pub(super) nats: PathBuf,
 }
 
 impl Programs {
-    pub(super) fn prepare(root: &Path, cache: &Cache) -> Result<Self> {
+    /// Builds what is not there yet; `pinnace` unless one is given.
+    pub(super) fn prepare(root: &Path, cache: &Cache, pinnace: Option<&Path>) -> Result<Self> {
         let load = load(root, cache)?;
         let version = tools::output(&mut tools::command(&load, ["version"]))?;
         let libzmq_version = format!("{} of pyzmq {PYZMQ_VERSION}", version.trim());
-        let pinnace = tools::build(root, "pinnace", &["--release", "--package", "pinnace"])?;
-        Ok(Self { pinnace, load, libzmq_version })
+        let nats = nats::install(cache)?;
+        let pinnace = match pinnace {
+            Some(program) => std::path::absolute(program).context("the program has no absolute path")?,
+            None => tools::build(root, "pinnace", &["--release", "--package", "pinnace"])?,
+        };
+        Ok(Self { pinnace, load, libzmq_version, nats })
     }
 }
 
 /// The load generator beside its libzmq, made once.
 fn load(root: &Path, cache: &Cache) -> Result<PathBuf> {
-    let source = root.join(SOURCE);
-    let text = std::fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+    let sources = sources(&root.join(SOURCES))?;
+    let mut pieces = Vec::new();
+    for source in &sources {
+        let text = std::fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        pieces.push((source.display().to_string(), text));
+    }
     let flags = COMPILER_FLAGS.join(" ");
-    let key = key([("source", &text[..]), ("pyzmq", PYZMQ_VERSION.as_bytes()), ("flags", flags.as_bytes())]);
+    let fixed = [("pyzmq", PYZMQ_VERSION.as_bytes()), ("flags", flags.as_bytes())];
+    let of_sources = pieces.iter().map(|(name, text)| (file_name(name), text.as_slice()));
+    let key = key(of_sources.chain(fixed));
     let place = cache.folder("channel-load", &key, |folder| {
-        println!("building {SOURCE} with the libzmq of pyzmq {PYZMQ_VERSION}");
+        println!("building {SOURCES} with the libzmq of pyzmq {PYZMQ_VERSION}");
         let run = |program: &str, arguments: &[&str]| {
             tools::output(tools::command(program, arguments).current_dir(folder)).map(drop)
         };
@@ -48,11 +61,26 @@ fn load(root: &Path, cache: &Cache) -> Result<PathBuf> {
         let wheel = only(folder, "pyzmq-")?;
         run("python3", &["-m", "zipfile", "--extract", &wheel, "."])?;
         let library = format!("pyzmq.libs/{}", only(&folder.join("pyzmq.libs"), "libzmq")?);
-        let source = source.display().to_string();
-        run("cc", &[COMPILER_FLAGS.as_slice(), &["-o", "load", &source, &library]].concat())
+        let files = pieces.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".c"));
+        let files: Vec<&str> = files.chain([library.as_str()]).collect();
+        run("cc", &[COMPILER_FLAGS.as_slice(), &["-o", "load"], &files].concat())
             .context("cannot compile the load generator; install the Debian package gcc")
     })?;
     Ok(place.join("load"))
+}
+
+/// The C files of a folder and their header, in the order of their names.
+fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "c" || ending == "h");
+    let mut found: Vec<PathBuf> = paths.filter(is_source).collect();
+    found.sort();
+    Ok(found)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// The one file of a folder whose name begins so.
