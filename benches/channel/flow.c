@@ -10,60 +10,73 @@
 
 #include "load.h"
 
-/* Sends messages of this kind until all subscribers have made this mark. */
-static void send_until(struct side *side, const struct options *options, int kind, const char *name) {
+struct until {
+    int kind;
+    const char *name;
+    uint64_t number;
+};
+
+/* Sends messages of this kind and number until all subscribers have made this mark. */
+static void send_until(struct side *side, const struct options *options, struct until until) {
     uint64_t end = now_ns() + options->life * 1000000000u;
-    while (!is_marked(options, name)) {
-        if (now_ns() > end) fail("not all subscribers are %s", name);
-        send_now(side, kind, 0);
+    while (!is_marked(options, until.name)) {
+        if (now_ns() > end) fail("not all subscribers are %s", until.name);
+        send_now(side, until.kind, until.number);
         rest_ms(WARM_PAUSE_MS);
     }
 }
 
-static void send_flat_out(struct side *side, uint64_t count) {
+static uint64_t send_flat_out(struct side *side, uint64_t count) {
     for (uint64_t sent = 0; sent < count; sent++) {
         /* The clock is asked for each batch, and for the first message of a client that has none. */
         uint64_t time_ns = side->frames == 0 && (side->wire != NULL || sent == 0) ? now_ns() : 0;
         offer(side, MESSAGE, sent, time_ns);
     }
     flush(side);
+    return count;
 }
 
-/* Each message has its time, whatever happened to those before it; all that are due go out together. */
-static void send_at_pace(struct side *side, uint64_t count, uint64_t pace) {
-    uint64_t begin = now_ns() + 1000000, sent = 0;
-    while (sent < count) {
-        uint64_t due = begin + sent * 1000000000u / pace, now = now_ns();
+/* When the message of this number is due: seconds apart, so that no day of messages is too many. */
+static uint64_t due_ns(uint64_t begin, uint64_t number, uint64_t pace) {
+    return begin + number / pace * 1000000000u + number % pace * 1000000000u / pace;
+}
+
+/* Each message has its time, whatever happened to those before it; all that are due go out together. Gives how many
+ * there were when the time was over. */
+static uint64_t send_at_pace(struct side *side, const struct options *options) {
+    uint64_t begin = now_ns() + 1000000, sent = 0, count = options->count, pace = options->pace, now = begin;
+    uint64_t end = options->seconds == 0 ? UINT64_MAX : begin + options->seconds * 1000000000u;
+    while (sent < count && now < end) {
+        uint64_t due = due_ns(begin, sent, pace);
+        now = now_ns();
         if (due > now) {
             struct timespec until = {(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
             clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &until, NULL);
             now = now_ns();
         }
-        for (; sent < count && due <= now; due = begin + sent * 1000000000u / pace) offer(side, MESSAGE, sent++, due);
+        for (; sent < count && due <= now; due = due_ns(begin, sent, pace)) offer(side, MESSAGE, sent++, due);
         flush(side);
     }
     printf("sending_seconds %.6f\n", (double)(now_ns() - begin) / 1e9);
+    return sent;
 }
 
 void publish(const struct options *options) {
     struct side side = open_side(options, 1);
-    send_until(&side, options, WARM, "ready");
+    send_until(&side, options, (struct until){.kind = WARM, .name = "ready"});
     struct cost cost = cost_now(options);
-    if (options->pace > 0) {
-        send_at_pace(&side, options->count, options->pace);
-    } else {
-        send_flat_out(&side, options->count);
-    }
+    uint64_t sent = options->pace > 0 ? send_at_pace(&side, options) : send_flat_out(&side, options->count);
     /* What it takes of memory is read while there is something to do. */
     print_memory(options);
-    send_until(&side, options, END, "done");
+    printf("sent %lu\n", (unsigned long)sent);
+    send_until(&side, options, (struct until){.kind = END, .name = "done", .number = sent});
     print_cost(options, cost);
     close_side(&side);
 }
 
 /* What a subscriber has seen of its publishers. */
 struct seen {
-    uint64_t expected[PUBLISHERS_MAX], received, disordered, first_ns, last_ns;
+    uint64_t expected[PUBLISHERS_MAX], received, disordered, sent, first_ns, last_ns;
     char warm[PUBLISHERS_MAX], ended[PUBLISHERS_MAX];
     uint64_t warm_count, ended_count;
     struct times times;
@@ -86,15 +99,15 @@ static void count_once(char *flags, uint64_t publisher, uint64_t *count) {
 
 static void subscribe_alone(const struct options *options, uint64_t index) {
     struct side side = open_side(options, 0);
-    uint64_t all = options->count * options->publishers;
     static struct seen seen;
-    seen.times = times_for(options->pace > 0 ? all : 0);
+    seen.times = times_for(options->pace > 0 ? options->count * options->publishers : 0);
     struct cost cost = {0};
     struct head head;
     int ready = 0;
     while (seen.ended_count < options->publishers && next(&side, &head)) {
         if (head.publisher >= options->publishers) fail("a publisher that there is not");
         if (head.kind == MESSAGE) look(&seen, &head, options);
+        if (head.kind == END && !seen.ended[head.publisher]) seen.sent += head.number;
         if (head.kind == END) count_once(seen.ended, head.publisher, &seen.ended_count);
         if (head.kind == WARM) count_once(seen.warm, head.publisher, &seen.warm_count);
         if (!ready && seen.warm_count == options->publishers) {
@@ -103,11 +116,12 @@ static void subscribe_alone(const struct options *options, uint64_t index) {
             mark(options, "ready", index);
         }
     }
+    if (seen.ended_count < options->publishers) fail("a publisher has not said how many it sent");
     if (seen.last_ns == 0) seen.last_ns = now_ns();
     print_cost(options, cost);
     print_memory(options);
     mark(options, "done", index);
-    printf("received %lu\nlost %ld\n", (unsigned long)seen.received, (long)(all - seen.received));
+    printf("received %lu\nlost %ld\n", (unsigned long)seen.received, (long)(seen.sent - seen.received));
     printf("disordered %lu\n", (unsigned long)seen.disordered);
     printf("seconds %.6f\n", seen.received == 0 ? 0.0 : (double)(seen.last_ns - seen.first_ns) / 1e9);
     if (options->pace > 0) print_times(&seen.times);

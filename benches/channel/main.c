@@ -1,6 +1,7 @@
 /* Load generator of `cargo xtask bench channel` and `cargo xtask soak`: one app, as a process of its own.
  *
- *   load publish   CLIENT out=PLACE …            sends `count` messages, as fast as it goes or at `pace` a second
+ *   load publish   CLIENT out=PLACE …            sends `count` messages, as fast as it goes or at `pace` a second and
+ *                                                then for at most `seconds`
  *   load subscribe CLIENT in=PLACE …             counts them, and looks at their order
  *   load ping      CLIENT out=PLACE in=PLACE …   one message on its way at a time, there and back
  *   load pong      CLIENT out=PLACE in=PLACE …   sends back what comes
@@ -8,7 +9,7 @@
  *
  * CLIENT is `libzmq`, or one in this folder that batches, with a write for as many messages as there are and at most
  * 64 KiB: `zmtp` (ZMTP 3.1), `nats` (its text protocol), `http` (POST and newline-delimited JSON) or `floor` (a length
- * and the message: what the kernel takes). PLACE is `bind:ENDPOINT`, `connect:ENDPOINT`, `nats:HOST:PORT/SUBJECT`, or
+ * and the message: what the kernel takes). `grpc` is another program, `benches/src`. PLACE is `bind:ENDPOINT`, `connect:ENDPOINT`, `nats:HOST:PORT/SUBJECT`, or
  * `sidecar:CHANNEL`: the door of that Channel, in $PINNACE_ZMQ_DIR or $PINNACE_SOCKET.
  *
  * Further: `bytes` of a message, `pattern` (pubsub, pipeline, or request where ping asks and pong answers over one
@@ -108,7 +109,7 @@ int main(int count, char **values) {
     struct options options = {
         .role = count > 1 ? values[1] : "", .client = count > 2 ? values[2] : "", .out = "", .in = "", .beside = "",
         .folder = ".", .pattern = "pubsub", .count = 1000, .bytes = 100, .publishers = 1, .subscribers = 1,
-        .copies = 1, .seconds = 1, .life = 300,
+        .copies = 1, .life = 300,
     };
     for (int index = 3; index < count; index++) read_option(&options, values[index]);
     const struct {

@@ -2,7 +2,7 @@
 //! only ratios carry over from machine to machine. Prints what it does, and last one JSON object.
 
 mod broker;
-mod channel;
+pub(crate) mod channel;
 mod nats;
 
 use std::collections::BTreeMap;
@@ -32,6 +32,9 @@ pub(crate) struct BenchArgs {
     /// A pinnace, built for release, to measure instead of one built from the checkout.
     #[arg(long, value_name = "FILE")]
     pinnace: Option<PathBuf>,
+    /// The same of the apps that speak gRPC.
+    #[arg(long, value_name = "FILE")]
+    grpc_load: Option<PathBuf>,
     /// Only this part of the benchmark; may be repeated.
     #[arg(long = "part", value_enum)]
     parts: Vec<Part>,

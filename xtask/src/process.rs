@@ -56,9 +56,19 @@ impl Process {
         Ok(())
     }
 
+    /// Whether it has ended, well or not.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// Waits for the end, which must be a good one, and gives what was printed.
-    pub(crate) fn finish(mut self) -> Result<String> {
-        let status = self.wait(LIFE)?;
+    pub(crate) fn finish(self) -> Result<String> {
+        self.finish_within(LIFE)
+    }
+
+    /// The same, where it may take longer or shorter than a round of a benchmark.
+    pub(crate) fn finish_within(mut self, limit: Duration) -> Result<String> {
+        let status = self.wait(limit)?;
         ensure!(status.success(), "{} failed, {status}: {}", self.name, self.said());
         std::fs::read_to_string(&self.output)
             .with_context(|| format!("cannot read {}", self.output.display()))

@@ -1,8 +1,8 @@
-//! A Channel between two apps, each with a sidecar, TLS between the two, against libzmq without any sidecar and
-//! against NATS: all in one run, case by case, each case on one way after the other.
+//! A Channel between two apps, each with a sidecar, TLS between the two, against libzmq without any sidecar, against
+//! NATS and against two relays of gRPC: all in one run, case by case, each case on one way after the other.
 //!
 //! The sidecars are those of local mode: one `pinnace up`, and a `pinnace run` for each app. The apps are the
-//! load generator in `benches/channel`. It counts what arrives; what is lost is reported, never left out. A case that
+//! load generators in `benches`. It counts what arrives; what is lost is reported, never left out. A case that
 //! cannot be finished is told as a figure and fails its goals; the others go on.
 
 mod apps;
@@ -21,11 +21,13 @@ use anyhow::Result;
 
 use self::apps::Apps;
 use self::cases::Case;
-use self::local::Local;
-use self::peers::Peers;
-use self::programs::Programs;
+use self::peers::{PeerPrograms, Peers};
 use super::{BenchArgs, Part, Report};
 use crate::cache::{Cache, remove_folder};
+
+pub(crate) use self::apps::value;
+pub(crate) use self::local::Local;
+pub(crate) use self::programs::Programs;
 
 /// Times that each case is measured; the median counts.
 const ROUNDS: usize = 3;
@@ -36,7 +38,8 @@ pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Re
     let folder = std::env::temp_dir().join(format!("pinnace-bench-channel-{}", std::process::id()));
     remove_folder(&folder)?;
     let local = Local::start(&programs.pinnace, &folder.join("local"))?;
-    let peers = Peers::start(&programs, &folder)?;
+    let peer_programs = PeerPrograms::prepare(root, cache, args.grpc_load.as_deref())?;
+    let peers = Peers::start(peer_programs, &folder)?;
     let rounds = if args.quick { 1 } else { ROUNDS };
     let mut report = Report::default();
     describe(&programs, rounds, &mut report);
@@ -66,6 +69,11 @@ fn describe(programs: &Programs, rounds: usize, report: &mut Report) {
     );
     report.figure("client_libzmq", "a message a call, defaults and ZMQ_XPUB_NODROP, 1 frame up to 64 KiB");
     report.figure("client_batching", "ZMTP, and the text protocol of NATS, in writes of at most 64 KiB");
+    report.figure("peer_tonic_relays", "two relays of tonic 0.14, streams of batches, no TLS, no credit");
+    report.figure(
+        "client_grpc",
+        "PublishStream with at most 64 KiB a request and 48 on their way, and Subscribe",
+    );
     report.figure("client_http", "a POST for each message, pipelined, and a subscription as JSON in lines");
     report.figure("rounds", rounds);
 }

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("operator", &["api", "control", "control-plane", "kafka-admin", "proto", "runtime"]),
     ("sidecar", &["kafka-wire", "peer-wire", "proto", "runtime", "zmtp"]),
     ("broker", &["kafka-wire", "record-log", "runtime"]),
+    ("benches", &["proto", "runtime"]),
     (
         "pinnace",
         &["api", "broker", "control", "control-plane", "kafka-admin", "proto", "runtime", "sidecar", "zmtp"],

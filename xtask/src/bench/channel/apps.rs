@@ -50,17 +50,17 @@ impl Apps {
 
     /// What messages of this name meet at.
     pub(super) fn meet(&self, way: Way, name: &str, place: &Place) -> Result<String> {
-        way.meet(name, (&place.folder, &self.peers.nats_address))
+        way.meet(name, &place.folder, &self.peers.addresses)
     }
 
     /// The processes between the apps that no app finds by itself.
     pub(super) fn beside(&self, way: Way) -> Vec<u32> {
-        if way == Way::Nats { vec![self.peers.nats.id()] } else { Vec::new() }
+        self.peers.processes(way)
     }
 
     /// Starts one app.
     pub(super) fn start(&self, way: Way, app: &App, place: &mut Place) -> Result<Process> {
-        let program: &Path = &self.programs.load;
+        let program: &Path = if way.client() == "grpc" { &self.peers.grpc_load } else { &self.programs.load };
         let mut command =
             if way.has_sidecars() { self.local.run(app.identity, program) } else { Command::new(program) };
         command.args([app.role, way.client()]).args(&app.options);
@@ -77,7 +77,7 @@ impl Apps {
 }
 
 /// The number behind a name that the load generator printed.
-pub(super) fn value(printed: &str, name: &str) -> Result<f64> {
+pub(crate) fn value(printed: &str, name: &str) -> Result<f64> {
     let number = printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let number = number.with_context(|| format!("the load generator printed no {name}"))?;
     number.trim().parse().with_context(|| format!("{name} is no number: {number}"))

@@ -81,7 +81,17 @@ fn memory(quick: bool) -> [Case; 1] {
 }
 
 fn latency() -> Vec<Case> {
-    let ways = [Way::Tcp, Way::Unix, Way::Libzmq, Way::Nats, Way::Sidecars, Way::Batching, Way::Http];
+    let ways = [
+        Way::Tcp,
+        Way::Unix,
+        Way::Libzmq,
+        Way::Nats,
+        Way::Relays,
+        Way::Sidecars,
+        Way::Batching,
+        Way::Grpc,
+        Way::Http,
+    ];
     let trip = |way: Way| Case {
         count: if way == Way::Http { ROUND_TRIPS / 4 } else { ROUND_TRIPS },
         ..case(Part::Latency, "round_trip", way, Work::Trip)
@@ -95,7 +105,7 @@ fn open_loop(quick: bool) -> Vec<Case> {
     for pace in PACES {
         let work = Work::Flow { publishers: 1, subscribers: 1, pace: Some(pace) };
         let count = if quick { pace } else { pace * PACED_SECONDS };
-        for way in [Way::Libzmq, Way::Nats, Way::Sidecars, Way::Batching] {
+        for way in [Way::Libzmq, Way::Nats, Way::Relays, Way::Sidecars, Way::Batching, Way::Grpc] {
             let name = format!("at_{pace}_per_second");
             cases.push(Case { count, ..case(Part::OpenLoop, name, way, work) });
         }
@@ -104,7 +114,8 @@ fn open_loop(quick: bool) -> Vec<Case> {
 }
 
 fn throughput() -> Vec<Case> {
-    const EVERY_SIZE: [Way; 4] = [Way::Libzmq, Way::Nats, Way::Sidecars, Way::Batching];
+    const EVERY_SIZE: [Way; 6] =
+        [Way::Libzmq, Way::Nats, Way::Relays, Way::Sidecars, Way::Batching, Way::Grpc];
     const FLOORS: [Way; 2] = [Way::Tcp, Way::Unix];
     let work = Work::Flow { publishers: 1, subscribers: 1, pace: None };
     let mut cases = Vec::new();
@@ -130,7 +141,8 @@ fn shapes() -> Vec<Case> {
     for (name, publishers, subscribers) in [("1_to_8", 1, MANY), ("8_to_1", MANY, 1)] {
         let work = Work::Flow { publishers, subscribers, pace: None };
         let count = if publishers == 1 { MANY_MESSAGES } else { MANY_MESSAGES / 4 };
-        for way in [Way::Libzmq, Way::Nats, Way::Sidecars, Way::Batching] {
+        for way in [Way::Libzmq, Way::Nats, Way::Relays, Way::Sidecars, Way::Batching, Way::Grpc] {
+            let count = count / way.slowness();
             cases.push(Case { count, ..case(Part::Shapes, name, way, work) });
         }
     }

@@ -27,7 +27,7 @@ const LIBZMQ_P99: By = By::Figure("libzmq_round_trip_p99_microseconds");
 const P50: f64 = 1.2;
 const P99: f64 = 1.5;
 
-const GOALS: [Goal; 13] = [
+const GOALS: [Goal; 15] = [
     at_least(
         "throughput_batching_to_3_million_per_second",
         "batching_over_sidecars_100_bytes_messages_per_second",
@@ -39,6 +39,18 @@ const GOALS: [Goal; 13] = [
         "batching_over_sidecars_100_bytes_messages_per_second",
         By::Figure("nats_100_bytes_messages_per_second"),
         1.5,
+    ),
+    at_least(
+        "throughput_grpc_apps_to_1_million_per_second",
+        "grpc_over_sidecars_100_bytes_messages_per_second",
+        By::Number(1e6),
+        1.0,
+    ),
+    at_least(
+        "throughput_grpc_apps_to_tonic_relays",
+        "grpc_over_sidecars_100_bytes_messages_per_second",
+        By::Figure("tonic_relays_100_bytes_messages_per_second"),
+        1.0,
     ),
     Goal {
         part: Part::Throughput,

@@ -65,7 +65,7 @@ spec:
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `pinnace up`.
-pub(super) struct Local {
+pub(crate) struct Local {
     up: Process,
     program: PathBuf,
     manifests: PathBuf,
@@ -74,7 +74,7 @@ pub(super) struct Local {
 
 impl Local {
     /// Starts it in `folder` and waits until apps can join.
-    pub(super) fn start(program: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(program: &Path, folder: &Path) -> Result<Self> {
         let (manifests, data) = (folder.join("manifests"), folder.join("data"));
         std::fs::create_dir_all(&manifests).context("cannot make the folder of the manifests")?;
         std::fs::write(manifests.join("bench.yaml"), MANIFESTS).context("cannot write the manifests")?;
@@ -89,7 +89,7 @@ impl Local {
     }
 
     /// A command that runs `app` under this service account with a sidecar of its own.
-    pub(super) fn run(&self, service_account: &str, app: &Path) -> Command {
+    pub(crate) fn run(&self, service_account: &str, app: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["run", "--as", &format!("bench/{service_account}"), "--file"]).arg(&self.manifests);
         command.arg("--data").arg(&self.data).arg("--").arg(app);
@@ -97,7 +97,7 @@ impl Local {
     }
 
     /// Ends it in order.
-    pub(super) fn end(self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         self.up.end()
     }
 }

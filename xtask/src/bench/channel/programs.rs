@@ -1,11 +1,10 @@
-//! What a measurement needs: `pinnace` of this checkout as a release build, nats-server, and the load generator, built
-//! with the libzmq that pyzmq's wheel on PyPI brings: the version that most people run.
+//! What a measurement needs: `pinnace` of this checkout as a release build, and the load generator, built with the
+//! libzmq that pyzmq's wheel on PyPI brings: the version that most people run.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::bench::nats;
 use crate::cache::{Cache, key};
 use crate::python::PYZMQ_VERSION;
 use crate::tools;
@@ -18,21 +17,29 @@ pub(crate) struct Programs {
     pub(crate) pinnace: PathBuf,
     pub(crate) load: PathBuf,
     pub(crate) libzmq_version: String,
-    pub(super) nats: PathBuf,
 }
 
 impl Programs {
     /// Builds what is not there yet; `pinnace` unless one is given.
-    pub(super) fn prepare(root: &Path, cache: &Cache, pinnace: Option<&Path>) -> Result<Self> {
+    pub(crate) fn prepare(root: &Path, cache: &Cache, pinnace: Option<&Path>) -> Result<Self> {
         let load = load(root, cache)?;
         let version = tools::output(&mut tools::command(&load, ["version"]))?;
         let libzmq_version = format!("{} of pyzmq {PYZMQ_VERSION}", version.trim());
-        let nats = nats::install(cache)?;
-        let pinnace = match pinnace {
-            Some(program) => std::path::absolute(program).context("the program has no absolute path")?,
-            None => tools::build(root, "pinnace", &["--release", "--package", "pinnace"])?,
-        };
-        Ok(Self { pinnace, load, libzmq_version, nats })
+        let pinnace = given_or_built(root, "pinnace", "pinnace", pinnace)?;
+        Ok(Self { pinnace, load, libzmq_version })
+    }
+}
+
+/// A program of the checkout, built for release unless one is given.
+pub(super) fn given_or_built(
+    root: &Path,
+    program: &str,
+    package: &str,
+    given: Option<&Path>,
+) -> Result<PathBuf> {
+    match given {
+        Some(program) => std::path::absolute(program).context("the program has no absolute path"),
+        None => tools::build(root, program, &["--release", "--package", package]),
     }
 }
 

@@ -1,7 +1,10 @@
 //! The ways that a message can take from app to app, and what an app on such a way is told. Starts nothing.
 
+use std::path::Path;
+
 use anyhow::Result;
 
+use super::peers::Addresses;
 use crate::process::free_endpoint;
 
 /// A client, and what stands between it and its like.
@@ -15,10 +18,14 @@ pub(super) enum Way {
     Libzmq,
     /// A batching client at both ends, nats-server between.
     Nats,
+    /// gRPC at both ends, two relays of gRPC between.
+    Relays,
     /// libzmq at both ends, the sidecars between.
     Sidecars,
     /// ZMTP written a batch at a time, the sidecars between.
     Batching,
+    /// gRPC at both ends, the sidecars between.
+    Grpc,
     /// JSON and POST at both ends, the sidecars between.
     Http,
 }
@@ -37,8 +44,10 @@ impl Way {
             Self::Unix => "unix",
             Self::Libzmq => "libzmq",
             Self::Nats => "nats",
+            Self::Relays => "tonic_relays",
             Self::Sidecars => "libzmq_over_sidecars",
             Self::Batching => "batching_over_sidecars",
+            Self::Grpc => "grpc_over_sidecars",
             Self::Http => "http_over_sidecars",
         }
     }
@@ -50,6 +59,7 @@ impl Way {
             Self::Libzmq | Self::Sidecars => "libzmq",
             Self::Nats => "nats",
             Self::Batching => "zmtp",
+            Self::Relays | Self::Grpc => "grpc",
             Self::Http => "http",
         }
     }
@@ -59,29 +69,32 @@ impl Way {
         match self {
             Self::Tcp | Self::Unix | Self::Libzmq => None,
             Self::Nats => Some("server"),
-            Self::Sidecars | Self::Batching | Self::Http => Some("sidecars"),
+            Self::Relays => Some("relays"),
+            Self::Sidecars | Self::Batching | Self::Grpc | Self::Http => Some("sidecars"),
         }
     }
 
     pub(super) const fn has_sidecars(self) -> bool {
-        matches!(self, Self::Sidecars | Self::Batching | Self::Http)
+        matches!(self, Self::Sidecars | Self::Batching | Self::Grpc | Self::Http)
     }
 
     /// How many times fewer messages it is given than the fastest ones, to take a like time.
     pub(super) const fn slowness(self) -> u32 {
         match self {
+            Self::Relays | Self::Grpc => 3,
             Self::Http => 50,
             _ => 1,
         }
     }
 
     /// A place for messages of this name, which both ends are told: see [`Way::place`].
-    pub(super) fn meet(self, name: &str, (folder, nats): (&std::path::Path, &str)) -> Result<String> {
+    pub(super) fn meet(self, name: &str, folder: &Path, addresses: &Addresses) -> Result<String> {
         Ok(match self {
             Self::Tcp | Self::Libzmq => free_endpoint()?,
             Self::Unix => format!("ipc://{}", folder.join(name).display()),
-            Self::Nats => format!("nats:{nats}/{name}"),
-            Self::Sidecars | Self::Batching | Self::Http => format!("sidecar:{name}"),
+            Self::Nats => format!("nats:{}/{name}", addresses.nats),
+            Self::Relays => format!("relay:{},{}/{name}", addresses.relays[0], addresses.relays[1]),
+            Self::Sidecars | Self::Batching | Self::Grpc | Self::Http => format!("sidecar:{name}"),
         })
     }
 
@@ -98,18 +111,23 @@ impl Way {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     /// Goal: two apps without anything between agree on an end each; where something stands between, both open the
     /// same.
     #[test]
     fn both_ends_meet() {
-        let at = (Path::new("/tmp/x"), "127.0.0.1:4222");
-        let meeting = Way::Unix.meet("ping", at).unwrap();
+        let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let addresses = Addresses { nats: address(4222), relays: [address(1), address(2)] };
+        let meet = |way: Way| way.meet("ping", Path::new("/tmp/x"), &addresses).unwrap();
+        let meeting = meet(Way::Unix);
         assert_eq!(Way::Unix.place(&meeting, End::Binds), "bind:ipc:///tmp/x/ping");
         assert_eq!(Way::Unix.place(&meeting, End::Connects), "connect:ipc:///tmp/x/ping");
-        for (way, place) in [(Way::Nats, "nats:127.0.0.1:4222/ping"), (Way::Batching, "sidecar:ping")] {
-            let meeting = way.meet("ping", at).unwrap();
+        for (way, place) in [
+            (Way::Nats, "nats:127.0.0.1:4222/ping"),
+            (Way::Relays, "relay:127.0.0.1:1,127.0.0.1:2/ping"),
+            (Way::Batching, "sidecar:ping"),
+        ] {
+            let meeting = meet(way);
             assert_eq!(way.place(&meeting, End::Binds), place);
             assert_eq!(way.place(&meeting, End::Connects), place);
         }
