@@ -16,6 +16,7 @@ mod link;
 mod process;
 mod python;
 mod simulate;
+mod soak;
 mod steps;
 mod tidy;
 mod tools;
@@ -33,6 +34,8 @@ enum Command {
     Check,
     /// Measures ourselves and the named peers in one run.
     Bench(bench::BenchArgs),
+    /// Messages without end through two sidecars: nothing lost, nothing grows.
+    Soak(soak::SoakArgs),
     /// Everything that CI runs; ends in one line of counts.
     Ci(ci::CiArgs),
     /// The house rules that no compiler checks.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Check => done(ci::check(&root)),
         Command::Bench(args) => done(bench::run(&root, &args)),
+        Command::Soak(args) => done(soak::run(&root, &args)),
         Command::Ci(args) => done(ci::ci(&root, &args)),
         Command::Tidy => done(tidy::run(&root)),
         Command::Generate(args) => done(generate::run(&root, &args)),
