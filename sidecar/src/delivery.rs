@@ -1,6 +1,7 @@
 //! Channels inside this sidecar: who publishes, who subscribes, and the bounded queues between them.
 //! Sockets are not known here; connections take from queues and put into subscriptions.
 
+mod audit;
 mod buffer;
 mod calls;
 mod core;

@@ -20,6 +20,8 @@ pub struct Metrics {
     pub dropped: IntCounterVec,
     /// Labels kind, namespace, name.
     pub gap: IntCounterVec,
+    /// Labels kind, namespace, name, operation = publish, subscribe; side = app, peer.
+    pub audited: IntCounterVec,
     /// Labels kind, namespace, name, reason.
     pub unanswered: IntCounterVec,
     /// Labels kind, namespace, name.
@@ -118,6 +120,7 @@ impl Metrics {
                 "Missed messages that subscribers were told of.",
                 &NAME_LABELS,
             )?,
+            audited: make.audited()?,
             dead_letters: make.counters(
                 "pinnace_dead_letter_messages_total",
                 "Messages that used up their attempts and were written to the dead letter Topic.",
@@ -201,6 +204,15 @@ impl Maker<'_> {
         let delivered =
             self.counters("pinnace_delivered_messages_total", "Messages handed to apps.", &NAME_LABELS)?;
         Ok((published, delivered))
+    }
+
+    fn audited(&self) -> Result<IntCounterVec, prometheus::Error> {
+        let labels = ["kind", "namespace", "name", "operation", "side"];
+        self.counters(
+            "pinnace_access_audited_total",
+            "What spec.access.mode Audit let through and Enforce would refuse: each publish or request, and each service account that subscribes or is heard, again every minute.",
+            &labels,
+        )
     }
 
     fn pushes(&self) -> Result<IntCounterVec, prometheus::Error> {

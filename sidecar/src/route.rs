@@ -146,7 +146,7 @@ fn other_call(name: &ChannelName, channel: &ChannelView, call: &str) -> Problem 
 /// Whether a peer may get what this sidecar's app publishes.
 pub(crate) fn serve<'a>(view: &'a View, name: &ChannelName, peer: &str) -> Result<&'a ChannelView, Problem> {
     let channel = usable(view, name)?;
-    if !includes(&channel.subscriber_identities, peer) {
+    if !may(channel, &channel.subscriber_identities, peer) {
         return Err(denied(name, peer, "subscribe to", "subscribe"));
     }
     if !channel.may_publish {
@@ -165,7 +165,7 @@ pub(crate) fn sources<'a>(
     let channel = usable(view, name).ok().filter(|channel| channel.may_subscribe);
     channel.into_iter().flat_map(move |channel| {
         channel.publishers.iter().filter(move |peer| {
-            &*peer.sidecar != own_sidecar && includes(&channel.publisher_identities, &peer.identity)
+            &*peer.sidecar != own_sidecar && may(channel, &channel.publisher_identities, &peer.identity)
         })
     })
 }
@@ -173,7 +173,48 @@ pub(crate) fn sources<'a>(
 /// Whether a peer may be heard on a Channel, named as a publisher or not.
 pub(crate) fn may_hear(view: &View, name: &ChannelName, peer: &PeerView) -> bool {
     let channel = usable(view, name).ok().filter(|channel| channel.may_subscribe);
-    channel.is_some_and(|channel| includes(&channel.publisher_identities, &peer.identity))
+    channel.is_some_and(|channel| may(channel, &channel.publisher_identities, &peer.identity))
+}
+
+/// What a service account does, as the lists of `spec.access` divide it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Operation {
+    Publish,
+    Subscribe,
+}
+
+impl Operation {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+        }
+    }
+
+    /// Where who may do so is listed.
+    pub(crate) const fn field(self) -> &'static str {
+        match self {
+            Self::Publish => "spec.access.publish",
+            Self::Subscribe => "spec.access.subscribe",
+        }
+    }
+}
+
+/// Whether somebody is let through only because the lists are not enforced: a peer, or else our own service account.
+pub(crate) fn is_tried(channel: &ChannelView, operation: Operation, peer: Option<&str>) -> bool {
+    let Some(listed) = channel.audit else { return false };
+    let named = match (operation, peer) {
+        (Operation::Publish, None) => listed.publish,
+        (Operation::Subscribe, None) => listed.subscribe,
+        (Operation::Publish, Some(peer)) => includes(&channel.publisher_identities, peer),
+        (Operation::Subscribe, Some(peer)) => includes(&channel.subscriber_identities, peer),
+    };
+    !named
+}
+
+/// Whether a list lets a peer through.
+fn may(channel: &ChannelView, list: &[IdentityPattern], peer: &str) -> bool {
+    channel.audit.is_some() || includes(list, peer)
 }
 
 fn includes(patterns: &[IdentityPattern], identity: &str) -> bool {

@@ -79,6 +79,13 @@ pub struct Replay {
     pub time: Duration,
 }
 
+/// What a Channel's lists say of this sidecar's service account, where they are only tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    pub publish: bool,
+    pub subscribe: bool,
+}
+
 /// One Channel as this sidecar may use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelView {
@@ -91,6 +98,8 @@ pub struct ChannelView {
     pub max_message_bytes: usize,
     pub may_publish: bool,
     pub may_subscribe: bool,
+    /// `Some`: the lists are only tried. Who is in none of them is let through, counted and logged.
+    pub audit: Option<Listed>,
     /// Whom to dial; empty unless this sidecar subscribes.
     pub publishers: Vec<PeerView>,
     pub subscriber_identities: Vec<IdentityPattern>,
@@ -126,6 +135,7 @@ impl Default for ChannelView {
             max_message_bytes: 1 << 20,
             may_publish: false,
             may_subscribe: false,
+            audit: None,
             publishers: Vec::new(),
             subscriber_identities: Vec::new(),
             publisher_identities: Vec::new(),

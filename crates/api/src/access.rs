@@ -6,6 +6,7 @@ use crate::{
     names::{NamespaceName, ServiceAccountName},
 };
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Most entries in one list.
@@ -15,6 +16,9 @@ pub const ENTRIES_MAX: usize = 256;
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Access {
+    /// What becomes of a service account that a list leaves out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<AccessMode>,
     /// Who may publish. Omitted: every service account of this namespace. Empty: nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -23,6 +27,17 @@ pub struct Access {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub subscribe: Option<Vec<Grantee>>,
+}
+
+/// What becomes of a service account that a list leaves out: `Enforce` refuses it; `Audit` lets it through, whatever its namespace, and has the sidecars of both ends count it (`pinnace_access_audited_total`) and log it, so that the lists can be tried before they act. For Channels; on a Topic `Audit` is refused, since the broker decides there. Default: Enforce.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[schemars(inline)]
+pub enum AccessMode {
+    /// It is refused.
+    #[default]
+    Enforce,
+    /// It is let through, counted and logged.
+    Audit,
 }
 
 /// One service account, or all of a namespace.
@@ -82,6 +97,12 @@ impl Grant {
     pub fn principal(&self) -> String {
         format!("{}/{}", self.namespace, self.service_account.as_deref().unwrap_or("*"))
     }
+}
+
+/// Whether the lists are only tried: who is in none of them is let through.
+#[must_use]
+pub fn is_audited(access: Option<&Access>) -> bool {
+    access.is_some_and(|access| access.mode == Some(AccessMode::Audit))
 }
 
 /// All grants of an object in `own_namespace` for one action, sorted, each once.
@@ -170,5 +191,14 @@ mod tests {
         assert!(!allows(Some(&nobody), "shop", Action::Subscribe, ("shop", "any")));
         assert_eq!(grants(Some(&access), "shop", Action::Publish)[2].principal(), "shop/checkout");
         assert_eq!(grants(None, "shop", Action::Publish)[0].principal(), "shop/*");
+    }
+
+    /// Goal: lists are enforced unless the object says otherwise, and no other word passes for it.
+    #[test]
+    fn lists_are_enforced_unless_audited() {
+        let audited = |text| serde_yaml::from_str::<Access>(text).map(|access| is_audited(Some(&access)));
+        assert!(!audited("{}").unwrap() && !audited("{mode: Enforce}").unwrap());
+        assert!(audited("{mode: Audit, publish: []}").unwrap() && !is_audited(None));
+        assert!(audited("{mode: audit}").is_err());
     }
 }

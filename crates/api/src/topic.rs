@@ -49,7 +49,8 @@ use std::collections::BTreeMap;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(
     validation = Rule::new("has(self.topicName) == has(oldSelf.topicName) && (!has(self.topicName) || self.topicName == oldSelf.topicName)").message("topicName cannot change: make a new Topic and move the apps to it").field_path(".topicName"),
-    validation = Rule::new("has(self.broker) == has(oldSelf.broker) && (!has(self.broker) || self.broker == oldSelf.broker)").message("broker cannot change, since the data would stay behind: make a new Topic and move the apps to it").field_path(".broker")
+    validation = Rule::new("has(self.broker) == has(oldSelf.broker) && (!has(self.broker) || self.broker == oldSelf.broker)").message("broker cannot change, since the data would stay behind: make a new Topic and move the apps to it").field_path(".broker"),
+    validation = Rule::new("!has(self.access) || !has(self.access.mode) || self.access.mode == 'Enforce'").message("access.mode Audit is for Channels: a Topic's lists become rules of its broker, which has no audit mode; remove mode").field_path(".access.mode")
 )]
 pub struct TopicSpec {
     /// The Broker that keeps the Topic. Omitted: the Broker `default` of this namespace, which is made on first use. Cannot change.

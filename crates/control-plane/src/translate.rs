@@ -107,6 +107,7 @@ fn channel(channel: &view::ChannelView) -> wire::ChannelView {
         dead_letter_topic: reference(delivery.dead_letter.as_ref()),
         record_topic: reference(delivery.record.as_ref()),
         spill_topic: reference(delivery.spill.as_ref()),
+        audit: channel.audit,
     }
 }
 
@@ -157,6 +158,7 @@ mod tests {
             publishers: Vec::new(),
             publisher_identities: Vec::new(),
             subscriber_identities: Vec::new(),
+            audit: true,
             problem: String::new(),
         });
         assert_eq!(
@@ -174,6 +176,7 @@ mod tests {
                 request_timeout_ms: 7,
                 dead_letter_topic: "shop/dead".to_owned(),
                 record_topic: "shop/log".to_owned(),
+                audit: true,
                 ..wire::ChannelView::default()
             }
         );

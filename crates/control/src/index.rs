@@ -117,6 +117,8 @@ pub struct Index {
     /// Objects by the namespaces whose sidecars see them.
     topics_seen: BTreeMap<String, BTreeSet<ObjectName>>,
     channels_seen: BTreeMap<String, BTreeSet<ObjectName>>,
+    /// Channels that every sidecar sees, since they let everybody through.
+    channels_audited: BTreeSet<ObjectName>,
     /// Who claims a name on a broker, oldest first.
     claims: BTreeMap<(ObjectName, String), BTreeSet<(i64, ObjectName)>>,
     sidecars: BTreeMap<Arc<str>, Sidecar>,
@@ -140,6 +142,7 @@ impl Index {
             brokers: BTreeMap::new(),
             topics_seen: BTreeMap::new(),
             channels_seen: BTreeMap::new(),
+            channels_audited: BTreeSet::new(),
             claims: BTreeMap::new(),
             sidecars: BTreeMap::new(),
             sidecars_in: BTreeMap::new(),

@@ -33,6 +33,8 @@ pub struct Channel {
     pub delivery: Delivery,
     /// Who may use it.
     pub grants: Grants,
+    /// The grants are only tried: others are let through, counted and logged.
+    pub audit: bool,
     /// Why it cannot be used, naming the field; empty = it can.
     pub problem: String,
 }

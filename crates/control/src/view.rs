@@ -18,7 +18,7 @@ pub struct View {
     pub version: u64,
     /// Roots and trust domain.
     pub trust: Trust,
-    /// Channels of its namespace and those that grant it something, by name.
+    /// Channels of its namespace, those that grant it something, and those that only try their grants, by name.
     pub channels: Vec<ChannelView>,
     /// Topics in the same way.
     pub topics: Vec<TopicView>,
@@ -89,6 +89,8 @@ pub struct ChannelView {
     pub publisher_identities: Vec<String>,
     /// Who may subscribe, in the same form.
     pub subscriber_identities: Vec<String>,
+    /// All of that is only tried: who is left out is let through, counted and logged.
+    pub audit: bool,
     /// Why it cannot be used, and which field to change; empty = it can.
     pub problem: String,
 }

@@ -2,8 +2,8 @@
 
 use crate::messaging::{ChannelName, TopicName};
 use crate::view::{
-    Acknowledge, BrokerView, ChannelView, IdentityPattern, Overflow, Pattern, PeerView, Redeliver, Replay,
-    TopicView, View,
+    Acknowledge, BrokerView, ChannelView, IdentityPattern, Listed, Overflow, Pattern, PeerView, Redeliver,
+    Replay, TopicView, View,
 };
 use proto::control as wire;
 use std::sync::Arc;
@@ -34,8 +34,9 @@ fn channel(wire: wire::ChannelView) -> (ChannelName, ChannelView) {
         buffer_messages: size(wire.buffer_messages.into()),
         buffer_bytes: size(wire.buffer_bytes),
         max_message_bytes: size(wire.max_message_bytes.into()),
-        may_publish: wire.may_publish,
-        may_subscribe: wire.may_subscribe,
+        may_publish: wire.may_publish || wire.audit,
+        may_subscribe: wire.may_subscribe || wire.audit,
+        audit: wire.audit.then_some(Listed { publish: wire.may_publish, subscribe: wire.may_subscribe }),
         publishers: wire.publishers.into_iter().map(peer).collect(),
         subscriber_identities: wire.subscriber_identities.into_iter().map(identity).collect(),
         publisher_identities: wire.publisher_identities.into_iter().map(identity).collect(),
@@ -164,6 +165,17 @@ mod tests {
             (found.dead_letter, found.record, found.spill),
             (topic("dead"), topic("log"), topic("over"))
         );
+    }
+
+    /// Goal: lists that are only tried let this sidecar through, and it knows what they say; without a word they hold.
+    #[test]
+    fn audit_lets_through() {
+        let wire = wire::ChannelView { may_publish: true, ..wire::ChannelView::default() };
+        let (_, enforced) = channel(wire.clone());
+        assert_eq!((enforced.may_publish, enforced.may_subscribe, enforced.audit), (true, false, None));
+        let (_, tried) = channel(wire::ChannelView { audit: true, ..wire });
+        let listed = Some(Listed { publish: true, subscribe: false });
+        assert_eq!((tried.may_publish, tried.may_subscribe, tried.audit), (true, true, listed));
     }
 
     /// Goal: a control plane that does not know these fields means none of them, and a newer word is not taken

@@ -88,6 +88,7 @@ impl Core {
         self.refuse_when_draining(name)?;
         let view = self.view();
         let channel = route::request(&view, name, &self.identity())?;
+        self.audit_call(name, channel);
         let mut messages = vec![message];
         super::core::check(name, channel, &mut messages)?;
         let timeout = timeout.map_or(channel.request_timeout, |timeout| timeout.min(channel.request_timeout));

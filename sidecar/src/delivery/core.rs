@@ -1,5 +1,6 @@
 //! All Channels of this sidecar: outlets by name, subscriptions by id, and what a new view means for them.
 
+use super::audit::Audit;
 use super::outlet::{Begin, Outlet, Policy, limits_of};
 use super::queue::Queue;
 use super::serve::Guests;
@@ -66,6 +67,7 @@ pub(crate) struct Core {
     subscribers: Mutex<BTreeMap<u32, Arc<Subscriber>>>,
     next_id: AtomicU32,
     pub(super) guests: Mutex<Guests>,
+    pub(super) audit: Audit,
     /// Counts changes of what is published and subscribed.
     changes: watch::Sender<u64>,
     draining: Shutdown,
@@ -92,6 +94,7 @@ impl Core {
             subscribers: Mutex::default(),
             next_id: AtomicU32::new(1),
             guests: Mutex::default(),
+            audit: Audit::default(),
             changes: watch::Sender::new(0),
             draining: Shutdown::new(),
         })
@@ -200,6 +203,7 @@ impl Core {
             // The name of the service account is worth its cost only in an error.
             Err(_) => route::publish(&view, name, &self.identity())?,
         };
+        self.audit_call(name, channel);
         check(name, channel, &mut messages)?;
         self.check_dead_letter(name, channel)?;
         self.check_record(name, channel, &messages)?;
@@ -307,6 +311,7 @@ impl Core {
             replay,
             resumed: options.resumed,
         };
+        self.audit_subscription(name, channel);
         let subscriber = Arc::new(Subscriber::new(self, parts));
         subscribers.insert(id, Arc::clone(&subscriber));
         self.begin_local(&outlet, local, replay, own);
@@ -371,6 +376,7 @@ impl Core {
             }
         }
         self.revoke_guests(view);
+        self.audit_standing(view);
         let mut outlets = lock(&self.outlets);
         outlets.retain(|name, outlet| view.channels.contains_key(name) || !outlet.is_unused());
         for (name, outlet) in &*outlets {
@@ -406,6 +412,7 @@ impl Core {
         for outlet in lock(&self.outlets).values() {
             outlet.sweep(now);
         }
+        self.audit_again();
     }
 
     /// Takes nothing more from apps; their subscriptions end; connections flush and say goodbye.

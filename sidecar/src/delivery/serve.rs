@@ -13,7 +13,7 @@ use crate::route;
 use crate::view::{ChannelView, Pattern, View};
 use bytes::Bytes;
 use peer_wire::{Failure, Gap, GapReason, Message, Session, Span, Subscribe};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -183,6 +183,7 @@ impl Core {
         };
         let view = self.view();
         let channel = route::serve(&view, &name, asked.identity)?;
+        self.audit_guest(&name, channel, asked.identity);
         if channel.pattern != Pattern::PubSub && !asked.subscribe.prefixes.is_empty() {
             let text = format!("{name}: prefixes are for spec.pattern PubSub");
             return Err(Problem::new(ProblemKind::InvalidArgument, text));
@@ -293,6 +294,12 @@ impl Core {
                 core.remove_away(&served.key);
             }
         });
+    }
+
+    /// Whose subscriptions are served, of which Channel.
+    pub(super) fn guests_by_identity(&self) -> BTreeSet<(ChannelName, Arc<str>)> {
+        let guests = self.guests();
+        guests.by_key.iter().map(|(key, guest)| (guest.name.clone(), Arc::clone(&key.identity))).collect()
     }
 
     /// Cuts the subscriptions of peers that a view does not allow any more.

@@ -1,6 +1,7 @@
 //! Several cores in one process, with real TLS over loopback. The view is set by hand.
 
 mod acks;
+mod audit;
 mod dead_letters;
 mod delivery;
 mod faults;

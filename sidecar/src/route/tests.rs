@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::messaging::TopicName;
+use crate::view::Listed;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,6 +130,25 @@ fn peers_are_served_by_their_identity() {
     assert!(problem.message.contains("shop/billing") && problem.message.contains("spec.access.subscribe"));
     let view = view_of(ChannelView { may_publish: false, ..channel() });
     assert_eq!(serve(&view, &name(), "finance/billing").unwrap_err().kind, ProblemKind::NotFound);
+}
+
+/// Goal: lists that are only tried refuse nobody, and say exactly of those whom they leave out that they are tried.
+#[test]
+fn audit_refuses_nobody_and_tells_who_is_left_out() {
+    let audit = Some(Listed { publish: true, subscribe: false });
+    let tried = ChannelView { audit, ..channel() };
+    let (view, name) = (view(tried.clone()), name());
+    assert!(serve(&view, &name, "lab/stranger").is_ok());
+    let sources = sources(&view, &name, "shop/own").map(|peer| peer.sidecar.to_string());
+    assert_eq!(sources.collect::<Vec<_>>(), ["shop/a", "shop/b"]);
+    assert!(may_hear(&view, &name, &peer("c", "lab/stranger")));
+    let is = |operation, who| is_tried(&tried, operation, who);
+    assert!(!is(Operation::Publish, None) && is(Operation::Subscribe, None));
+    assert!(!is(Operation::Publish, Some("shop/pricing")) && is(Operation::Publish, Some("shop/other")));
+    assert!(!is(Operation::Subscribe, Some("finance/a")) && is(Operation::Subscribe, Some("shop/a")));
+    for operation in [Operation::Publish, Operation::Subscribe] {
+        assert!(!is_tried(&channel(), operation, None) && !is_tried(&channel(), operation, Some("lab/x")));
+    }
 }
 
 /// Goal: dialled are the publishers that may publish, never this sidecar itself, and nobody without permission.

@@ -1,5 +1,6 @@
 //! The promises of local mode, with `pinnace` as a process on the example that the guide shows.
 
+mod audit;
 mod kv_events;
 mod program;
 mod python;

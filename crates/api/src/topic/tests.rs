@@ -64,6 +64,7 @@ fn mistakes_are_named() {
         ("{config: {min.cleanable.dirty.ratio: '2'}}", "spec.config[min.cleanable.dirty.ratio]"),
         ("{config: {cleanup.policy: delete}}", "spec.config[cleanup.policy]"),
         ("{access: {publish: [{}]}}", "spec.access.publish[0]"),
+        ("{access: {mode: Audit}}", "spec.access.mode"),
     ] {
         let errors = validate(&topic(spec));
         assert_eq!(errors.len(), 1, "{spec}: {}", join(&errors));

@@ -13,6 +13,10 @@ const CONFIG_VALUE_BYTES_MAX: usize = 1024;
 /// Largest message that the broker's frame limit allows, in bytes.
 const MESSAGE_BYTES_MAX: u64 = 64 << 20;
 
+/// Why a Topic has no audit mode; the schema says the same.
+const AUDIT_REFUSED: &str =
+    "Audit is for Channels: a Topic's lists become rules of its broker, which has no audit mode; remove mode";
+
 /// Everything that is wrong with this Topic.
 #[must_use]
 pub fn validate(topic: &Topic) -> Vec<FieldError> {
@@ -46,6 +50,9 @@ pub fn validate(topic: &Topic) -> Vec<FieldError> {
         errors.push(FieldError::new("spec.maxMessageSize", format!("{size} is out of range: use 1 to 64Mi")));
     }
     errors.extend(crate::access::validate(spec.access.as_ref()));
+    if crate::access::is_audited(spec.access.as_ref()) {
+        errors.push(FieldError::new("spec.access.mode", AUDIT_REFUSED));
+    }
     validate_config(topic, &mut errors);
     errors
 }

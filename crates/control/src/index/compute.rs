@@ -5,6 +5,7 @@ use crate::names::{Identity, ObjectName};
 use crate::objects::{Channel, Topic};
 use crate::view::{BrokerView, ChannelView, Peer, TopicView, View};
 use api::access::Grant;
+use std::collections::BTreeSet;
 
 fn covered(grants: &[Grant], identity: &Identity) -> bool {
     grants.iter().any(|grant| grant.covers(&identity.namespace, &identity.service_account))
@@ -15,13 +16,13 @@ fn principals(grants: &[Grant]) -> Vec<String> {
 }
 
 impl Channel {
-    /// Whether this service account may publish to it.
+    /// Whether its lists name this service account as a publisher.
     #[must_use]
     pub fn may_publish(&self, identity: &Identity) -> bool {
         covered(&self.grants.publish, identity)
     }
 
-    /// Whether this service account may subscribe to it.
+    /// Whether its lists name this service account as a subscriber.
     #[must_use]
     pub fn may_subscribe(&self, identity: &Identity) -> bool {
         covered(&self.grants.subscribe, identity)
@@ -34,10 +35,12 @@ impl Index {
         let identity = &sidecar.identity;
         let own = |object: &ObjectName| object.namespace == identity.namespace;
         let seen = self.channels_seen.get(&identity.namespace).into_iter().flatten();
+        let seen: BTreeSet<&ObjectName> = seen.chain(&self.channels_audited).collect();
         let channels = seen
+            .into_iter()
             .filter_map(|object| self.channels.get(object))
             .map(|channel| self.channel_view(name, sidecar, channel))
-            .filter(|view| view.may_publish || view.may_subscribe || own(&view.name));
+            .filter(|view| view.audit || view.may_publish || view.may_subscribe || own(&view.name));
         let seen = self.topics_seen.get(&identity.namespace).into_iter().flatten();
         let topics = seen
             .filter_map(|object| self.topics.get(object))
@@ -54,11 +57,12 @@ impl Index {
 
     fn channel_view(&self, name: &str, sidecar: &Sidecar, channel: &Channel) -> ChannelView {
         let may_subscribe = channel.may_subscribe(&sidecar.identity);
-        let subscribes =
-            may_subscribe && channel.problem.is_empty() && sidecar.report.subscribes.contains(&channel.name);
+        let subscribes = (may_subscribe || channel.audit)
+            && channel.problem.is_empty()
+            && sidecar.report.subscribes.contains(&channel.name);
         let publishers = self.members.publishers(&channel.name).filter(|_| subscribes).filter_map(|peer| {
             let found = self.sidecars.get(peer)?;
-            let dialled = &**peer != name && channel.may_publish(&found.identity);
+            let dialled = &**peer != name && (channel.audit || channel.may_publish(&found.identity));
             dialled.then(|| Peer {
                 sidecar: peer.to_string(),
                 address: found.report.peer_address.clone(),
@@ -73,6 +77,7 @@ impl Index {
             publishers: publishers.collect(),
             publisher_identities: principals(&channel.grants.publish),
             subscriber_identities: principals(&channel.grants.subscribe),
+            audit: channel.audit,
             problem: channel.problem.clone(),
         }
     }

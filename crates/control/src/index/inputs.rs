@@ -42,7 +42,7 @@ impl Index {
     pub fn set_trust(&mut self, trust: Trust) {
         if self.trust != trust {
             self.trust = trust;
-            self.sidecars.keys().for_each(|name| self.dirty.mark(name));
+            self.mark_all();
         }
     }
 
@@ -57,6 +57,10 @@ impl Index {
             self.mark_namespace(&namespace);
             self.channels_seen.entry(namespace).or_default().insert(name.clone());
         }
+        if channel.audit {
+            self.mark_all();
+            self.channels_audited.insert(name.clone());
+        }
         self.channels.insert(name, channel);
     }
 
@@ -66,6 +70,9 @@ impl Index {
         for namespace in audience(name, &channel.grants) {
             self.mark_namespace(&namespace);
             remove_from(&mut self.channels_seen, &namespace, name);
+        }
+        if self.channels_audited.remove(name) {
+            self.mark_all();
         }
     }
 
@@ -244,6 +251,10 @@ impl Index {
         remove_from(&mut self.sidecars_in, &sidecar.identity.namespace, name);
         remove_from(&mut self.sidecars_of_broker, &sidecar.broker, name);
         self.dirty.forget(name);
+    }
+
+    fn mark_all(&mut self) {
+        self.sidecars.keys().for_each(|name| self.dirty.mark(name));
     }
 
     fn mark_namespace(&mut self, namespace: &str) {

@@ -35,7 +35,7 @@ fn channel(namespace: &str, name: &str, publish: Vec<Grant>, subscribe: Vec<Gran
         ..Delivery::default()
     };
     let name = ObjectName::new(namespace, name);
-    Channel { name, delivery, grants: Grants { publish, subscribe }, problem: String::new() }
+    Channel { name, delivery, grants: Grants { publish, subscribe }, audit: false, problem: String::new() }
 }
 
 fn topic(namespace: &str, name: &str, created_seconds: i64) -> Topic {
@@ -113,6 +113,30 @@ fn membership_reaches_subscribers_alone() {
     assert!(index.take_changed().is_empty(), "nothing to tell: no publisher was left");
 }
 
+/// Goal: a Channel in audit mode is seen by every sidecar, with what the lists say of it, and everybody's publishers are
+/// named; without it, only those that the lists name see it.
+#[test]
+fn audited_channels_are_seen_by_everybody() {
+    let mut index = new_index(0);
+    let enforced = channel("shop", "prices", vec![grant("shop", Some("p"))], vec![]);
+    index.upsert_channel(Channel { audit: true, ..enforced.clone() });
+    index.connect("lab/sub", Identity::new("lab", "a"), report(&[], &["prices"], "s:1")).unwrap();
+    index.connect("infra/pub", Identity::new("infra", "x"), report(&["prices"], &[], "p:1")).unwrap();
+    let changed = index.take_changed();
+    let seen = &changed.iter().find(|(link, _)| link.sidecar() == "lab/sub").unwrap().1;
+    assert_eq!(publishers(seen, "prices"), ["infra/pub"]);
+    let view = &seen.channels[0];
+    assert_eq!((view.audit, view.may_publish, view.may_subscribe), (true, false, false));
+    assert_eq!(
+        (&*view.publisher_identities, view.subscriber_identities.len()),
+        (&["shop/p".to_owned()][..], 0)
+    );
+    index.upsert_channel(enforced);
+    let changed = index.take_changed();
+    assert_eq!(changed.len(), 2);
+    assert!(changed.iter().all(|(_, view)| view.channels.is_empty()), "{changed:?}");
+}
+
 /// Goal: a new leader takes nobody from a sidecar that has a view before the others could report,
 /// and numbers its views above the old leader's.
 #[test]
@@ -180,7 +204,7 @@ fn a_missing_broker_is_explained() {
 
 #[derive(Clone, Debug)]
 enum Input {
-    Channel(usize, usize, u8),
+    Channel(usize, usize, u8, bool),
     RemoveChannel(usize, usize),
     Topic(usize, usize, i64),
     RemoveTopic(usize, usize),
@@ -197,7 +221,8 @@ const NAMES: [&str; 3] = ["prices", "default", "other"];
 
 fn inputs() -> impl Strategy<Value = Input> {
     prop_oneof![
-        (0..3_usize, 0..3_usize, any::<u8>()).prop_map(|(a, b, c)| Input::Channel(a, b, c)),
+        (0..3_usize, 0..3_usize, any::<u8>(), any::<bool>())
+            .prop_map(|(a, b, c, d)| Input::Channel(a, b, c, d)),
         (0..3_usize, 0..3_usize).prop_map(|(a, b)| Input::RemoveChannel(a, b)),
         (0..3_usize, 0..3_usize, 0..3_i64).prop_map(|(a, b, c)| Input::Topic(a, b, c)),
         (0..3_usize, 0..3_usize).prop_map(|(a, b)| Input::RemoveTopic(a, b)),
@@ -242,12 +267,11 @@ impl Driver {
     fn apply(&mut self, input: Input) {
         let index = &mut self.index;
         match input {
-            Input::Channel(space, name, bits) => index.upsert_channel(channel(
-                NAMESPACES[space],
-                NAMES[name],
-                some_grants(bits),
-                some_grants(bits >> 4),
-            )),
+            Input::Channel(space, name, bits, audit) => {
+                let (publish, subscribe) = (some_grants(bits), some_grants(bits >> 4));
+                let made = channel(NAMESPACES[space], NAMES[name], publish, subscribe);
+                index.upsert_channel(Channel { audit, ..made });
+            }
             Input::RemoveChannel(space, name) => {
                 index.remove_channel(&ObjectName::new(NAMESPACES[space], NAMES[name]));
             }

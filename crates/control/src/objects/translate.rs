@@ -4,7 +4,7 @@
 use super::{Channel, Grants, Topic};
 use crate::names::ObjectName;
 use crate::view::{Delivery, Replay};
-use api::access::{Access, Action, grants};
+use api::access::{Access, Action, grants, is_audited};
 use api::channel::TopicReference;
 use api::field::{FieldError, join};
 
@@ -74,6 +74,7 @@ impl Channel {
         Self {
             delivery: delivery(&channel.spec, &name.namespace),
             grants: all_grants(channel.spec.access.as_ref(), &name.namespace),
+            audit: is_audited(channel.spec.access.as_ref()),
             problem: problem("Channel", &name, &wrong, &unsupported),
             name,
         }

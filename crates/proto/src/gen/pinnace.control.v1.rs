@@ -136,6 +136,10 @@ pub struct ChannelView {
     pub record_topic: ::prost::alloc::string::String,
     #[prost(string, tag = "25")]
     pub spill_topic: ::prost::alloc::string::String,
+    /// The lists are only tried: who is in none of them is let through, counted and logged.
+    /// `may_publish` and `may_subscribe` say what the lists say.
+    #[prost(bool, tag = "26")]
+    pub audit: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Peer {
