@@ -32,7 +32,7 @@ const USER: u32 = 65532;
 pub(crate) struct ImagesArgs {
     #[command(flatten)]
     cache: CacheArgs,
-    /// Make only these [default: all]: operator sidecar broker pinnace pause busybox apptools prometheus
+    /// Make only these [default: all]: operator sidecar broker pinnace load pause busybox apptools prometheus
     names: Vec<String>,
 }
 
@@ -56,13 +56,20 @@ struct TestImage {
 pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     let cache = args.cache.open()?;
     let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|one| one == name);
-    let known = programs::NAMES.iter().copied().chain(TEST_IMAGES.iter().map(|image| image.name));
+    let known = programs::NAMES
+        .iter()
+        .copied()
+        .chain([programs::LOAD])
+        .chain(TEST_IMAGES.iter().map(|image| image.name));
     let known: Vec<&str> = known.collect();
     if let Some(unknown) = args.names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no image {unknown}; there are {}", known.join(", "));
     }
     let ours: Vec<&str> = programs::NAMES.iter().copied().filter(|name| wanted(name)).collect();
     let mut archives = if ours.is_empty() { Vec::new() } else { programs::make(&ours)? };
+    if wanted(programs::LOAD) {
+        archives.push(programs::make_load()?);
+    }
     for image in TEST_IMAGES.iter().filter(|image| wanted(image.name)) {
         archives.push(test_image(&cache, image.name)?);
     }
@@ -76,6 +83,7 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
 /// Makes all images, without a word about those that did not change.
 pub(crate) fn make_all(cache: &Cache) -> Result<()> {
     programs::make(programs::NAMES)?;
+    programs::make_load()?;
     TEST_IMAGES.iter().try_for_each(|image| test_image(cache, image.name).map(drop))
 }
 

@@ -6,11 +6,17 @@
 #[cfg(test)]
 mod apps;
 #[cfg(test)]
+mod book;
+#[cfg(test)]
 mod capture;
+#[cfg(test)]
+mod clerk;
 #[cfg(test)]
 mod install;
 #[cfg(test)]
 mod kube;
+#[cfg(test)]
+mod load;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
@@ -35,6 +41,8 @@ mod injection;
 mod lifecycle;
 #[cfg(test)]
 mod monitoring;
+#[cfg(test)]
+mod overflow;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

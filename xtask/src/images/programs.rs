@@ -8,13 +8,15 @@ use anyhow::{Context as _, Result};
 use cargo_metadata::MetadataCommand;
 
 use super::oci::Start;
-use super::{TAG, archive, rootfs};
+use super::{TAG, TEST_REGISTRY, archive, rootfs};
 use crate::{cache, tools};
 
 /// Our images, called like the cargo packages they are built from.
 pub(crate) const NAMES: &[&str] = &["operator", "sidecar", "broker", "pinnace"];
 /// Where the images are published.
 const REGISTRY: &str = "ghcr.io/pinnace";
+/// The app of the cluster's scenarios: a program of the package `tests`, as it is built for tests.
+pub(crate) const LOAD: &str = "load";
 /// What changes when this file makes the images differently.
 const RECIPE: &str = "1";
 
@@ -34,21 +36,42 @@ pub(crate) fn make(names: &[&str]) -> Result<Vec<PathBuf>> {
     tools::visible(&mut build)?;
     let images = target.join("images");
     fs::create_dir_all(&images).with_context(|| format!("cannot make the folder {}", images.display()))?;
-    names.iter().map(|name| make_one(name, &target.join("release"), &images)).collect()
+    let image = |name: &str| Image {
+        full_name: format!("{REGISTRY}/{name}:{TAG}"),
+        program: target.join("release").join(program(name)),
+    };
+    names.iter().map(|name| make_one(name, &image(name), &images)).collect()
+}
+
+/// Builds the app of the cluster's scenarios and makes its image; gives the archive.
+pub(crate) fn make_load() -> Result<PathBuf> {
+    let target = target_folder()?;
+    let mut build = tools::command("cargo", ["build", "--locked", "--package", "tests", "--bin", LOAD]);
+    build.arg("--target-dir").arg(&target);
+    tools::visible(&mut build)?;
+    let images = target.join("images");
+    fs::create_dir_all(&images).with_context(|| format!("cannot make the folder {}", images.display()))?;
+    let full_name = format!("{TEST_REGISTRY}/{LOAD}:{TAG}");
+    make_one(LOAD, &Image { full_name, program: target.join("debug").join(LOAD) }, &images)
 }
 
 /// The archives that were made before.
 pub(crate) fn made() -> Result<Vec<PathBuf>> {
     let images = target_folder()?.join("images");
-    let archives = NAMES.iter().map(|name| images.join(format!("{name}.tar")));
+    let archives = NAMES.iter().chain([&LOAD]).map(|name| images.join(format!("{name}.tar")));
     Ok(archives.filter(|archive| archive.is_file()).collect())
 }
 
-fn make_one(name: &str, programs: &Path, images: &Path) -> Result<PathBuf> {
-    let program = programs.join(program(name));
+/// What an image is called, and the program that it starts.
+struct Image {
+    full_name: String,
+    program: PathBuf,
+}
+
+fn make_one(name: &str, image: &Image, images: &Path) -> Result<PathBuf> {
     let archive = images.join(format!("{name}.tar"));
     let stamp = images.join(format!("{name}.key"));
-    let key = key(&program)?;
+    let key = key(&image.program)?;
     if archive.is_file() && fs::read_to_string(&stamp).is_ok_and(|old| old == key) {
         return Ok(archive);
     }
@@ -57,9 +80,10 @@ fn make_one(name: &str, programs: &Path, images: &Path) -> Result<PathBuf> {
     cache::remove_folder(&files)?;
     fs::create_dir_all(&files).with_context(|| format!("cannot make the folder {}", files.display()))?;
     rootfs::base(&files).context("cannot write the image's users")?;
-    rootfs::add_program(&files, &program)?;
-    let start = Start::program([&format!("/usr/bin/{}", self::program(name))]);
-    archive::write(&format!("{REGISTRY}/{name}:{TAG}"), &files, &start, &archive)?;
+    rootfs::add_program(&files, &image.program)?;
+    let file = image.program.file_name().context("a program has a name")?;
+    let start = Start::program([&format!("/usr/bin/{}", file.display())]);
+    archive::write(&image.full_name, &files, &start, &archive)?;
     fs::write(&stamp, key).with_context(|| format!("cannot write {}", stamp.display()))?;
     cache::remove_folder(&files)?;
     Ok(archive)
