@@ -8,7 +8,10 @@ use tests::readme::checkout;
 /// The pages, and where the tests are that each of them names.
 const PAGES: [(&str, &[&str]); 2] = [
     ("promises.md", &["broker/src", "broker/tests", "crates/record-log/src", "crates/kafka-wire/src"]),
-    ("channel-promises.md", &["sidecar/src", "crates/peer-wire/src", "crates/zmtp/src"]),
+    (
+        "channel-promises.md",
+        &["sidecar/src", "crates/peer-wire/src", "crates/zmtp/src", "tests/tests/cluster"],
+    ),
 ];
 
 /// The names of functions that a line before marks as tests.

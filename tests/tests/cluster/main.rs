@@ -22,6 +22,8 @@ mod namespace;
 #[cfg(test)]
 mod pods;
 #[cfg(test)]
+mod processes;
+#[cfg(test)]
 mod scrape;
 
 // The promises.
@@ -31,6 +33,8 @@ mod access;
 mod channels;
 #[cfg(test)]
 mod clients;
+#[cfg(test)]
+mod deaths;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
@@ -44,9 +48,13 @@ mod monitoring;
 #[cfg(test)]
 mod overflow;
 #[cfg(test)]
+mod partitions;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod replicas;
+#[cfg(test)]
+mod restarts;
 #[cfg(test)]
 mod sidecars;
 #[cfg(test)]

@@ -1,0 +1,50 @@
+//! The processes of a pod, as the machine sees them: for deaths that no program hears of before.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::kube;
+
+/// The sidecar, as the kernel calls it.
+pub(crate) const SIDECAR: &str = "pinnace-sidecar";
+
+/// Processes of one pod.
+pub(crate) struct Processes(Vec<String>);
+
+impl Processes {
+    /// Those of a pod whose name is `wanted`.
+    pub(crate) fn of(pod: &Value, wanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let uid = pod["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty());
+        let uid = uid.context("the pod has no uid")?;
+        let group = format!("/pod{uid}/");
+        let mut pids = Vec::new();
+        for entry in fs::read_dir("/proc").context("cannot list processes")?.flatten() {
+            let file = entry.file_name();
+            let Some(pid) = file.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
+            let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+            if read("cgroup").contains(&group) && wanted(read("comm").trim()) {
+                pids.push(pid.to_owned());
+            }
+        }
+        ensure!(!pids.is_empty(), "no such process of pod {uid} was found");
+        Ok(Self(pids))
+    }
+
+    /// They stand still from now on.
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.signal("-STOP")
+    }
+
+    /// They end at once and without a word.
+    pub(crate) fn kill(&self) -> Result<()> {
+        self.signal("-KILL")
+    }
+
+    fn signal(&self, signal: &str) -> Result<()> {
+        let mut words = vec![signal];
+        words.extend(self.0.iter().map(String::as_str));
+        kube::run("kill", &words).map(drop)
+    }
+}
