@@ -11,7 +11,7 @@
 #include "load.h"
 
 struct usage {
-    double seconds, resident_kibibytes, peak_kibibytes;
+    double seconds, resident_kibibytes, anonymous_kibibytes, peak_kibibytes;
     uint64_t wakeups;
 };
 
@@ -84,6 +84,7 @@ static struct usage usage_beside(const struct options *options) {
         snprintf(path, sizeof path, "/proc/%ld/status", process);
         if (read_file(path, text, sizeof text) == 0) continue;
         usage.resident_kibibytes += status_value(text, "\nVmRSS:");
+        usage.anonymous_kibibytes += status_value(text, "\nRssAnon:");
         usage.peak_kibibytes += status_value(text, "\nVmHWM:");
     }
     if (processes != NULL) closedir(processes);
@@ -112,5 +113,7 @@ void print_cost(const struct options *options, struct cost since) {
 void print_memory(const struct options *options) {
     struct usage beside = usage_beside(options);
     printf("beside_resident_megabytes %.2f\n", beside.resident_kibibytes * 1024 / 1e6);
+    /* Without the pages of the program's file, which its like share. */
+    printf("beside_anonymous_megabytes %.2f\n", beside.anonymous_kibibytes * 1024 / 1e6);
     printf("beside_peak_megabytes %.2f\n", beside.peak_kibibytes * 1024 / 1e6);
 }

@@ -30,7 +30,7 @@ impl Cost {
 /// What the processes beside this one have in memory.
 pub(crate) fn print_memory(options: &Options) {
     let processes = beside(options);
-    for (name, line) in [("resident", "VmRSS:"), ("peak", "VmHWM:")] {
+    for (name, line) in [("resident", "VmRSS:"), ("anonymous", "RssAnon:"), ("peak", "VmHWM:")] {
         let kibibytes: f64 = processes.iter().filter_map(|process| status(process, line)).sum();
         println!("beside_{name}_megabytes {:.2}", kibibytes * 1024.0 / 1e6);
     }

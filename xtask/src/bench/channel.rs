@@ -24,6 +24,7 @@ use self::cases::Case;
 use self::peers::{PeerPrograms, Peers};
 use super::{BenchArgs, Part, Report};
 use crate::cache::{Cache, remove_folder};
+use crate::wait::Stopwatch;
 
 pub(crate) use self::apps::value;
 pub(crate) use self::local::Local;
@@ -87,8 +88,10 @@ fn take(apps: &mut Apps, cases: &[Case], rounds: usize) -> (Values, Vec<String>)
     for round in 1..=rounds {
         for case in cases.iter().filter(|case| round == 1 || !case.once) {
             let name = format!("{}_{}", case.way.name(), case.name);
-            println!("round {round} of {rounds}: {name}");
-            match work::measure(apps, case) {
+            let clock = Stopwatch::start();
+            let outcome = work::measure(apps, case);
+            println!("round {round} of {rounds}: {name}, {:.1} s", clock.elapsed().as_secs_f64());
+            match outcome {
                 Ok(figures) => {
                     for (figure, value) in figures {
                         values.entry(format!("{name}_{figure}")).or_default().push(value);

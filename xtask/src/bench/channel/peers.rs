@@ -26,7 +26,7 @@ pub(super) struct PeerPrograms {
 impl PeerPrograms {
     /// Builds what is not there yet; `grpc-load` unless one is given.
     pub(super) fn prepare(root: &Path, cache: &Cache, grpc_load: Option<&Path>) -> Result<Self> {
-        let grpc_load = given_or_built(root, "grpc-load", "benches", grpc_load)?;
+        let grpc_load = given_or_built(root, "grpc-load", grpc_load)?;
         Ok(Self { nats: nats::install(cache)?, grpc_load })
     }
 }

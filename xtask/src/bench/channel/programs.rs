@@ -25,21 +25,17 @@ impl Programs {
         let load = load(root, cache)?;
         let version = tools::output(&mut tools::command(&load, ["version"]))?;
         let libzmq_version = format!("{} of pyzmq {PYZMQ_VERSION}", version.trim());
-        let pinnace = given_or_built(root, "pinnace", "pinnace", pinnace)?;
+        let pinnace = given_or_built(root, "pinnace", pinnace)?;
         Ok(Self { pinnace, load, libzmq_version })
     }
 }
 
-/// A program of the checkout, built for release unless one is given.
-pub(super) fn given_or_built(
-    root: &Path,
-    program: &str,
-    package: &str,
-    given: Option<&Path>,
-) -> Result<PathBuf> {
+/// A program of the checkout, built for release unless one is given. Always with the other one: alone it would have
+/// some dependencies with fewer features, and all would be built again.
+pub(super) fn given_or_built(root: &Path, program: &str, given: Option<&Path>) -> Result<PathBuf> {
     match given {
         Some(program) => std::path::absolute(program).context("the program has no absolute path"),
-        None => tools::build(root, program, &["--release", "--package", package]),
+        None => tools::build(root, program, &["--release", "--package", "pinnace", "--package", "benches"]),
     }
 }
 

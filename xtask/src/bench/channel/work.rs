@@ -13,6 +13,8 @@ use crate::wait;
 
 /// Below this the kernel's counter of CPU time, of ten milliseconds, says too little.
 const CPU_SECONDS_MIN: f64 = 0.2;
+/// What is told of memory: all, what is not of the program's file, and the most that there was.
+const MEMORY: [&str; 3] = ["resident", "anonymous", "peak"];
 /// How many sidecars are started at a time: each start takes a good part of a core.
 const STARTED_AT_ONCE: usize = 10;
 /// How long such a start may take.
@@ -142,8 +144,10 @@ fn figures_of_flow(case: &Case, sent: &[String], received: &[String], pace: Opti
         if seconds >= CPU_SECONDS_MIN {
             keep(&format!("{between}_cpu_microseconds"), seconds * 1e6 / all);
         }
-        keep(&format!("{between}_resident_megabytes"), most(&both, "beside_resident_megabytes")?);
-        keep(&format!("{between}_peak_megabytes"), most(&both, "beside_peak_megabytes")?);
+        for name in MEMORY {
+            let most = most(&both, &format!("beside_{name}_megabytes"))?;
+            keep(&format!("{between}_{name}_megabytes"), most);
+        }
     }
     Ok(figures)
 }
@@ -246,7 +250,8 @@ fn idle(apps: &Apps, case: &Case, place: &mut Place, seconds: u32) -> Result<Fig
     }
     let printed = finish(running)?;
     let mut figures = Figures::new();
-    for name in ["resident_megabytes", "peak_megabytes"] {
+    for name in MEMORY {
+        let name = format!("{name}_megabytes");
         figures.push((format!("sidecar_{name}"), most(&printed, &format!("beside_{name}"))?));
     }
     let a_second = |name: &str| -> Result<f64> { Ok(most(&printed, name)? / f64::from(seconds)) };
@@ -263,6 +268,7 @@ mod tests {
     fn printed(received: u32, seconds: f64) -> String {
         format!(
             "app_cpu_seconds 0.5\nbeside_cpu_seconds 1.0\nbeside_resident_megabytes 8\nbeside_peak_megabytes 9\n\
+             beside_anonymous_megabytes 5\n\
              received {received}\nlost 1\ndisordered 0\nseconds {seconds}\n"
         )
     }
