@@ -26,6 +26,9 @@ pub(crate) struct BenchArgs {
     /// Few messages: shows that it runs. Its figures mean little: it meets no goal and misses none.
     #[arg(long)]
     quick: bool,
+    /// Times that each case is measured, the median counts [default: 3, with --quick 1]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: Option<u8>,
     /// A pinnace-broker, built for release, to measure instead of one built from the checkout.
     #[arg(long, value_name = "FILE")]
     broker: Option<PathBuf>,
@@ -40,6 +43,15 @@ pub(crate) struct BenchArgs {
     parts: Vec<Part>,
     #[command(flatten)]
     cache: CacheArgs,
+}
+
+/// Rounds of a benchmark that nobody has set.
+const ROUNDS: u8 = 3;
+
+impl BenchArgs {
+    fn rounds(&self) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { ROUNDS }).into()
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

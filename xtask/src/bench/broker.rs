@@ -27,8 +27,6 @@ use crate::cache::{Cache, remove_folder};
 use crate::tools;
 use crate::wait::{self, Stopwatch};
 
-/// Times that each load runs; the median counts.
-const ROUNDS: usize = 3;
 /// Partitions of a topic that is not said otherwise.
 pub(super) const PARTITIONS: u32 = 6;
 /// Messages a second of the latency loads. At the first the client's threads rest between two messages; at the
@@ -58,8 +56,7 @@ pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Re
         tools: perf::Tools::install(cache)?,
     };
     let folder = std::env::temp_dir().join(format!("pinnace-bench-{}", std::process::id()));
-    let mut bench =
-        Bench { programs, brokers: Vec::new(), rounds: if quick { 1 } else { ROUNDS }, folder, quick };
+    let mut bench = Bench { programs, brokers: Vec::new(), rounds: args.rounds(), folder, quick };
     let outcome = bench.run(|part| args.parts.is_empty() || args.parts.contains(&part));
     bench.brokers.clear();
     remove_folder(&bench.folder)?;

@@ -30,9 +30,6 @@ pub(crate) use self::apps::value;
 pub(crate) use self::local::Local;
 pub(crate) use self::programs::Programs;
 
-/// Times that each case is measured; the median counts.
-const ROUNDS: usize = 3;
-
 /// Measures what is wanted.
 pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Report> {
     let programs = Programs::prepare(root, cache, args.pinnace.as_deref())?;
@@ -41,7 +38,7 @@ pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Re
     let local = Local::start(&programs.pinnace, &folder.join("local"))?;
     let peer_programs = PeerPrograms::prepare(root, cache, args.grpc_load.as_deref())?;
     let peers = Peers::start(peer_programs, &folder)?;
-    let rounds = if args.quick { 1 } else { ROUNDS };
+    let rounds = args.rounds();
     let mut report = Report::default();
     describe(&programs, rounds, &mut report);
     let is_wanted = |part: Part| args.parts.is_empty() || args.parts.contains(&part);
