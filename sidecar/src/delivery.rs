@@ -14,9 +14,11 @@ mod record;
 mod replay;
 mod serve;
 mod share;
+mod spill;
 mod subscriber;
 mod waker;
 mod work;
+mod writer;
 
 pub(crate) use buffer::Sink;
 pub(crate) use calls::Asking;

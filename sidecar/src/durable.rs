@@ -13,6 +13,7 @@ mod consume;
 pub(crate) mod parts;
 mod produce;
 mod progress;
+mod read;
 mod translate;
 
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use crate::view::ViewReceiver;
 
 pub use consume::{Start, TopicEvent, TopicOptions, TopicSubscription};
 pub use produce::InFlight;
+pub(crate) use produce::Placement;
+pub(crate) use read::{LogReader, Read};
 
 /// The most messages that a subscription may ask for at once.
 pub const CREDIT_MAX: u32 = 1_000_000;
@@ -86,18 +89,25 @@ impl Topics {
         access::publish(&self.shared.view.borrow(), name).map(|topic| topic.max_message_bytes)
     }
 
-    /// Publishes a batch whose messages without key all go to the partition of `source`, so that they keep their order;
-    /// one outcome for each message.
+    /// Publishes a batch; one outcome for each message.
     ///
     /// # Errors
     /// As [`Topics::begin`].
-    pub(crate) async fn publish_in_order(
+    pub(crate) async fn publish_each(
         &self,
         name: &TopicName,
         messages: Vec<Message>,
-        source: &str,
+        placement: Placement<'_>,
     ) -> Result<Vec<Result<Position, Problem>>, Problem> {
-        Ok(self.queue(name, messages, Some(source)).await?.outcomes().await)
+        Ok(self.queue(name, messages, placement).await?.outcomes().await)
+    }
+
+    /// Whether this app may read the Topic as things are.
+    ///
+    /// # Errors
+    /// As [`Topics::subscribe`] before the broker is asked.
+    pub(crate) fn check_subscribe(&self, name: &TopicName) -> Result<(), Problem> {
+        access::subscribe(&self.shared.view.borrow(), name).map(drop)
     }
 
     /// Queues a batch behind all that was queued before; the order of calls is the order of the log per key.
@@ -106,14 +116,14 @@ impl Topics {
     /// `NotFound`, `PermissionDenied`, `InvalidArgument`, `Unavailable` before anything is queued;
     /// `ResourceExhausted` when the queue stayed full (a leading part may already be on its way).
     pub async fn begin(&self, name: &TopicName, messages: Vec<Message>) -> Result<InFlight, Problem> {
-        self.queue(name, messages, None).await
+        self.queue(name, messages, Placement::ByKey).await
     }
 
     async fn queue(
         &self,
         name: &TopicName,
         messages: Vec<Message>,
-        source: Option<&str>,
+        placement: Placement<'_>,
     ) -> Result<InFlight, Problem> {
         let topic = access::publish(&self.shared.view.borrow(), name)?;
         for message in &messages {
@@ -124,8 +134,7 @@ impl Topics {
             published: self.shared.metrics.published.with_label_values(&labels),
             duration: self.shared.metrics.publish_duration.with_label_values(&labels),
         };
-        let keyless = source.map(|source| produce::partition_of(source, topic.partitions));
-        self.shared.producer.begin(name, &topic, (messages, keyless), counters).await
+        self.shared.producer.begin(name, &topic, (messages, placement), counters).await
     }
 
     /// Subscribes; returns once the position of the subscription is settled.

@@ -33,6 +33,10 @@ pub struct Metrics {
     /// Labels kind, namespace, name.
     pub record_waiting: IntGaugeVec,
     /// Labels kind, namespace, name.
+    pub spilled: IntCounterVec,
+    /// Labels kind, namespace, name.
+    pub spill_waiting: IntGaugeVec,
+    /// Labels kind, namespace, name.
     pub lag: IntGaugeVec,
     /// Labels kind, namespace, name.
     pub replay_messages: IntGaugeVec,
@@ -102,6 +106,8 @@ impl Metrics {
         let (replay_messages, replay_bytes) = make.replay()?;
         let (kafka_door_connections, kafka_door_refused) = make.kafka_door()?;
         let (recorded, unrecorded, record_waiting) = make.record()?;
+        let (spilled, spill_waiting) = make.spill()?;
+        let (publish_duration, delivery_duration) = make.durations()?;
         Ok(Self {
             published,
             delivered,
@@ -129,6 +135,8 @@ impl Metrics {
             recorded,
             unrecorded,
             record_waiting,
+            spilled,
+            spill_waiting,
             lag: make.gauges(
                 "pinnace_subscription_lag_messages",
                 "Messages waiting for subscribers.",
@@ -136,12 +144,8 @@ impl Metrics {
             )?,
             replay_messages,
             replay_bytes,
-            publish_duration: make
-                .latencies("pinnace_publish_duration_seconds", "From publish to its answer.")?,
-            delivery_duration: make.latencies(
-                "pinnace_delivery_duration_seconds",
-                "From publish to leaving the subscriber's queue at the publisher.",
-            )?,
+            publish_duration,
+            delivery_duration,
             certificate_expiration: make.gauge(
                 "pinnace_certificate_expiration_timestamp_seconds",
                 "When our own certificate ends.",
@@ -243,6 +247,29 @@ impl Maker<'_> {
         Ok((recorded, unrecorded, waiting))
     }
 
+    fn spill(&self) -> Result<(IntCounterVec, IntGaugeVec), prometheus::Error> {
+        let spilled = self.counters(
+            "pinnace_spilled_messages_total",
+            "Messages that a subscriber had no room for and that were written to the Topic of spec.delivery.spill.",
+            &NAME_LABELS,
+        )?;
+        let waiting = self.gauges(
+            "pinnace_spill_waiting_messages",
+            "Messages that overflowed and have not come back to their subscribers.",
+            &NAME_LABELS,
+        )?;
+        Ok((spilled, waiting))
+    }
+
+    fn durations(&self) -> Result<(HistogramVec, HistogramVec), prometheus::Error> {
+        let publish = self.latencies("pinnace_publish_duration_seconds", "From publish to its answer.")?;
+        let delivery = self.latencies(
+            "pinnace_delivery_duration_seconds",
+            "From publish to leaving the subscriber's queue at the publisher.",
+        )?;
+        Ok((publish, delivery))
+    }
+
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
         let made = IntCounterVec::new(Opts::new(name, help), labels)?;
         self.registry.register(Box::new(made.clone()))?;
@@ -279,6 +306,8 @@ pub(crate) struct ChannelMetrics {
     pub(crate) recorded: prometheus::IntCounter,
     pub(crate) unrecorded: prometheus::IntCounter,
     pub(crate) record_waiting: IntGauge,
+    pub(crate) spilled: prometheus::IntCounter,
+    pub(crate) spill_waiting: IntGauge,
     pub(crate) lag: IntGauge,
     pub(crate) replay_messages: IntGauge,
     pub(crate) replay_bytes: IntGauge,
@@ -299,6 +328,8 @@ impl ChannelMetrics {
             recorded: metrics.recorded.with_label_values(&labels),
             unrecorded: metrics.unrecorded.with_label_values(&labels),
             record_waiting: metrics.record_waiting.with_label_values(&labels),
+            spilled: metrics.spilled.with_label_values(&labels),
+            spill_waiting: metrics.spill_waiting.with_label_values(&labels),
             lag: metrics.lag.with_label_values(&labels),
             replay_messages: metrics.replay_messages.with_label_values(&labels),
             replay_bytes: metrics.replay_bytes.with_label_values(&labels),

@@ -36,34 +36,41 @@ fn not_built(channel: &ChannelView) -> Option<String> {
         return Some("spec.pattern is one that this sidecar does not know; update the sidecar".to_owned());
     }
     let overflow = channel.overflow;
-    if matches!(overflow, Overflow::Spill | Overflow::Unknown) {
-        return Some(format!(
-            "spec.delivery.overflow {overflow:?} is not built yet; use Block, DropNewest, DropOldest or KeepLatest"
-        ));
-    }
     let fields = [
+        ("spec.delivery.overflow", overflow == Overflow::Unknown),
         ("spec.delivery.acknowledge", channel.acknowledge == Acknowledge::Unknown),
-        ("spec.delivery.spill", channel.spill.is_some()),
     ];
     let (field, _) = fields.into_iter().find(|(_, set)| *set)?;
-    Some(format!("{field} is not built yet in this sidecar; remove it, or update the sidecar"))
+    Some(format!("{field} is one that this sidecar does not know; change it, or update the sidecar"))
 }
 
 /// Fields that are built and do not go together.
 fn does_not_fit(channel: &ChannelView) -> Option<String> {
     let (pattern, overflow) = (channel.pattern, channel.overflow);
     let acknowledged = channel.acknowledge == Acknowledge::Required;
-    let refuses = matches!(overflow, Overflow::Block | Overflow::DropNewest);
+    if (overflow == Overflow::Spill) != channel.spill.is_some() {
+        return Some(
+            "spec.delivery.spill names the Topic of spec.delivery.overflow Spill: set both or neither"
+                .to_owned(),
+        );
+    }
+    if overflow == Overflow::Spill && pattern == Pattern::RequestReply {
+        return Some(
+            "spec.delivery.overflow Spill is not for spec.pattern RequestReply: a request has a deadline; use Block"
+                .to_owned(),
+        );
+    }
+    let refuses = matches!(overflow, Overflow::Block | Overflow::DropNewest | Overflow::Spill);
     if !refuses && pattern != Pattern::PubSub {
         return Some(format!(
             "spec.delivery.overflow {overflow:?} is for spec.pattern PubSub; with {pattern:?}, where any receiver may \
-             have a message, use Block or DropNewest"
+             have a message, use Block, DropNewest or Spill"
         ));
     }
     if !refuses && acknowledged {
         return Some(format!(
             "spec.delivery.overflow {overflow:?} gives up messages that nobody has acknowledged; with \
-             spec.delivery.acknowledge Required use Block or DropNewest"
+             spec.delivery.acknowledge Required use Block, DropNewest or Spill"
         ));
     }
     if channel.replay.is_some() && (pattern != Pattern::PubSub || acknowledged) {

@@ -39,6 +39,24 @@ impl Batch {
         wanted.filter_map(|index| self.messages.get(index).map(|message| (self.sequence(index), message)))
     }
 
+    /// Messages from `from` on, each with its sequence number and its size.
+    pub(super) fn from(&self, from: usize) -> impl Iterator<Item = (u64, &Message, usize)> {
+        let rest = self.messages.iter().enumerate().skip(from);
+        rest.map(|(index, message)| (self.sequence(index), message, self.size(index)))
+    }
+
+    /// All of it from message `from` on.
+    pub(super) fn amount(&self, from: usize) -> Amount {
+        let sizes = self.sizes.get(from..).unwrap_or_default();
+        Amount { messages: sizes.len(), bytes: sizes.iter().sum() }
+    }
+
+    /// What matches from message `from` on.
+    pub(super) fn wanted(&self, from: usize, prefixes: &Prefixes) -> Amount {
+        let (messages, sizes) = (self.messages.get(from..), self.sizes.get(from..));
+        Amount::of(messages.unwrap_or_default(), sizes.unwrap_or_default(), prefixes)
+    }
+
     pub(crate) const fn accepted(&self) -> Duration {
         self.accepted
     }
@@ -208,6 +226,26 @@ impl Buffer {
         outcome
     }
 
+    /// Takes what matches, in order, while it fits; returns the index of the first message that did not.
+    pub(crate) fn push_while_room(
+        &mut self,
+        batch: &Arc<Batch>,
+        prefixes: &Prefixes,
+        limits: Amount,
+    ) -> usize {
+        self.latest = None;
+        for index in 0..batch.len() {
+            if !batch.wants(index, prefixes) {
+                continue;
+            }
+            if !self.fits(Amount { messages: 1, bytes: batch.size(index) }, limits) {
+                return index;
+            }
+            self.push_one(batch, index);
+        }
+        batch.len()
+    }
+
     fn push_one(&mut self, batch: &Arc<Batch>, index: usize) {
         self.amount.add(batch.size(index));
         push_run(&mut self.waiting, batch, index);
@@ -215,7 +253,7 @@ impl Buffer {
 
     /// Tells the subscriber of what it does not get. Neighbours with one reason become one gap, so gaps never
     /// outnumber messages.
-    fn push_gap(&mut self, gap: &Gap) {
+    pub(super) fn push_gap(&mut self, gap: &Gap) {
         if let Some(Item::Gap(last)) = self.waiting.back_mut()
             && last.reason == gap.reason
         {

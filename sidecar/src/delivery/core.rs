@@ -22,10 +22,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Most subscriptions of the apps of one pod.
 const SUBSCRIBERS_MAX: usize = 4096;
+/// Subscribers that read back what overflowed at the same time; others wait for their turn.
+const SPILL_READERS_MAX: usize = 8;
 /// How often messages that are kept are looked at for their age.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -68,6 +70,8 @@ pub(crate) struct Core {
     next_id: AtomicU32,
     pub(super) guests: Mutex<Guests>,
     pub(super) audit: Audit,
+    /// Who may read back what overflowed at the same time: each has a Kafka client.
+    pub(super) spill_readers: Arc<Semaphore>,
     /// Counts changes of what is published and subscribed.
     changes: watch::Sender<u64>,
     draining: Shutdown,
@@ -95,6 +99,7 @@ impl Core {
             next_id: AtomicU32::new(1),
             guests: Mutex::default(),
             audit: Audit::default(),
+            spill_readers: Arc::new(Semaphore::new(SPILL_READERS_MAX)),
             changes: watch::Sender::new(0),
             draining: Shutdown::new(),
         })
@@ -207,6 +212,7 @@ impl Core {
         check(name, channel, &mut messages)?;
         self.check_dead_letter(name, channel)?;
         self.check_record(name, channel, &messages)?;
+        self.check_spill(name, channel, &messages)?;
         let mut policy = Policy::from(channel);
         policy.patience = patience.unwrap_or(policy.patience);
         let outlet = self.outlet(name);
@@ -216,6 +222,9 @@ impl Core {
         self.shared_work(&outlet, channel);
         if policy.record {
             self.write_record(&outlet);
+        }
+        if let Some(topic) = &channel.spill {
+            self.begin_spill(&outlet, topic);
         }
         let count = messages.len();
         let first = outlet.publish(policy, messages, self.origin).await?;

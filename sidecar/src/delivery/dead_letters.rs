@@ -7,16 +7,15 @@ use super::core::Core;
 use super::origin::Origin;
 use super::outlet::Outlet;
 use super::work::{Dead, Work};
-use crate::durable::Topics;
-use crate::messaging::{ChannelName, Message, Problem, ProblemKind, TopicName};
+use super::writer::Outbox;
+use crate::durable::Placement;
+use crate::messaging::{ChannelName, Message, Position, Problem, TopicName};
 use crate::metrics::ChannelMetrics;
-use crate::view::{Acknowledge, ChannelView, ViewReceiver};
+use crate::view::{Acknowledge, ChannelView};
 use bytes::Bytes;
-use runtime::backoff::Backoff;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Of one Channel. Desks hold no more than their buffer; this bounds what the desks of subscribers that come and go
@@ -25,14 +24,12 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 const WAITING_MAX: usize = 100_000;
 /// Written at once.
 const BATCH: usize = 256;
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_MOST: Duration = Duration::from_secs(10);
 
 const REASON: &str = "attempts_exhausted";
 
 /// One message, and the desk that makes room when it is written.
 #[derive(Clone)]
-struct Letter {
+pub(super) struct Letter {
     dead: Dead,
     work: Weak<Work>,
 }
@@ -49,6 +46,8 @@ impl Letter {
 struct Waiting {
     letters: VecDeque<Letter>,
     bytes: usize,
+    /// Why the last try failed; empty when it did not.
+    problem: String,
 }
 
 /// See the head of the file.
@@ -107,7 +106,39 @@ impl DeadLetters {
         }
     }
 
-    /// The oldest ones; they stay until [`Self::done`].
+    /// The oldest `count` are dealt with; returns them.
+    fn done(&self, count: usize) -> Vec<Letter> {
+        let mut waiting = self.lock();
+        let done: Vec<Letter> = waiting.letters.drain(..count).collect();
+        let bytes: usize = done.iter().map(|letter| letter.dead.post.size).sum();
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        drop(waiting);
+        self.went.notify_one();
+        done
+    }
+}
+
+impl Outbox for DeadLetters {
+    type Entry = Letter;
+    const WHAT: &'static str = "dead letters";
+
+    fn topic(&self, channel: &ChannelView) -> Option<TopicName> {
+        channel.dead_letter.clone()
+    }
+
+    fn placement(_: &Origin) -> Placement<'_> {
+        Placement::ByKey
+    }
+
+    /// The message as it came, and where it comes from.
+    fn record(&self, origin: &Origin, letter: &Letter) -> Message {
+        let dead = &letter.dead;
+        let mut record = origin.record(&dead.post.message, dead.post.sequence);
+        let end = [("pinnace-attempts", dead.attempts.to_string()), ("pinnace-reason", REASON.to_owned())];
+        record.headers.extend(end.map(|(name, value)| (name.to_owned(), Bytes::from(value))));
+        record
+    }
+
     async fn oldest(&self) -> Vec<Letter> {
         loop {
             let oldest: Vec<Letter> = self.lock().letters.iter().take(BATCH).cloned().collect();
@@ -118,98 +149,24 @@ impl DeadLetters {
         }
     }
 
-    /// The oldest `count` are dealt with.
-    fn done(&self, count: usize) {
+    fn written(&self, places: &[Position]) {
+        self.metrics.dead_letters.inc_by(u64::try_from(places.len()).unwrap_or(u64::MAX));
+        self.done(places.len()).iter().for_each(Letter::buried);
+    }
+
+    fn refused(&self) {
+        self.unwanted(1);
+    }
+
+    fn unwanted(&self, count: usize) {
+        self.done(count).iter().for_each(|letter| self.give_up(letter));
+    }
+
+    fn tell(&self, problem: &str) -> bool {
         let mut waiting = self.lock();
-        let done: Vec<Letter> = waiting.letters.drain(..count).collect();
-        let bytes: usize = done.iter().map(|letter| letter.dead.post.size).sum();
-        waiting.bytes = waiting.bytes.saturating_sub(bytes);
-        drop(waiting);
-        self.went.notify_one();
-    }
-}
-
-/// Writes the dead letters of one Channel.
-struct Writer {
-    origin: Origin,
-    topics: Topics,
-    view: ViewReceiver,
-    letters: Arc<DeadLetters>,
-}
-
-impl Writer {
-    async fn run(self) {
-        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MOST);
-        let mut told = String::new();
-        loop {
-            let letters = self.letters.oldest().await;
-            let Err(problem) = self.write(&letters).await else {
-                backoff.reset();
-                told.clear();
-                continue;
-            };
-            if problem.message != told {
-                tracing::warn!(channel = %self.origin.channel, %problem, waiting = letters.len(), "dead letters are not written; tried again");
-                told = problem.message;
-            }
-            tokio::time::sleep(backoff.next_pause()).await;
-        }
-    }
-
-    /// Writes them all, or says why they are to be tried again.
-    async fn write(&self, letters: &[Letter]) -> Result<(), Problem> {
-        let target = {
-            let view = self.view.borrow();
-            view.channels.get(&self.origin.channel).and_then(|channel| channel.dead_letter.clone())
-        };
-        let Some(topic) = target else {
-            // It was taken out of the Channel meanwhile.
-            letters.iter().for_each(|letter| self.letters.give_up(letter));
-            self.letters.done(letters.len());
-            return Ok(());
-        };
-        let all: Vec<Message> = letters.iter().map(|letter| self.record(&letter.dead)).collect();
-        match self.topics.publish(&topic, all).await {
-            Ok(_) => {
-                self.written(letters);
-                Ok(())
-            }
-            Err(problem) if problem.kind == ProblemKind::InvalidArgument => {
-                self.write_each(&topic, letters).await
-            }
-            Err(problem) => Err(problem),
-        }
-    }
-
-    /// One of them does not fit: the others do.
-    async fn write_each(&self, topic: &TopicName, letters: &[Letter]) -> Result<(), Problem> {
-        for letter in letters {
-            match self.topics.publish(topic, vec![self.record(&letter.dead)]).await {
-                Ok(_) => self.written(std::slice::from_ref(letter)),
-                Err(problem) if problem.kind == ProblemKind::InvalidArgument => {
-                    let sequence = letter.dead.post.sequence;
-                    tracing::warn!(channel = %self.origin.channel, sequence, %problem, "a dead letter was dropped");
-                    self.letters.give_up(letter);
-                    self.letters.done(1);
-                }
-                Err(problem) => return Err(problem),
-            }
-        }
-        Ok(())
-    }
-
-    fn written(&self, letters: &[Letter]) {
-        self.letters.metrics.dead_letters.inc_by(u64::try_from(letters.len()).unwrap_or(u64::MAX));
-        letters.iter().for_each(Letter::buried);
-        self.letters.done(letters.len());
-    }
-
-    /// The message as it came, and where it comes from.
-    fn record(&self, dead: &Dead) -> Message {
-        let mut record = self.origin.record(&dead.post.message, dead.post.sequence);
-        let end = [("pinnace-attempts", dead.attempts.to_string()), ("pinnace-reason", REASON.to_owned())];
-        record.headers.extend(end.map(|(name, value)| (name.to_owned(), Bytes::from(value))));
-        record
+        let new = waiting.problem != problem;
+        problem.clone_into(&mut waiting.problem);
+        new
     }
 }
 
@@ -232,12 +189,6 @@ impl Core {
         if letters.started.swap(true, Ordering::Relaxed) {
             return;
         }
-        let writer = Writer {
-            origin: self.origin_of(&outlet.name),
-            topics: self.topics.clone(),
-            view: self.view_receiver(),
-            letters,
-        };
-        drop(self.background.spawn_until_shutdown("dead letters", writer.run()));
+        self.write_out(self.origin_of(&outlet.name), letters);
     }
 }

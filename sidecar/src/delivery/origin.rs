@@ -47,6 +47,20 @@ impl Origin {
         record
     }
 
+    /// The sequence number and the message, if the record is a copy of one of this publisher's. Other headers stay.
+    pub(super) fn opened(&self, mut record: Message) -> Option<(u64, Message)> {
+        let mut take = |wanted: &str| {
+            let place = record.headers.iter().rposition(|(name, _)| name == wanted)?;
+            String::from_utf8(record.headers.remove(place).1.to_vec()).ok()
+        };
+        let ChannelName { namespace, name } = &self.channel;
+        let ours = take(CHANNEL)? == format!("{namespace}/{name}")
+            && take(PUBLISHER)? == *self.publisher
+            && take(EPOCH)? == self.epoch.to_string();
+        let sequence = take(SEQUENCE)?.parse().ok()?;
+        ours.then_some((sequence, record))
+    }
+
     /// The most bytes that [`Self::record`] and a batch for it add to a message.
     pub(super) fn bytes_max(&self, message: &Message) -> usize {
         let ChannelName { namespace, name } = &self.channel;
@@ -71,7 +85,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Goal: what is added never exceeds what was reckoned with.
+        /// Goal: what is added never exceeds what was reckoned with, and comes off again, for one's own records alone.
         #[test]
         fn the_bound_holds(sizes in prop::collection::vec(0_usize..2000, 0..6), sequence: u64, epoch: u64) {
             let origin = Origin {
@@ -81,6 +95,12 @@ mod tests {
             };
             let parts = sizes.into_iter().map(|size| Bytes::from(vec![0; size])).collect();
             let message = Message { parts, ..Message::default() };
+            let record = origin.record(&message, sequence);
+            let (opened, copy) = origin.opened(record).unwrap();
+            prop_assert_eq!(opened, sequence);
+            prop_assert_eq!(copy, parts::fold(&message));
+            let other = Origin { epoch: epoch.wrapping_add(1), ..origin.clone() };
+            prop_assert_eq!(other.opened(origin.record(&message, sequence)), None);
             let added = origin.record(&message, sequence).size_bytes() - message.size_bytes();
             prop_assert!(added <= origin.bytes_max(&message), "{added}");
         }

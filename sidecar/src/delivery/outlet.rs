@@ -6,23 +6,25 @@ use super::dead_letters::DeadLetters;
 use super::queue::Queue;
 use super::record::Recorder;
 use super::replay::Ring;
+use super::spill::Spill;
 use super::work::{Rules, Work};
 use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
 use crate::metrics::ChannelMetrics;
 use crate::view::{ChannelView, Overflow, Replay};
+use peer_wire::GapReason;
 use runtime::clock::{self, Instant};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-struct State {
+pub(super) struct State {
     /// The last sequence number that was given; 0 = none.
-    last: u64,
-    queues: Vec<Arc<Queue>>,
+    pub(super) last: u64,
+    pub(super) queues: Vec<Arc<Queue>>,
     ring: Ring,
     /// What the newest view says of the ring.
-    replay: Option<Replay>,
+    pub(super) replay: Option<Replay>,
 }
 
 /// Where a subscription begins.
@@ -50,6 +52,8 @@ pub(crate) struct Outlet {
     pub(super) dead_letters: Arc<DeadLetters>,
     /// Copies that wait to be written.
     pub(super) recorder: Arc<Recorder>,
+    /// What subscribers have no room for, where it goes through a Topic.
+    pub(super) spill: Arc<Spill>,
     /// Requests that wait for their reply.
     pub(super) calls: Arc<Calls>,
     /// When the app first published here.
@@ -100,6 +104,7 @@ impl Outlet {
         let calls = Arc::new(Calls::new(name.clone()));
         let dead_letters = Arc::new(DeadLetters::new(Arc::clone(&metrics)));
         let recorder = Arc::new(Recorder::new(Arc::clone(&metrics)));
+        let spill = Arc::new(Spill::new(Arc::clone(&metrics)));
         Self {
             name,
             metrics,
@@ -109,6 +114,7 @@ impl Outlet {
             work: OnceLock::new(),
             dead_letters,
             recorder,
+            spill,
             calls,
             begun: OnceLock::new(),
             arrived: Notify::new(),
@@ -116,7 +122,7 @@ impl Outlet {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,7 +170,11 @@ impl Outlet {
             Begin::After(received) => {
                 let received = received.min(state.last);
                 let next = received.saturating_add(1);
-                (received, (next < first).then(|| queue.missed(next, first.saturating_sub(1))))
+                (
+                    received,
+                    (next < first)
+                        .then(|| queue.missed(next, first.saturating_sub(1), GapReason::Disconnected)),
+                )
             }
         };
         if let Some(gap) = missed
@@ -255,6 +265,9 @@ impl Outlet {
         {
             return Err(self.not_ready(policy, total));
         }
+        if policy.overflow == Overflow::Spill {
+            return self.publish_spilling(policy, messages, (begun, origin)).await;
+        }
         if let Some(work) = self.work.get() {
             return self.share_out(work, policy, messages, (begun, origin)).await;
         }
@@ -302,12 +315,12 @@ impl Outlet {
         loop {
             let full = {
                 let mut state = self.lock();
-                let full = match policy.overflow {
-                    Overflow::Block => {
-                        state.queues.iter().find(|queue| !queue.has_room(&piece, &sizes)).map(Arc::clone)
-                    }
-                    _ => None,
-                };
+                let full = state.queues.iter().find(|queue| {
+                    // The Channel spilled until now: who is behind gets the rest of that first.
+                    let blocks = policy.overflow == Overflow::Block && !queue.has_room(&piece, &sizes);
+                    blocks || queue.behind().is_behind()
+                });
+                let full = full.map(Arc::clone);
                 let Some(full) = full else {
                     if policy.record {
                         self.recorder.take(state.last.saturating_add(1), piece.iter());
@@ -376,30 +389,42 @@ impl Outlet {
 }
 
 impl State {
-    fn note_kept(&self, metrics: &ChannelMetrics) {
+    pub(super) fn note_kept(&self, metrics: &ChannelMetrics) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.replay_messages.set(number(self.ring.messages()));
         metrics.replay_bytes.set(number(self.ring.bytes()));
     }
 
     fn push(&mut self, policy: Policy, piece: Vec<Message>, sizes: Vec<usize>, accepted: Duration) {
-        let first = self.last.saturating_add(1);
-        self.last = self.last.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         if self.queues.is_empty() && self.replay.is_none() {
+            self.last = self.last.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
             return;
         }
-        let batch = Arc::new(Batch::new(first, accepted, piece, sizes));
-        if self.replay.is_some() {
-            self.ring.push(&batch, self.replay, accepted);
-        }
+        let batch = self.begin_batch(piece, sizes, accepted);
         for queue in &self.queues {
             queue.offer(&batch, policy.overflow);
         }
     }
+
+    /// Numbers a piece, and keeps it where something is kept.
+    pub(super) fn begin_batch(
+        &mut self,
+        piece: Vec<Message>,
+        sizes: Vec<usize>,
+        accepted: Duration,
+    ) -> Arc<Batch> {
+        let first = self.last.saturating_add(1);
+        self.last = self.last.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        let batch = Arc::new(Batch::new(first, accepted, piece, sizes));
+        if self.replay.is_some() {
+            self.ring.push(&batch, self.replay, accepted);
+        }
+        batch
+    }
 }
 
 /// Cuts `messages` down to what a subscriber's buffer can hold at once, at least one; returns the rest.
-fn split_piece(messages: &mut Vec<Message>, limits: Amount) -> Vec<Message> {
+pub(super) fn split_piece(messages: &mut Vec<Message>, limits: Amount) -> Vec<Message> {
     let mut bytes = 0_usize;
     let mut count = 0;
     for message in messages.iter() {

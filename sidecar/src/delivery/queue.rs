@@ -2,6 +2,7 @@
 
 use super::buffer::{Amount, Batch, Buffer, Moved, Outcome, Sink};
 use super::prefixes::Prefixes;
+use super::spill::{Behind, joined};
 use super::waker::Waker;
 use super::work::{Rules, Seat};
 use crate::messaging::Problem;
@@ -47,6 +48,8 @@ pub(crate) struct Queue {
     room: Notify,
     /// Set where messages come from shared work, and not from the buffer of this queue.
     seat: Option<Seat>,
+    /// What overflowed and comes back.
+    behind: Behind,
 }
 
 /// The generation of a queue's first consumer: the only one of a local queue.
@@ -77,7 +80,8 @@ impl Queue {
             unheard: None,
             revoked: None,
         };
-        Self { who, metrics, state: Mutex::new(state), room: Notify::new(), seat: None }
+        let behind = Behind::new(Arc::clone(&metrics));
+        Self { who, metrics, state: Mutex::new(state), room: Notify::new(), seat: None, behind }
     }
 
     /// The queue of one receiver of shared work; follow it with [`Self::join`].
@@ -159,6 +163,60 @@ impl Queue {
         }
     }
 
+    pub(crate) const fn behind(&self) -> &Behind {
+        &self.behind
+    }
+
+    /// Told when there may be more room.
+    pub(crate) fn room(&self) -> &Notify {
+        self.seat.as_ref().map_or(&self.room, |seat| seat.work().room())
+    }
+
+    /// Whether [`Self::fill`] takes all of it.
+    pub(crate) fn fits(&self, messages: &[Message], sizes: &[usize]) -> bool {
+        let state = self.lock();
+        let more = Amount::of(messages, sizes, &state.prefixes);
+        match &self.seat {
+            Some(seat) => seat.fits_all(more),
+            None => state.buffer.fits(more, state.limits),
+        }
+    }
+
+    /// What it would get of a batch from message `from` on.
+    pub(crate) fn wanted(&self, batch: &Batch, from: usize) -> Amount {
+        batch.wanted(from, &self.lock().prefixes)
+    }
+
+    /// Takes what matches, in order, while there is room; returns the index of the first message that it did not take.
+    pub(crate) fn fill(&self, batch: &Arc<Batch>) -> usize {
+        let mut guard = self.lock();
+        if let Some(seat) = &self.seat {
+            let (index, effects) = seat.fill(batch, &guard.prefixes);
+            drop(guard);
+            seat.after(effects, 0);
+            return index;
+        }
+        let state = &mut *guard;
+        let before = state.buffer.amount().messages;
+        let index = state.buffer.push_while_room(batch, &state.prefixes, state.limits);
+        let taken = state.buffer.amount().messages.saturating_sub(before);
+        self.metrics.lag.add(i64::try_from(taken).unwrap_or(i64::MAX));
+        if taken > 0 {
+            state.consumer.wake();
+        }
+        index
+    }
+
+    /// It never gets these, which come after all that waits.
+    pub(crate) fn lose(&self, gap: Gap) {
+        if let Some(seat) = &self.seat {
+            return seat.tell(gap);
+        }
+        let mut state = self.lock();
+        state.buffer.push_gap(&gap);
+        state.consumer.wake();
+    }
+
     /// Takes what matches of `batch` under the policy; what is dropped is counted and becomes a gap.
     pub(crate) fn offer(&self, batch: &Arc<Batch>, overflow: Overflow) {
         let mut guard = self.lock();
@@ -220,10 +278,10 @@ impl Queue {
     }
 
     /// A range that the subscriber missed while it had no queue. Under a filter nobody knows how much of it.
-    pub(crate) fn missed(&self, first: u64, last: u64) -> Gap {
+    pub(crate) fn missed(&self, first: u64, last: u64, reason: GapReason) -> Gap {
         let all = self.lock().prefixes.is_all();
         let messages = if all { last.saturating_sub(first).saturating_add(1) } else { 0 };
-        Gap { first, last, messages, reason: GapReason::Disconnected }
+        Gap { first, last, messages, reason }
     }
 
     /// Hands over what waits, to the consumer of that generation. `now` is on the clock of the batches.
@@ -255,7 +313,8 @@ impl Queue {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.seat.as_ref().map_or_else(|| self.lock().buffer.is_empty(), Seat::is_flushed)
+        let sent = self.seat.as_ref().map_or_else(|| self.lock().buffer.is_empty(), Seat::is_flushed);
+        sent && !self.behind.is_behind()
     }
 
     /// The consumer of that generation is ready for more.
@@ -366,9 +425,13 @@ impl Queue {
         let waiting = state.buffer.amount().messages;
         state.consumer = Consumer::Away;
         state.generation += 1;
+        let behind = self.behind.give_up(counted.unwrap_or(GapReason::Other));
+        if let (Some(reason), Some(gap)) = (counted, behind) {
+            self.metrics.drop_counted(reason.as_str(), gap.messages);
+        }
         if let Some(seat) = &self.seat {
             drop(state);
-            return seat.leave(counted);
+            return joined(seat.leave(counted), behind);
         }
         let gap = state.buffer.clear(counted.unwrap_or(GapReason::Other));
         self.metrics.lag.sub(i64::try_from(waiting).unwrap_or(i64::MAX));
@@ -376,7 +439,7 @@ impl Queue {
             self.metrics.drop_counted(reason.as_str(), gap.messages);
         }
         self.room.notify_one();
-        gap
+        joined(gap, behind)
     }
 }
 

@@ -8,11 +8,11 @@ use super::buffer::Amount;
 use super::core::Core;
 use super::origin::Origin;
 use super::outlet::{Outlet, Policy};
-use crate::durable::Topics;
-use crate::messaging::{ChannelName, Message, Problem, ProblemKind, TopicName};
+use super::writer::Outbox;
+use crate::durable::Placement;
+use crate::messaging::{ChannelName, Message, Position, Problem, ProblemKind, TopicName};
 use crate::metrics::ChannelMetrics;
-use crate::view::{ChannelView, ViewReceiver};
-use runtime::backoff::Backoff;
+use crate::view::ChannelView;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,14 +21,12 @@ use tokio::sync::{Notify, watch};
 
 /// Written at once, whichever is reached first.
 const BATCH: Amount = Amount { messages: 1000, bytes: 1 << 20 };
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-const PAUSE_MOST: Duration = Duration::from_secs(10);
 /// Refused sequence numbers that are remembered: more than publishers wait for at once.
 const REFUSED_MAX: usize = 4096;
 /// How long a publisher that can be told waits for its copy: as long as for a message to the Topic itself.
 const RECORDED_MAX: Duration = Duration::from_secs(30);
 
-struct Entry {
+pub(super) struct Entry {
     sequence: u64,
     message: Message,
     size: usize,
@@ -115,27 +113,6 @@ impl Recorder {
         self.metrics.record_waiting.set(i64::try_from(waiting.entries.len()).unwrap_or(i64::MAX));
     }
 
-    /// The oldest ones; they stay until [`Self::done`].
-    async fn oldest(&self) -> Vec<Arc<Entry>> {
-        loop {
-            let mut load = Amount::default();
-            let oldest: Vec<Arc<Entry>> = self
-                .lock()
-                .entries
-                .iter()
-                .take_while(|entry| {
-                    load.add(entry.size);
-                    load.messages == 1 || (load.messages <= BATCH.messages && load.bytes <= BATCH.bytes)
-                })
-                .cloned()
-                .collect();
-            if !oldest.is_empty() {
-                return oldest;
-            }
-            self.came.notified().await;
-        }
-    }
-
     /// The oldest `count` are dealt with.
     fn done(&self, count: usize) {
         let mut waiting = self.lock();
@@ -150,39 +127,9 @@ impl Recorder {
         }
     }
 
-    fn recorded(&self, count: usize) {
-        self.metrics.recorded.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
-        self.done(count);
-    }
-
-    /// They are not written after all.
-    fn give_up(&self, count: usize) {
-        self.metrics.unrecorded.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
-        self.done(count);
-    }
-
-    /// The Topic never takes the oldest one.
-    fn refuse_oldest(&self) {
-        let mut waiting = self.lock();
-        let sequence = waiting.entries.front().map(|entry| entry.sequence);
-        waiting.refused.extend(sequence);
-        if waiting.refused.len() > REFUSED_MAX {
-            waiting.refused.pop_front();
-        }
-        drop(waiting);
-        self.give_up(1);
-    }
-
     /// Whether one of these was refused.
     fn has_refused(&self, first: u64, last: u64) -> bool {
         self.lock().refused.iter().any(|sequence| (first..=last).contains(sequence))
-    }
-
-    fn tell(&self, problem: &str) -> bool {
-        let mut waiting = self.lock();
-        let new = waiting.problem != problem;
-        problem.clone_into(&mut waiting.problem);
-        new
     }
 
     /// How much waits and why, for a text.
@@ -212,90 +159,68 @@ impl Recorder {
     }
 }
 
-/// Writes the copies of one Channel.
-struct Writer {
-    origin: Origin,
-    topics: Topics,
-    view: ViewReceiver,
-    recorder: Arc<Recorder>,
-}
+impl Outbox for Recorder {
+    type Entry = Arc<Entry>;
+    const WHAT: &'static str = "record";
 
-impl Writer {
-    async fn run(self) {
-        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_MOST);
+    fn topic(&self, channel: &ChannelView) -> Option<TopicName> {
+        channel.record.clone()
+    }
+
+    fn placement(origin: &Origin) -> Placement<'_> {
+        Placement::KeyOrSource(&origin.publisher)
+    }
+
+    fn record(&self, origin: &Origin, entry: &Arc<Entry>) -> Message {
+        origin.record(&entry.message, entry.sequence)
+    }
+
+    async fn oldest(&self) -> Vec<Arc<Entry>> {
         loop {
-            let entries = self.recorder.oldest().await;
-            let Err(problem) = self.write(&entries).await else {
-                backoff.reset();
-                self.recorder.tell("");
-                continue;
-            };
-            if self.recorder.tell(&problem.message) {
-                tracing::warn!(channel = %self.origin.channel, %problem, "messages are not recorded; tried again");
+            let mut load = Amount::default();
+            let oldest: Vec<Arc<Entry>> = self
+                .lock()
+                .entries
+                .iter()
+                .take_while(|entry| {
+                    load.add(entry.size);
+                    load.messages == 1 || (load.messages <= BATCH.messages && load.bytes <= BATCH.bytes)
+                })
+                .cloned()
+                .collect();
+            if !oldest.is_empty() {
+                return oldest;
             }
-            tokio::time::sleep(backoff.next_pause()).await;
+            self.came.notified().await;
         }
     }
 
-    /// Writes them all, or says why the rest is to be tried again.
-    async fn write(&self, entries: &[Arc<Entry>]) -> Result<(), Problem> {
-        let target = {
-            let view = self.view.borrow();
-            view.channels.get(&self.origin.channel).and_then(|channel| channel.record.clone())
-        };
-        let Some(topic) = target else {
-            // It was taken out of the Channel meanwhile.
-            self.recorder.give_up(entries.len());
-            return Ok(());
-        };
-        let (written, problem) = self.write_to(&topic, entries).await;
-        match problem {
-            None => Ok(()),
-            // A broker refuses a batch as a whole: which of them it means, each alone tells.
-            Some(problem) if problem.kind == ProblemKind::InvalidArgument => {
-                if let [only] = entries {
-                    self.refused(only, &problem);
-                    return Ok(());
-                }
-                for entry in entries.get(written..).unwrap_or_default() {
-                    self.write_one(&topic, entry).await?;
-                }
-                Ok(())
-            }
-            Some(problem) => Err(problem),
+    fn written(&self, places: &[Position]) {
+        self.metrics.recorded.inc_by(u64::try_from(places.len()).unwrap_or(u64::MAX));
+        self.done(places.len());
+    }
+
+    fn refused(&self) {
+        let mut waiting = self.lock();
+        let sequence = waiting.entries.front().map(|entry| entry.sequence);
+        waiting.refused.extend(sequence);
+        if waiting.refused.len() > REFUSED_MAX {
+            waiting.refused.pop_front();
         }
+        drop(waiting);
+        self.unwanted(1);
     }
 
-    /// How many were written, and why no more: those behind the first that failed are tried again with it, in order,
-    /// and some of them are then written twice.
-    async fn write_to(&self, topic: &TopicName, entries: &[Arc<Entry>]) -> (usize, Option<Problem>) {
-        let records =
-            entries.iter().map(|entry| self.origin.record(&entry.message, entry.sequence)).collect();
-        let outcomes = match self.topics.publish_in_order(topic, records, &self.origin.publisher).await {
-            Ok(outcomes) => outcomes,
-            Err(problem) => return (0, Some(problem)),
-        };
-        let written = outcomes.iter().take_while(|outcome| outcome.is_ok()).count();
-        self.recorder.recorded(written);
-        (written, outcomes.into_iter().find_map(Result::err))
+    fn unwanted(&self, count: usize) {
+        self.metrics.unrecorded.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        self.done(count);
     }
 
-    async fn write_one(&self, topic: &TopicName, entry: &Arc<Entry>) -> Result<(), Problem> {
-        match self.write_to(topic, std::slice::from_ref(entry)).await.1 {
-            None => Ok(()),
-            Some(problem) if problem.kind == ProblemKind::InvalidArgument => {
-                self.refused(entry, &problem);
-                Ok(())
-            }
-            Some(problem) => Err(problem),
-        }
-    }
-
-    /// The Topic can never take it.
-    fn refused(&self, entry: &Entry, problem: &Problem) {
-        let (channel, sequence) = (&self.origin.channel, entry.sequence);
-        tracing::warn!(%channel, sequence, %problem, "a message was not recorded");
-        self.recorder.refuse_oldest();
+    fn tell(&self, problem: &str) -> bool {
+        let mut waiting = self.lock();
+        let new = waiting.problem != problem;
+        problem.clone_into(&mut waiting.problem);
+        new
     }
 }
 
@@ -312,16 +237,28 @@ impl Core {
         messages: &[Message],
     ) -> Result<(), Problem> {
         let Some(topic) = &channel.record else { return Ok(()) };
-        let bytes_max = self.topics.check_publish(topic).map_err(|problem| {
-            Problem::new(problem.kind, format!("{name}: spec.record: {}", problem.message))
-        })?;
+        self.check_copies(name, ("spec.record", topic), (messages, 0))
+    }
+
+    /// Whether the Topic of that field can be written and takes copies of these, with so many bytes added to each.
+    pub(super) fn check_copies(
+        &self,
+        name: &ChannelName,
+        (field, topic): (&str, &TopicName),
+        (messages, more): (&[Message], usize),
+    ) -> Result<(), Problem> {
+        let bytes_max = self
+            .topics
+            .check_publish(topic)
+            .map_err(|problem| Problem::new(problem.kind, format!("{name}: {field}: {}", problem.message)))?;
         let origin = self.origin_of(name);
-        let largest =
-            messages.iter().map(|message| message.size_bytes().saturating_add(origin.bytes_max(message)));
-        let largest = largest.max().unwrap_or(0);
+        let size = |message: &Message| {
+            message.size_bytes().saturating_add(origin.bytes_max(message)).saturating_add(more)
+        };
+        let largest = messages.iter().map(size).max().unwrap_or(0);
         if largest > bytes_max {
             let text = format!(
-                "{name}: spec.record: a message of {largest} bytes, what says where it comes from included, is above \
+                "{name}: {field}: a message of {largest} bytes, what says where it comes from included, is above \
                  spec.maxMessageSize of {topic} ({bytes_max} bytes); raise it by 1 KiB above the Channel's"
             );
             return Err(Problem::new(ProblemKind::InvalidArgument, text));
@@ -329,10 +266,11 @@ impl Core {
         Ok(())
     }
 
-    /// Waits until every copy and every dead letter is written. Nothing may be published meanwhile.
+    /// Waits until every copy, every dead letter and all that overflowed is written. Nothing may be published meanwhile.
     pub(crate) async fn flushed(&self) {
         for outlet in self.outlets() {
             outlet.recorder.flushed().await;
+            outlet.spill.flushed().await;
             outlet.dead_letters.flushed().await;
         }
     }
@@ -343,13 +281,7 @@ impl Core {
         if recorder.started.swap(true, Ordering::Relaxed) {
             return;
         }
-        let writer = Writer {
-            origin: self.origin_of(&outlet.name),
-            topics: self.topics.clone(),
-            view: self.view_receiver(),
-            recorder,
-        };
-        drop(self.background.spawn_until_shutdown("record", writer.run()));
+        self.write_out(self.origin_of(&outlet.name), recorder);
     }
 }
 

@@ -92,7 +92,9 @@ impl Outlet {
                 };
                 rest = rest.get(..room).unwrap_or(rest);
             }
-            let (count, outcome) = work.offer(rest, block);
+            // The Channel spilled until now: the rest of that comes first.
+            let (count, outcome) =
+                if work.behind().is_behind() { (0, Offered::Full) } else { work.offer(rest, block) };
             self.number(count);
             if policy.record {
                 let copied = rest.iter().take(count).map(|post| &post.message);

@@ -14,6 +14,8 @@ use super::buffer::{Amount, Batch, Moved, Sink};
 use super::dead_letters::DeadLetters;
 use super::prefixes::Prefixes;
 use super::queue::Queue;
+use super::spill::{Behind, joined};
+use crate::messaging::Message;
 use crate::metrics::ChannelMetrics;
 use peer_wire::{Gap, GapReason, Span};
 use runtime::clock::Instant;
@@ -40,6 +42,8 @@ pub(crate) struct Work {
     timer: Arc<Notify>,
     metrics: Arc<ChannelMetrics>,
     ends: Ends,
+    /// What overflowed and comes back, where messages go to any receiver.
+    behind: Behind,
     /// For those who tell later what became of a message.
     this: Weak<Self>,
 }
@@ -78,7 +82,8 @@ impl Work {
     pub(crate) fn new(rules: Rules, metrics: Arc<ChannelMetrics>, ends: Ends) -> Arc<Self> {
         let state = State { desk: Desk::new(rules), queues: BTreeMap::new(), last_id: 0, due: None };
         let (state, room, timer) = (Mutex::new(state), Notify::new(), Arc::new(Notify::new()));
-        Arc::new_cyclic(|this| Self { state, room, timer, metrics, ends, this: Weak::clone(this) })
+        let behind = Behind::new(Arc::clone(&metrics));
+        Arc::new_cyclic(|this| Self { state, room, timer, metrics, ends, behind, this: Weak::clone(this) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,6 +139,28 @@ impl Work {
 
     pub(crate) fn has_receivers(&self) -> bool {
         self.lock().desk.has_receivers()
+    }
+
+    pub(crate) const fn behind(&self) -> &Behind {
+        &self.behind
+    }
+
+    /// Told when there may be more room, or another receiver.
+    pub(crate) const fn room(&self) -> &Notify {
+        &self.room
+    }
+
+    /// Whether [`Self::fill`] takes all of it for certain. Where keys choose the receiver nobody can say before.
+    pub(crate) fn fits(&self, messages: &[Message], sizes: &[usize]) -> bool {
+        let more = Amount { messages: messages.len(), bytes: sizes.iter().sum() };
+        let keyed = messages.iter().any(|message| message.key.is_some());
+        !keyed && self.lock().desk.fits_pool(more)
+    }
+
+    /// Takes messages in order while there is room; returns the index of the first that it did not take.
+    pub(crate) fn fill(&self, batch: &Batch) -> usize {
+        let posts: Vec<Arc<Post>> = posts_of(batch, &Prefixes::default());
+        self.offer(&posts, true).0
     }
 
     /// Waits until there may be more room, or another receiver. A receiver that comes between this call and the wait
@@ -240,7 +267,15 @@ impl Seat {
     pub(crate) fn leave(&self, counted: Option<GapReason>) -> Option<Gap> {
         let gap = self.work.with(|desk| desk.leave(self.id, counted));
         self.work.lock().queues.remove(&self.id);
-        gap
+        if counted != Some(GapReason::Shutdown) || self.work.has_receivers() {
+            return gap;
+        }
+        // The last one of a process that ends: what overflowed is not handed over any more.
+        let behind = self.work.behind.give_up(GapReason::Shutdown);
+        if let Some(behind) = behind {
+            self.work.metrics.drop_counted(GapReason::Shutdown.as_str(), behind.messages);
+        }
+        joined(gap, behind)
     }
 
     pub(crate) fn tell(&self, gap: Gap) {
@@ -261,7 +296,7 @@ impl Seat {
     }
 
     pub(crate) fn is_flushed(&self) -> bool {
-        self.work.lock().desk.is_flushed()
+        self.work.lock().desk.is_flushed() && !self.work.behind.is_behind()
     }
 
     pub(crate) fn set_rules(&self, rules: Rules) {
@@ -273,13 +308,21 @@ impl Seat {
         self.work.lock().desk.fits_all(more)
     }
 
+    /// Takes what matches of a batch, in order, while there is room, where this is the one receiver; returns the index of
+    /// the first message that it did not take. Run the effects without holding the lock of a queue.
+    pub(crate) fn fill(&self, batch: &Batch, prefixes: &Prefixes) -> (usize, Effects) {
+        let posts = posts_of(batch, prefixes);
+        let (refused, effects) = self.work.change(|desk| {
+            posts.iter().find(|post| desk.offer(post, true) != Offered::Taken).map(|post| post.sequence)
+        });
+        let index = refused.and_then(|sequence| usize::try_from(sequence - batch.sequence(0)).ok());
+        (index.unwrap_or(batch.len()), effects)
+    }
+
     /// Takes what matches of a batch, where this is the one receiver: whether it fits or not, or dropping what does not.
     /// Run the effects without holding the lock of a queue.
     pub(crate) fn offer(&self, batch: &Batch, prefixes: &Prefixes, drops: bool) -> Effects {
-        let posts = batch
-            .matching(prefixes)
-            .map(|(sequence, message)| Post::new(sequence, batch.accepted(), message.clone(), None));
-        let posts: Vec<Arc<Post>> = posts.map(Arc::new).collect();
+        let posts = posts_of(batch, prefixes);
         let ((), effects) = self.work.change(|desk| {
             for post in &posts {
                 if drops {
@@ -291,6 +334,13 @@ impl Seat {
         });
         effects
     }
+}
+
+fn posts_of(batch: &Batch, prefixes: &Prefixes) -> Vec<Arc<Post>> {
+    let posts = batch
+        .matching(prefixes)
+        .map(|(sequence, message)| Post::new(sequence, batch.accepted(), message.clone(), None));
+    posts.map(Arc::new).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! contiguous prefix of what is done is stored and committed every [`COMMIT_INTERVAL`], when
 //! partitions move away, and at the end. Without a group, it reads all partitions and commits nothing.
 
-mod client;
+pub(super) mod client;
 mod reader;
 
 use std::time::Duration;

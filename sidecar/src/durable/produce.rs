@@ -34,6 +34,28 @@ const LINGER_MS: &str = "0.2";
 /// How often a publisher looks whether a full queue has room again.
 const FULL_PAUSE: Duration = Duration::from_millis(2);
 
+/// Which partition a message goes to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Placement<'a> {
+    /// That of its key; without one the client spreads messages.
+    ByKey,
+    /// That of its key; without one that of this source, so that they keep their order.
+    KeyOrSource(&'a str),
+    /// That of this source, whatever the key.
+    Source(&'a str),
+}
+
+impl Placement<'_> {
+    /// `None`: the client decides.
+    fn partition(self, keyed: bool, partitions: u32) -> Option<i32> {
+        match self {
+            Self::Source(source) => Some(partition_of(source, partitions)),
+            Self::KeyOrSource(source) if !keyed => Some(partition_of(source, partitions)),
+            Self::KeyOrSource(_) | Self::ByKey => None,
+        }
+    }
+}
+
 /// What one batch counts into.
 pub(super) struct Counters {
     pub(super) published: IntCounter,
@@ -116,7 +138,7 @@ impl InFlight {
     }
 }
 
-/// The partition of what `source` sends without a key.
+/// The partition of what `source` sends.
 pub(super) fn partition_of(source: &str, partitions: u32) -> i32 {
     let mut hasher = DefaultHasher::new();
     source.hash(&mut hasher);
@@ -128,12 +150,11 @@ impl ProducerSlot {
         Self { settings, current: Mutex::default() }
     }
 
-    /// `keyless`: the partition of messages without key; otherwise the client spreads them.
     pub(super) async fn begin(
         &self,
         name: &TopicName,
         topic: &TopicView,
-        (messages, keyless): (Vec<Message>, Option<i32>),
+        (messages, placement): (Vec<Message>, Placement<'_>),
         counters: Counters,
     ) -> Result<InFlight, Problem> {
         let begun = clock::now();
@@ -142,7 +163,7 @@ impl ProducerSlot {
         let mut deliveries = Vec::with_capacity(messages.len());
         let count = messages.len();
         for message in messages {
-            let queued = enqueue(&producer, topic, (&message, keyless), begun).await;
+            let queued = enqueue(&producer, topic, (&message, placement), begun).await;
             match queued {
                 Ok(delivery) => deliveries.push(delivery),
                 Err(error) => {
@@ -215,7 +236,7 @@ fn config(settings: &Settings, batch_bytes: usize) -> ClientConfig {
 async fn enqueue(
     producer: &FutureProducer,
     topic: &TopicView,
-    (message, keyless): (&Message, Option<i32>),
+    (message, placement): (&Message, Placement<'_>),
     begun: Instant,
 ) -> Result<DeliveryFuture, KafkaError> {
     let payload = message.parts.first().map_or(&[][..], |part| &part[..]);
@@ -224,9 +245,7 @@ async fn enqueue(
         FutureRecord::to(&topic.topic_name).payload(payload).timestamp(timestamp_ms);
     record.key = message.key.as_ref().map(|key: &Bytes| &key[..]);
     record.headers = translate::headers(message);
-    if record.key.is_none() {
-        record.partition = keyless;
-    }
+    record.partition = placement.partition(record.key.is_some(), topic.partitions);
     loop {
         match producer.send_result(record) {
             Ok(delivery) => return Ok(delivery),

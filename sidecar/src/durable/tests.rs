@@ -37,6 +37,11 @@ impl Bench {
         self.cluster.broker_up(1).unwrap();
     }
 
+    /// Another topic with one partition.
+    pub(crate) fn add_topic(&self, name: &str) {
+        self.cluster.create_topic(name, 1, 1).unwrap();
+    }
+
     /// The next batch that is produced.
     pub(crate) fn refuse_once_as_too_large(&self) {
         let too_large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;

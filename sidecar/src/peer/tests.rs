@@ -12,3 +12,4 @@ mod ready;
 mod record;
 mod replay;
 mod requests;
+mod spill;

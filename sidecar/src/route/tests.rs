@@ -46,12 +46,13 @@ fn view(channel: ChannelView) -> View {
 /// Goal: what this version cannot carry is refused with the field, whoever asks.
 #[test]
 fn what_is_not_built_is_refused() {
-    let topic = || Some(TopicName { namespace: "shop".into(), name: "log".into() });
+    let spill = Some(TopicName { namespace: "shop".into(), name: "log".into() });
     let cases = [
         (ChannelView { pattern: Pattern::Unknown, ..channel() }, "spec.pattern"),
-        (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.overflow Spill"),
+        (ChannelView { overflow: Overflow::Unknown, ..channel() }, "spec.delivery.overflow"),
+        (ChannelView { overflow: Overflow::Spill, ..channel() }, "spec.delivery.spill"),
         (ChannelView { acknowledge: Acknowledge::Unknown, ..channel() }, "spec.delivery.acknowledge"),
-        (ChannelView { spill: topic(), ..channel() }, "spec.delivery.spill"),
+        (ChannelView { spill, ..channel() }, "spec.delivery.spill"),
     ];
     for (channel, word) in cases {
         let view = view(channel);
@@ -72,16 +73,22 @@ fn what_does_not_go_together_is_refused() {
     let work = |pattern| ChannelView { pattern, ..channel() };
     let acknowledged = ChannelView { acknowledge: Acknowledge::Required, ..channel() };
     let record = Some(TopicName { namespace: "shop".into(), name: "log".into() });
+    let spills = ChannelView { overflow: Overflow::Spill, spill: record.clone(), ..channel() };
     for (channel, word) in [
+        (ChannelView { pattern: Pattern::RequestReply, ..spills.clone() }, "RequestReply"),
         (ChannelView { record, ..work(Pattern::RequestReply) }, "RequestReply"),
         (ChannelView { overflow: Overflow::DropOldest, ..work(Pattern::Pipeline) }, "PubSub"),
-        (ChannelView { overflow: Overflow::KeepLatest, ..acknowledged.clone() }, "Block or DropNewest"),
+        (
+            ChannelView { overflow: Overflow::KeepLatest, ..acknowledged.clone() },
+            "Block, DropNewest or Spill",
+        ),
         (ChannelView { pattern: Pattern::RequestReply, ..acknowledged.clone() }, "spec.pattern RequestReply"),
     ] {
         let text = does_not_fit(&channel).unwrap();
         assert!(text.contains(word), "{text}");
     }
-    for channel in [work(Pattern::Pipeline), work(Pattern::RequestReply), acknowledged] {
+    let both = ChannelView { acknowledge: Acknowledge::Required, ..spills.clone() };
+    for channel in [work(Pattern::Pipeline), work(Pattern::RequestReply), acknowledged, spills, both] {
         assert_eq!((not_built(&channel), does_not_fit(&channel)), (None, None));
     }
 }

@@ -4,6 +4,7 @@ mod audit;
 mod kv_events;
 mod program;
 mod python;
+mod spill;
 
 use std::path::Path;
 

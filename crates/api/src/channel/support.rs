@@ -14,17 +14,18 @@ pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
         }
     };
     let pattern = spec.pattern;
-    let refuses = matches!(delivery.overflow, Overflow::Block | Overflow::DropNewest);
+    let spills = delivery.overflow == Overflow::Spill;
+    let refuses = spills || matches!(delivery.overflow, Overflow::Block | Overflow::DropNewest);
     let acknowledged = delivery.acknowledge == Acknowledge::Required;
     add(
-        delivery.overflow == Overflow::Spill,
+        spills && pattern == Pattern::RequestReply,
         "spec.delivery.overflow",
-        "Spill is not supported yet; use Block, DropNewest, DropOldest or KeepLatest",
+        "a request has a deadline, so it is not spilled: use Block for pattern RequestReply",
     );
     add(
         !refuses && (pattern != Pattern::PubSub || acknowledged),
         "spec.delivery.overflow",
-        "only Block and DropNewest go with spec.delivery.acknowledge Required and with patterns other than PubSub",
+        "only Block, DropNewest and Spill go with spec.delivery.acknowledge Required and with patterns other than PubSub",
     );
     add(
         acknowledged && pattern == Pattern::RequestReply,
@@ -36,7 +37,6 @@ pub fn not_supported(spec: &ChannelSpec) -> Vec<FieldError> {
         "spec.delivery.replay",
         "only for pattern PubSub with spec.delivery.acknowledge None: remove it",
     );
-    add(delivery.spill.is_some(), "spec.delivery.spill", "not supported yet: remove it");
     add(
         spec.record.is_some() && pattern == Pattern::RequestReply,
         "spec.record",

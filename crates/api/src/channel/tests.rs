@@ -84,6 +84,7 @@ fn later_fields_are_named() {
         ("{delivery: {acknowledge: Required, replay: {messages: 5}}}", "spec.delivery.replay"),
         ("{pattern: Pipeline, delivery: {replay: {messages: 5}}}", "spec.delivery.replay"),
         ("{pattern: RequestReply, record: {topic: a}}", "spec.record"),
+        ("{pattern: RequestReply, delivery: {overflow: Spill, spill: {topic: a}}}", "spec.delivery.overflow"),
     ] {
         let channel = channel(spec);
         assert_eq!(validate(&channel), vec![], "{spec}");
@@ -100,6 +101,8 @@ fn built_fields_are_not_named() {
     for spec in [
         "{delivery: {overflow: DropOldest}}",
         "{record: {topic: a}}",
+        "{delivery: {overflow: Spill, spill: {topic: a}}}",
+        "{pattern: Pipeline, delivery: {acknowledge: Required, overflow: Spill, spill: {topic: a}}}",
         "{pattern: Pipeline, record: {topic: a}}",
         "{delivery: {overflow: KeepLatest}}",
         "{pattern: Pipeline}",

@@ -20,6 +20,8 @@ pub enum GapReason {
     Replaced,
     /// The message was tried as often as the Channel allows, and never acknowledged.
     AttemptsExhausted,
+    /// It went through the Topic of overflow `Spill`, which does not have it any more.
+    SpillLost,
     /// A reason of a newer version.
     Other,
 }
@@ -36,6 +38,7 @@ impl GapReason {
             Self::DroppedOldest => 6,
             Self::Replaced => 7,
             Self::AttemptsExhausted => 8,
+            Self::SpillLost => 9,
         }
     }
 
@@ -49,6 +52,7 @@ impl GapReason {
             6 => Self::DroppedOldest,
             7 => Self::Replaced,
             8 => Self::AttemptsExhausted,
+            9 => Self::SpillLost,
             _ => Self::Other,
         }
     }
@@ -65,6 +69,7 @@ impl GapReason {
             Self::DroppedOldest => "dropped_oldest",
             Self::Replaced => "replaced",
             Self::AttemptsExhausted => "attempts_exhausted",
+            Self::SpillLost => "spill_lost",
             Self::Other => "other",
         }
     }

@@ -131,7 +131,7 @@ fn second_claim_warns() {
     assert_eq!(create(guest(json!({"topicName": "other"})), &cluster), Verdict::Fine);
 }
 
-/// Goal: unknown fields and bad values are refused by name; what comes later gives a warning.
+/// Goal: unknown fields and bad values are refused by name; what does not go together gives a warning.
 #[test]
 fn one_object_alone_is_judged_too() {
     let unknown = object("Topic", "shop", "orders", json!({"partition": 3}));
@@ -144,9 +144,9 @@ fn one_object_alone_is_judged_too() {
         "Channel",
         "shop",
         "prices",
-        json!({"delivery": {"overflow": "Spill", "spill": {"topic": "over"}}}),
+        json!({"pattern": "RequestReply", "delivery": {"overflow": "Spill", "spill": {"topic": "over"}}}),
     );
-    assert!(doubtful(create(channel, &Cluster::default())).contains("spec.delivery.spill"));
+    assert!(doubtful(create(channel, &Cluster::default())).contains("spec.delivery.overflow"));
     let bad = object("Channel", "shop", "prices", json!({"pattern": "PubSub", "maxMessageSize": "1Gi"}));
     assert!(wrong(create(bad, &Cluster::default())).contains("spec.maxMessageSize"));
     let kafka = object("Broker", "shop", "big", json!({"engine": "Embedded", "replicas": 3}));

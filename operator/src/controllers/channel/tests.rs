@@ -27,15 +27,15 @@ fn status_is_steady() {
     assert_eq!(status(&first, &channel, (&members, &parts), &time(2)), first);
 }
 
-/// Goal: a field whose machinery comes later makes the Channel not ready and is named.
+/// Goal: fields that do not go together make the Channel not ready and are named.
 #[test]
-fn later_fields_are_answered() {
-    let channel = channel("{delivery: {overflow: Spill, spill: {topic: over}}}");
+fn fields_that_do_not_fit_are_answered() {
+    let channel = channel("{pattern: RequestReply, delivery: {overflow: Spill, spill: {topic: over}}}");
     let parts = [accepted(&channel)];
     let after = status(&ChannelStatus::default(), &channel, (&ChannelMembers::default(), &parts), &time(1));
     let ready = api::condition::find(&after.conditions, "Ready").unwrap();
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "NotSupported"));
-    assert!(ready.message.contains("spec.delivery.spill"), "{}", ready.message);
+    assert!(ready.message.contains("spec.delivery.overflow"), "{}", ready.message);
 }
 
 /// Goal: a Topic that a Channel names and that is not there, or not ready, makes it not ready and says which field names

@@ -171,6 +171,11 @@ impl Desk {
         fits(self.load(), more, self.rules.limits)
     }
 
+    /// Whether all of it, without keys, has room at a shared desk.
+    pub(crate) fn fits_pool(&self, more: Amount) -> bool {
+        self.has_receivers() && fits(self.amount, more, self.rules.limits)
+    }
+
     fn has_room(&mut self, post: &Post) -> bool {
         let (more, limits) = (post.amount(), self.rules.limits);
         if !self.rules.shared {

@@ -26,7 +26,7 @@ const PREFETCH_MESSAGES: u32 = 2_000;
 const FETCH_WAIT_MS: u32 = 500;
 
 /// A consumer whose end (leaving the group, the last commit) blocks a thread of its own.
-pub(super) struct Client(Option<Arc<StreamConsumer<Context>>>);
+pub(in crate::durable) struct Client(Option<Arc<StreamConsumer<Context>>>);
 
 impl std::ops::Deref for Client {
     type Target = StreamConsumer<Context>;
@@ -37,6 +37,15 @@ impl std::ops::Deref for Client {
 }
 
 impl Client {
+    pub(in crate::durable) fn new(client: StreamConsumer<Context>) -> Self {
+        Self(Some(Arc::new(client)))
+    }
+
+    /// For a call that blocks a thread of its own.
+    pub(in crate::durable) fn share(&self) -> Arc<StreamConsumer<Context>> {
+        self.0.clone().expect("it is taken only when dropped")
+    }
+
     /// Ends it; returns when it has left the group, or after [`CLOSE_DEADLINE`]: a broker that is
     /// gone must not hold up a shutdown.
     pub(super) async fn close(mut self) {
@@ -75,7 +84,7 @@ pub(super) enum Moved {
 
 /// Called by librdkafka while it is polled.
 #[derive(Default)]
-pub(super) struct Context {
+pub(in crate::durable) struct Context {
     moved: Mutex<Vec<Moved>>,
     notify: Notify,
 }
@@ -133,7 +142,7 @@ pub(super) async fn open(
     let client: StreamConsumer<Context> = config(settings, options)
         .create_with_context(Context::default())
         .map_err(|error| problem("start the Kafka client", &error))?;
-    let client = Client(Some(Arc::new(client)));
+    let client = Client::new(client);
     let topic_name = &source.topic.topic_name;
     if options.group.is_empty() {
         let partitions = 0..i32::try_from(source.topic.partitions).unwrap_or(i32::MAX);
@@ -168,7 +177,7 @@ async fn ends(
     topic_name: String,
     partitions: std::ops::Range<i32>,
 ) -> Result<TopicPartitionList, KafkaError> {
-    let client = client.0.clone().expect("it is taken only when dropped");
+    let client = client.share();
     let asked = tokio::task::spawn_blocking(move || {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
@@ -199,7 +208,7 @@ async fn joined(client: &Client, name: &TopicName) -> Result<VecDeque<(Position,
 }
 
 /// The next record as our own types. Safe to drop and call again.
-pub(super) async fn receive(client: &Client) -> Result<(Position, Message), KafkaError> {
+pub(in crate::durable) async fn receive(client: &Client) -> Result<(Position, Message), KafkaError> {
     use rdkafka::Message as _;
     let record = client.recv().await?;
     let position =
@@ -208,7 +217,7 @@ pub(super) async fn receive(client: &Client) -> Result<(Position, Message), Kafk
 }
 
 /// Whether the consumer cannot heal by itself.
-pub(super) fn is_final(error: &KafkaError) -> bool {
+pub(in crate::durable) fn is_final(error: &KafkaError) -> bool {
     use rdkafka::error::RDKafkaErrorCode as Code;
     matches!(
         error.rdkafka_error_code(),
@@ -228,18 +237,24 @@ fn config(settings: &Settings, options: &TopicOptions) -> ClientConfig {
         Start::Latest => "latest",
         Start::Earliest => "earliest",
     };
-    let grouped = !options.group.is_empty();
-    // librdkafka wants a group id even for reading without one; nothing is ever committed to it.
+    let mut config = config_without_group(settings);
+    config.set("auto.offset.reset", reset);
+    if !options.group.is_empty() {
+        config.set("group.id", &options.group).set("enable.auto.commit", "true");
+    }
+    config
+}
+
+/// For reading partitions of one's own choice. librdkafka wants a group id all the same; nothing is ever committed to it.
+pub(in crate::durable) fn config_without_group(settings: &Settings) -> ClientConfig {
     let none = format!("pinnace.none.{}", settings.client_name.replace('/', "."));
-    let group = if grouped { &options.group } else { &none };
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.bootstrap)
         .set("client.id", &settings.client_name)
-        .set("group.id", group)
-        .set("auto.offset.reset", reset)
+        .set("group.id", none)
         .set("enable.auto.offset.store", "false")
-        .set("enable.auto.commit", if grouped { "true" } else { "false" })
+        .set("enable.auto.commit", "false")
         .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
         .set("allow.auto.create.topics", "false")
         .set("isolation.level", "read_committed")
