@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use peer_wire::{Session, Settings};
+use peer_wire::{Locality, Session, Settings, limits};
 
 /// One input; the first byte says how it is cut.
 pub fn run(data: &[u8]) {
@@ -11,6 +11,8 @@ pub fn run(data: &[u8]) {
     let settings = Settings {
         sidecar: "namespace/pod".to_owned(),
         epoch: 1,
+        locality: Locality { node: "node".to_owned(), zone: "zone".to_owned() },
+        version_max: limits::VERSION,
         heartbeat: Duration::from_secs(5),
         silence_max: Duration::from_secs(15),
         confirm_delay: Duration::from_millis(20),
@@ -32,6 +34,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let settings = Settings {
         sidecar: "other/pod".to_owned(),
         epoch: 2,
+        locality: Locality { node: "node".to_owned(), zone: "zone".to_owned() },
+        version_max: limits::VERSION,
         heartbeat: Duration::from_secs(5),
         silence_max: Duration::from_secs(15),
         confirm_delay: Duration::from_millis(20),

@@ -1,7 +1,9 @@
 //! All flags and environment variables of the sidecar.
 
 use crate::app::{AppSocket, PushTarget, TcpDoor};
+use crate::delivery::Presence;
 use clap::Parser;
+use peer_wire::{Locality, limits};
 use runtime::telemetry::LogArgs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,6 +72,15 @@ pub struct Args {
     /// The Broker behind the Kafka door: NAME or NAMESPACE/NAME. Default: `default` of the app's namespace.
     #[arg(long, env = "PINNACE_BROKER_REF", default_value = "")]
     pub broker_ref: String,
+    /// The name of the node that the pod runs on. Work goes to the receivers of this node first, then to those of the zone.
+    #[arg(long, env = "PINNACE_NODE", default_value = "")]
+    pub node: String,
+    /// The zone of that node.
+    #[arg(long, env = "PINNACE_ZONE", default_value = "")]
+    pub zone: String,
+    /// The newest version of peer-wire to speak with other sidecars, to hold a mesh at an older one while it is upgraded.
+    #[arg(long, env = "PINNACE_PEER_WIRE_VERSION_MAX", default_value_t = limits::VERSION, value_parser = clap::value_parser!(u16).range(i64::from(limits::VERSION_OLDEST)..=i64::from(limits::VERSION)))]
+    pub peer_wire_version_max: u16,
     /// Gets the real addresses as JSON once all doors are open.
     #[arg(long, env = "PINNACE_READY_FILE")]
     pub ready_file: Option<PathBuf>,
@@ -84,6 +95,12 @@ pub enum ArgsError {
     Name(String),
     #[error("--peer-listen {0} listens on all addresses, so --peer-advertise must say where peers connect")]
     Advertise(SocketAddr),
+    #[error(
+        "--node or --zone is too long: a node's name has at most {} bytes, a zone's at most {}",
+        limits::NODE_NAME_BYTES_MAX,
+        limits::ZONE_BYTES_MAX
+    )]
+    Locality,
     #[error("--control {0:?} is not of the form HOST:PORT")]
     Control(String),
     #[error("{flag} {address} is not a loopback address, and that door asks nobody who they are")]
@@ -119,8 +136,17 @@ impl Args {
         if let Some(own) = self.zmq_connect.iter().find(is_own) {
             return Err(ArgsError::OwnDoor(own.address.to_string()));
         }
+        if !self.presence().locality.fits() {
+            return Err(ArgsError::Locality);
+        }
         self.server_name()?;
         self.advertised(self.peer_listen).map(drop)
+    }
+
+    /// What peers are told of this sidecar.
+    pub(crate) fn presence(&self) -> Presence {
+        let locality = Locality { node: self.node.clone(), zone: self.zone.clone() };
+        Presence { locality, version_max: self.peer_wire_version_max }
     }
 
     /// What the control plane's certificate must name.

@@ -52,6 +52,10 @@ pub struct Metrics {
     pub control_connected: IntGauge,
     /// Connections to peers that stand, by who dialled: label direction = dialled, accepted.
     pub peer_connections: IntGaugeVec,
+    /// Label version, of peer-wire.
+    pub peer_versions: IntGaugeVec,
+    /// Label reason = no_common_version, wrong_name.
+    pub peer_refusals: IntCounterVec,
     /// Labels door = http, grpc, zmtp; reason = a fixed word.
     pub door_refusals: IntCounterVec,
     /// Labels kind, namespace, name, outcome = done, later, unreachable, failed.
@@ -108,6 +112,7 @@ impl Metrics {
         let (recorded, unrecorded, record_waiting) = make.record()?;
         let (spilled, spill_waiting) = make.spill()?;
         let (publish_duration, delivery_duration) = make.durations()?;
+        let (peer_connections, peer_versions, peer_refusals) = make.peers()?;
         Ok(Self {
             published,
             delivered,
@@ -156,11 +161,9 @@ impl Metrics {
                 .gauge("pinnace_control_connected", "1 while the control plane's stream stands.")?,
             kafka_door_connections,
             kafka_door_refused,
-            peer_connections: make.gauges(
-                "pinnace_peer_connections",
-                "Standing connections to peers.",
-                &["direction"],
-            )?,
+            peer_connections,
+            peer_versions,
+            peer_refusals,
             door_refusals: make.counters(
                 "pinnace_door_refusals_total",
                 "Requests and connections of apps that were refused.",
@@ -208,6 +211,22 @@ impl Maker<'_> {
         let delivered =
             self.counters("pinnace_delivered_messages_total", "Messages handed to apps.", &NAME_LABELS)?;
         Ok((published, delivered))
+    }
+
+    fn peers(&self) -> Result<(IntGaugeVec, IntGaugeVec, IntCounterVec), prometheus::Error> {
+        let connections =
+            self.gauges("pinnace_peer_connections", "Standing connections to peers.", &["direction"])?;
+        let versions = self.gauges(
+            "pinnace_peer_version_connections",
+            "Standing connections to peers, by the version of peer-wire that both sides speak.",
+            &["version"],
+        )?;
+        let refusals = self.counters(
+            "pinnace_peer_refused_connections_total",
+            "Connections to peers that ended before they carried anything: no common version of peer-wire, or another name than the view's.",
+            &["reason"],
+        )?;
+        Ok((connections, versions, refusals))
     }
 
     fn audited(&self) -> Result<IntCounterVec, prometheus::Error> {

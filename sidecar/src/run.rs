@@ -123,6 +123,7 @@ async fn serve(
         background: lives.background.clone(),
         credentials,
         topics: topics.clone(),
+        presence: args.presence(),
     });
     let peers = peer::Listener::open(args.peer_listen).await?;
     let peer_address = args.advertised(peers.address)?;

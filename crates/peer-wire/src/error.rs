@@ -2,6 +2,17 @@
 
 use std::time::Duration;
 
+/// What to do when there is no common version.
+const fn advice(newest: u16, own_oldest: u16) -> &'static str {
+    if newest < own_oldest {
+        "the peer is too old: restart its pod, so that it gets the sidecar of this version; upgrade one version at a time, \
+         all pods before the next"
+    } else {
+        "this side is too old: restart this pod, so that it gets the sidecar of the peer's version; upgrade one version at \
+         a time, all pods before the next"
+    }
+}
+
 /// The peer broke the protocol, or fell silent. The connection must be closed; what is still in the output
 /// tells the peer why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +59,8 @@ pub enum ProtocolError {
     },
     /// The two sides share no version of the protocol.
     #[error(
-        "the peer speaks versions {oldest} to {newest} of the protocol, this side {own_oldest} to {own_newest}"
+        "no common version of the protocol: the peer speaks {oldest} to {newest}, this side {own_oldest} to {own_newest}; {}",
+        advice(*newest, *own_oldest)
     )]
     NoCommonVersion {
         /// The peer's oldest.

@@ -11,6 +11,7 @@ pub(crate) use work::{ReplyBody, decode_reply};
 
 use crate::error::ProtocolError;
 use crate::limits;
+use crate::locality::Locality;
 use crate::output::Output;
 use crate::read::Reader;
 use bytes::Bytes;
@@ -59,6 +60,8 @@ pub struct Hello {
     pub epoch: u64,
     /// `NAMESPACE/POD`.
     pub sidecar: String,
+    /// Where the sender runs; from version 3 on.
+    pub locality: Locality,
 }
 
 /// Where a subscription stood when its last connection ended.

@@ -9,6 +9,7 @@
 mod error;
 mod frame;
 pub mod limits;
+mod locality;
 mod message;
 mod output;
 mod read;
@@ -19,5 +20,6 @@ pub use frame::{
     Failure, FailureCode, Gap, GapReason, Goodbye, GoodbyeCode, Hello, Refusal, RefusalCode, Resume, Span,
     Subscribe,
 };
+pub use locality::{Distance, Locality};
 pub use message::{Message, MessageProblem, Origin};
 pub use session::{Credit, Event, Sequenced, Session, Settings};

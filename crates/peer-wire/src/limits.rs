@@ -1,11 +1,13 @@
 //! What no peer may exceed. Checked before anything is allocated.
 
 /// The version of the protocol that this crate speaks, and the oldest it understands.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// See [`VERSION`].
 pub const VERSION_OLDEST: u16 = 1;
 /// From this version on, a Subscribe may carry its ordinal.
 pub(crate) const VERSION_ORDINALS: u16 = 2;
+/// From this version on, a Hello says where its sender runs.
+pub(crate) const VERSION_LOCALITY: u16 = 3;
 
 /// Bytes of a frame's header: length, kind, flags, subscription id.
 pub const HEADER_BYTES: usize = 10;
@@ -23,6 +25,10 @@ pub const MESSAGE_BYTES_MAX: u32 = 256 * 1024 * 1024;
 
 /// Longest name of a sidecar, in bytes.
 pub const SIDECAR_NAME_BYTES_MAX: usize = 512;
+/// Longest name of a node, in bytes.
+pub const NODE_NAME_BYTES_MAX: usize = 253;
+/// Longest name of a zone, in bytes.
+pub const ZONE_BYTES_MAX: usize = 63;
 /// Longest namespace or Channel name, in bytes.
 pub const NAME_BYTES_MAX: usize = 253;
 /// Longest text of a Refuse or Goodbye, in bytes. Longer ones are cut when sent.

@@ -16,6 +16,7 @@ pub use outgoing::Credit;
 use crate::error::ProtocolError;
 use crate::frame::{Frame, Goodbye, GoodbyeCode, Header, Hello, kind};
 use crate::limits;
+use crate::locality::Locality;
 use crate::output::Output;
 use bytes::{Buf as _, Bytes, BytesMut};
 use incoming::Incoming;
@@ -30,12 +31,22 @@ pub struct Settings {
     pub sidecar: String,
     /// Of this process; see [`Hello::epoch`].
     pub epoch: u64,
+    /// Where this side runs; longer names than a Hello takes are left out.
+    pub locality: Locality,
+    /// The newest version to speak: [`limits::VERSION`], or an older one to be taken for an older sidecar.
+    pub version_max: u16,
     /// A peer that was silent for this long is pinged.
     pub heartbeat: Duration,
     /// A peer that was silent for this long is given up. At least twice the heartbeat.
     pub silence_max: Duration,
     /// How long the receipt of messages may stay unconfirmed.
     pub confirm_delay: Duration,
+}
+
+impl Settings {
+    fn version_newest(&self) -> u16 {
+        self.version_max.clamp(limits::VERSION_OLDEST, limits::VERSION)
+    }
 }
 
 /// The state of one connection.
@@ -47,6 +58,8 @@ pub struct Session {
     control_bytes: usize,
     events: VecDeque<Event>,
     peer: Option<Hello>,
+    /// What both sides speak; 0 before the peer's Hello.
+    version: u16,
     /// What we subscribe to, by our own ids.
     incoming: BTreeMap<u32, Incoming>,
     /// What the peer subscribes to, by its ids.
@@ -67,9 +80,10 @@ impl Session {
     pub fn new(settings: Settings, now: Duration) -> Self {
         let hello = Hello {
             version_oldest: limits::VERSION_OLDEST,
-            version_newest: limits::VERSION,
+            version_newest: settings.version_newest(),
             epoch: settings.epoch,
             sidecar: settings.sidecar.clone(),
+            locality: Some(&settings.locality).filter(|own| own.fits()).cloned().unwrap_or_default(),
         };
         let mut session = Self {
             settings,
@@ -77,6 +91,7 @@ impl Session {
             control_bytes: 0,
             events: VecDeque::new(),
             peer: None,
+            version: 0,
             incoming: BTreeMap::new(),
             outgoing: BTreeMap::new(),
             prefix_bytes: 0,
@@ -95,6 +110,12 @@ impl Session {
     #[must_use]
     pub const fn peer(&self) -> Option<&Hello> {
         self.peer.as_ref()
+    }
+
+    /// The version that both sides speak, once the peer's Hello came.
+    #[must_use]
+    pub fn version(&self) -> Option<u16> {
+        self.peer.is_some().then_some(self.version)
     }
 
     /// Whether this side said goodbye: write what is left of the output, then close.
@@ -201,10 +222,11 @@ impl Session {
             return Err(ProtocolError::Unexpected { what: "a second hello" });
         }
         let (oldest, newest) = (hello.version_oldest, hello.version_newest);
-        if oldest > limits::VERSION || newest < limits::VERSION_OLDEST || oldest > newest {
-            let (own_oldest, own_newest) = (limits::VERSION_OLDEST, limits::VERSION);
+        let (own_oldest, own_newest) = (limits::VERSION_OLDEST, self.settings.version_newest());
+        if oldest > own_newest || newest < own_oldest || oldest > newest {
             return Err(ProtocolError::NoCommonVersion { oldest, newest, own_oldest, own_newest });
         }
+        self.version = newest.min(own_newest);
         self.events.push_back(Event::Established(hello.clone()));
         self.peer = Some(hello);
         Ok(())

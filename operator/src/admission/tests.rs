@@ -149,6 +149,13 @@ async fn inject_answers_with_a_patch() {
     assert_eq!(sidecar["name"], "pinnace-sidecar");
     let environment = sidecar["env"].as_array().expect("an environment");
     assert!(environment.contains(&json!({"name": "PINNACE_TRUST_BUNDLE", "value": server.bundle})));
+    for (name, path) in [
+        ("PINNACE_NODE", "spec.nodeName"),
+        ("PINNACE_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
+    ] {
+        let field = json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+        assert!(environment.contains(&field), "{name}");
+    }
     assert!((server.count("inject", "injected") - 1.0).abs() < f64::EPSILON);
 }
 

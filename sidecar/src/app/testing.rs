@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::{Doors, Opened, Settings, TcpDoor};
-use crate::delivery::{Core, CoreParts};
+use crate::delivery::{Core, CoreParts, Presence};
 use crate::durable::Topics;
 use crate::messaging::{ChannelName, Channels, Message};
 use crate::metrics::Metrics;
@@ -104,6 +104,7 @@ impl Stage {
             background: tasks.clone(),
             credentials: Credentials::empty(),
             topics: topics.clone(),
+            presence: Presence::default(),
         });
         let doors = Doors {
             channels: Channels::new(Arc::clone(&core)),

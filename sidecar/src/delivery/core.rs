@@ -2,6 +2,7 @@
 
 use super::audit::Audit;
 use super::outlet::{Begin, Outlet, Policy, limits_of};
+use super::presence::Presence;
 use super::queue::Queue;
 use super::serve::Guests;
 use super::share::rules_of;
@@ -52,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) credentials: Credentials,
     /// Where dead letters go.
     pub(crate) topics: Topics,
+    pub(crate) presence: Presence,
 }
 
 /// See the head of the file.
@@ -65,6 +67,7 @@ pub(crate) struct Core {
     pub(super) background: Tasks,
     credentials: Credentials,
     pub(super) topics: Topics,
+    presence: Presence,
     outlets: Mutex<BTreeMap<ChannelName, Arc<Outlet>>>,
     subscribers: Mutex<BTreeMap<u32, Arc<Subscriber>>>,
     next_id: AtomicU32,
@@ -94,6 +97,7 @@ impl Core {
             background: parts.background,
             credentials: parts.credentials,
             topics: parts.topics,
+            presence: parts.presence,
             outlets: Mutex::default(),
             subscribers: Mutex::default(),
             next_id: AtomicU32::new(1),
@@ -107,6 +111,11 @@ impl Core {
 
     pub(crate) const fn sidecar(&self) -> &Arc<str> {
         &self.sidecar
+    }
+
+    /// What peers are told of this sidecar.
+    pub(crate) const fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     pub(crate) const fn epoch(&self) -> u64 {
@@ -301,7 +310,7 @@ impl Core {
         let who = Arc::from(format!("{id} of this pod"));
         let metrics = Arc::clone(&outlet.metrics);
         let local = Queue::local(who, Arc::clone(&metrics), limits_of(channel), Arc::clone(&ready));
-        let local = Arc::new(local.seated(self.seat(&outlet, channel)));
+        let local = Arc::new(local.seated(self.own_seat(&outlet, channel)));
         local.set_prefixes(options.prefixes.clone());
         local.join(u64::from(options.credit), 0);
         let replay = options.start != ChannelStart::Live;

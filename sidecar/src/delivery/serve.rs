@@ -12,7 +12,7 @@ use crate::messaging::{ChannelName, Problem, ProblemKind};
 use crate::route;
 use crate::view::{ChannelView, Pattern, View};
 use bytes::Bytes;
-use peer_wire::{Failure, Gap, GapReason, Message, Session, Span, Subscribe};
+use peer_wire::{Distance, Failure, Gap, GapReason, Message, Session, Span, Subscribe};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -68,6 +68,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) sidecar: &'a Arc<str>,
     pub(crate) epoch: u64,
     pub(crate) id: u32,
+    /// From this sidecar to the peer.
+    pub(crate) distance: Distance,
     pub(crate) subscribe: Subscribe,
     pub(crate) waker: &'a Arc<Waker>,
 }
@@ -233,7 +235,7 @@ impl Core {
     fn begin(&self, outlet: &Outlet, channel: &ChannelView, asked: &Asked<'_>) -> (Arc<Queue>, (u64, u64)) {
         let who = Arc::from(format!("{} ({})", asked.sidecar, asked.identity));
         let queue = Queue::remote(who, Arc::clone(&outlet.metrics), limits_of(channel));
-        let queue = Arc::new(queue.seated(self.seat(outlet, channel)));
+        let queue = Arc::new(queue.seated(self.seat(outlet, channel, asked.distance)));
         queue.set_prefixes(asked.subscribe.prefixes.clone());
         let generation = queue.attach(Arc::clone(asked.waker), asked.id, None);
         let resume = self.resume(asked);

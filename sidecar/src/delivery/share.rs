@@ -7,6 +7,7 @@ use super::outlet::{Outlet, Policy, limits_of};
 use super::work::{Ends, Failures, Offered, Post, Rules, Seat, Settle, Work};
 use crate::messaging::{ChannelName, Message, Problem, ProblemKind};
 use crate::view::{Acknowledge, ChannelView, Overflow, Pattern};
+use peer_wire::Distance;
 use runtime::clock::{self, Instant};
 use std::sync::Arc;
 
@@ -43,13 +44,21 @@ impl Core {
         Some(Arc::clone(work))
     }
 
-    /// A place for one more receiver, where messages are counted by receiver.
-    pub(super) fn seat(&self, outlet: &Outlet, channel: &ChannelView) -> Option<Seat> {
+    /// A place for one more receiver, where messages are counted by receiver. Where one gets each message, the nearer
+    /// goes first; requests go to whoever has the most room, since a slow answer costs more than the way.
+    pub(super) fn seat(&self, outlet: &Outlet, channel: &ChannelView, distance: Distance) -> Option<Seat> {
+        let distance = if channel.pattern == Pattern::Pipeline { distance } else { Distance::Far };
         if let Some(work) = self.shared_work(outlet, channel) {
-            return Some(work.seat());
+            return Some(work.seat(distance));
         }
         let rules = rules_of(channel)?;
-        Some(self.begin_work(outlet, rules, Box::new(|_| {})).seat())
+        Some(self.begin_work(outlet, rules, Box::new(|_| {})).seat(distance))
+    }
+
+    /// A place for an app of this pod. It is no nearer than others where nobody knows where anybody is.
+    pub(super) fn own_seat(&self, outlet: &Outlet, channel: &ChannelView) -> Option<Seat> {
+        let own = &self.presence().locality;
+        self.seat(outlet, channel, own.distance(own))
     }
 
     fn begin_work(&self, outlet: &Outlet, rules: Rules, failures: Failures) -> Arc<Work> {

@@ -17,7 +17,7 @@ use super::queue::Queue;
 use super::spill::{Behind, joined};
 use crate::messaging::Message;
 use crate::metrics::ChannelMetrics;
-use peer_wire::{Gap, GapReason, Span};
+use peer_wire::{Distance, Gap, GapReason, Span};
 use runtime::clock::Instant;
 use runtime::tasks::Tasks;
 use std::collections::BTreeMap;
@@ -184,11 +184,11 @@ impl Work {
         (count, last)
     }
 
-    /// A place for another receiver.
-    pub(crate) fn seat(self: &Arc<Self>) -> Seat {
+    /// A place for another receiver, so far away.
+    pub(crate) fn seat(self: &Arc<Self>, distance: Distance) -> Seat {
         let mut state = self.lock();
         state.last_id += 1;
-        Seat { work: Arc::clone(self), id: state.last_id }
+        Seat { work: Arc::clone(self), id: state.last_id, distance }
     }
 
     /// Lets time act until the work is gone.
@@ -217,6 +217,7 @@ impl Work {
 pub(crate) struct Seat {
     work: Arc<Work>,
     id: u32,
+    distance: Distance,
 }
 
 impl Seat {
@@ -227,7 +228,7 @@ impl Seat {
     /// The receiver is here; `queue` is woken when something is assigned to it.
     pub(crate) fn join(&self, queue: Weak<Queue>, credit: u64, number: u64) {
         self.work.lock().queues.insert(self.id, queue);
-        self.work.with(|desk| desk.join(self.id, credit, number));
+        self.work.with(|desk| desk.join(self.id, self.distance, (credit, number)));
         // Many requests may wait for the first who comes.
         self.work.room.notify_waiters();
     }

@@ -2,9 +2,10 @@
 
 use super::connect::{CONNECT_MAX, Connect, DialError};
 use super::drive::{DriveError, Ended, drive};
-use super::link::{Link, Parts, Wanted};
+use super::link::{Link, LinkError, Parts, Wanted};
 use crate::delivery::Core;
 use crate::view::PeerView;
+use peer_wire::ProtocolError;
 use runtime::backoff::Backoff;
 use runtime::shutdown::Shutdown;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ pub(super) async fn run(
             Ok(Ok(Ended::Unneeded)) if wanted.borrow().is_empty() => return,
             Ok(Ok(Ended::Replaced)) => return,
             Ok(Ok(ended)) => tracing::debug!(peer = %peer.sidecar, ?ended, "peer connection ended"),
+            Ok(Err(error @ DriveError::Link(LinkError::Protocol(ProtocolError::NoCommonVersion { .. })))) => {
+                tracing::warn!(peer = %peer.sidecar, %error, "peer connection refused");
+            }
             Ok(Err(error)) => tracing::info!(peer = %peer.sidecar, %error, "peer connection ended"),
             Err(error) => {
                 tracing::info!(peer = %peer.sidecar, address = %peer.address, %error, "peer not reached");

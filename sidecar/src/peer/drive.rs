@@ -144,6 +144,9 @@ where
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut pending = Pending::default();
     let outcome = carry(&mut reader, &mut writer, &mut link, &mut pending).await;
+    if let Err(DriveError::Link(error)) = &outcome {
+        link.note_end(error);
+    }
     // What is left tells the peer why; it gets a moment, whether it reads or not.
     pending.take_output(&mut link);
     let last_words = async {

@@ -5,9 +5,10 @@ use super::accepted::{Accepted, Entry};
 use crate::delivery::{Asked, Core, Served, Sink, Subscriber, Waker};
 use crate::messaging::{Problem, ProblemKind};
 use peer_wire::{
-    Event, Gap, GapReason, Goodbye, GoodbyeCode, Hello, Message, Origin, ProtocolError, RefusalCode, Session,
-    Settings,
+    Distance, Event, Gap, GapReason, Goodbye, GoodbyeCode, Hello, Message, Origin, ProtocolError,
+    RefusalCode, Session, Settings,
 };
+use prometheus::IntGauge;
 use runtime::shutdown::Shutdown;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -76,6 +77,8 @@ pub(crate) struct Link {
     active: VecDeque<u32>,
     /// The peer has said goodbye after sending everything.
     clean: bool,
+    /// Counts this connection by the version that both speak, once that is known.
+    spoken: Option<IntGauge>,
 }
 
 impl Link {
@@ -83,6 +86,8 @@ impl Link {
         let settings = Settings {
             sidecar: parts.core.sidecar().to_string(),
             epoch: parts.core.epoch(),
+            locality: parts.core.presence().locality.clone(),
+            version_max: parts.core.presence().version_max,
             heartbeat: HEARTBEAT,
             silence_max: SILENCE_MAX,
             confirm_delay: CONFIRM_DELAY,
@@ -104,6 +109,7 @@ impl Link {
             outgoing: BTreeMap::new(),
             active: VecDeque::new(),
             clean: false,
+            spoken: None,
         }
     }
 
@@ -221,6 +227,10 @@ impl Link {
             return Err(error);
         }
         self.sidecar = Arc::from(hello.sidecar.as_str());
+        let version = self.session.version().unwrap_or_default().to_string();
+        let spoken = self.core.metrics().peer_versions.with_label_values(&[&version]);
+        spoken.inc();
+        self.spoken = Some(spoken);
         if let Some((accepted, wanted)) = self.accepted.take() {
             self.entry = Some(accepted.enter(&self.sidecar, &self.identity, wanted));
         }
@@ -234,8 +244,11 @@ impl Link {
     }
 
     fn serve(&mut self, id: u32, subscribe: peer_wire::Subscribe) {
-        let epoch = self.session.peer().map_or(0, |hello| hello.epoch);
+        let peer = self.session.peer();
+        let epoch = peer.map_or(0, |hello| hello.epoch);
+        let own = &self.core.presence().locality;
         let asked = Asked {
+            distance: peer.map_or(Distance::Far, |hello| own.distance(&hello.locality)),
             identity: &self.identity,
             sidecar: &self.sidecar,
             epoch,
@@ -375,10 +388,23 @@ impl Link {
         self.session.goodbye(code, text);
     }
 
+    /// Counts a connection that ended before it could carry anything.
+    pub(crate) fn note_end(&self, error: &LinkError) {
+        let reason = match error {
+            LinkError::Protocol(ProtocolError::NoCommonVersion { .. }) => "no_common_version",
+            LinkError::Name { .. } => "wrong_name",
+            _ => return,
+        };
+        self.core.metrics().peer_refusals.with_label_values(&[reason]).inc();
+    }
+
     /// The connection has ended: subscriptions look for another one, queues wait for their subscriber.
     pub(crate) fn end(mut self, orderly: bool) {
         // First, so that nothing new is given to this connection.
         self.entry = None;
+        if let Some(spoken) = self.spoken.take() {
+            spoken.dec();
+        }
         for subscriber in self.incoming.values() {
             subscriber.detach((&self.sidecar, &self.waker), self.clean);
         }

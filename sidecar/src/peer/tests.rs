@@ -13,3 +13,4 @@ mod record;
 mod replay;
 mod requests;
 mod spill;
+mod versions;

@@ -3,6 +3,7 @@
 use super::{Hello, MAGIC};
 use crate::error::ProtocolError;
 use crate::limits;
+use crate::locality::Locality;
 use crate::output::Output;
 use crate::read::{Reader, at_most};
 use bytes::Bytes;
@@ -38,17 +39,34 @@ pub(super) fn put_hello(body: &mut Output, hello: &Hello) {
     body.put_u16(hello.version_newest);
     body.put_u64(hello.epoch);
     put_text(body, &hello.sidecar);
+    if hello.version_newest >= limits::VERSION_LOCALITY {
+        put_text(body, &hello.locality.node);
+        put_text(body, &hello.locality.zone);
+    }
 }
 
 pub(super) fn read_hello(reader: &mut Reader) -> Result<Hello, ProtocolError> {
     if reader.u32("magic number")? != MAGIC {
         return Err(ProtocolError::BadValue { what: "magic number" });
     }
+    let (version_oldest, version_newest) = (reader.u16("oldest version")?, reader.u16("newest version")?);
     Ok(Hello {
-        version_oldest: reader.u16("oldest version")?,
-        version_newest: reader.u16("newest version")?,
+        version_oldest,
+        version_newest,
         epoch: reader.u64("epoch")?,
         sidecar: reader.text(limits::SIDECAR_NAME_BYTES_MAX, "sidecar name")?,
+        locality: if version_newest >= limits::VERSION_LOCALITY {
+            read_locality(reader)?
+        } else {
+            Locality::default()
+        },
+    })
+}
+
+fn read_locality(reader: &mut Reader) -> Result<Locality, ProtocolError> {
+    Ok(Locality {
+        node: reader.text(limits::NODE_NAME_BYTES_MAX, "node name")?,
+        zone: reader.text(limits::ZONE_BYTES_MAX, "zone")?,
     })
 }
 

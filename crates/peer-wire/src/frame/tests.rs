@@ -57,12 +57,12 @@ fn frame() -> impl Strategy<Value = Frame> {
             ordinal: credit.3,
             prefixes,
         });
-    let hello = (any::<(u16, u16, u64)>(), "\\PC{0,50}").prop_map(
-        |((version_oldest, version_newest, epoch), sidecar)| Hello {
-            version_oldest,
-            version_newest,
-            epoch,
-            sidecar,
+    let hello = (any::<(u16, u64)>(), 0..6_u16, "\\PC{0,50}", "[a-z]{0,20}", "[a-z]{0,20}").prop_map(
+        |((version_oldest, epoch), version_newest, sidecar, node, zone)| {
+            let locality = Locality { node, zone };
+            let locality =
+                if version_newest >= limits::VERSION_LOCALITY { locality } else { Locality::default() };
+            Hello { version_oldest, version_newest, epoch, sidecar, locality }
         },
     );
     let gap = (1..1_u64 << 40, 0..1_u64 << 20, gap_reason()).prop_map(|(first, more, reason)| Gap {

@@ -46,7 +46,7 @@ impl Session {
         if self.closing || full || limits::check_prefixes(&subscribe.prefixes).is_err() {
             return false;
         }
-        if peer.version_newest < limits::VERSION_ORDINALS {
+        if self.version < limits::VERSION_ORDINALS {
             subscribe.ordinal = None;
         }
         let resumed = subscribe.resume.filter(|resume| resume.epoch == peer.epoch);

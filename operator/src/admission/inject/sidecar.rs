@@ -105,6 +105,9 @@ fn environment(settings: &Settings) -> Value {
         field("POD_NAME", "metadata.name"),
         field("POD_NAMESPACE", "metadata.namespace"),
         field("POD_IP", "status.podIP"),
+        field("PINNACE_NODE", "spec.nodeName"),
+        // Kubernetes 1.35 and newer put the node's label on the Pod; empty where they do not.
+        field("PINNACE_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
         {"name": "PINNACE_TRUST_BUNDLE", "value": settings.trust_bundle_pem},
     ])
 }

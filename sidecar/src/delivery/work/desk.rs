@@ -410,6 +410,7 @@ impl Desk {
                 Settle::Reply => receiver.ledger.push(number, entry, Duration::MAX),
             }
         }
+        self.interrupt(id);
         self.assign();
         moved
     }
@@ -417,7 +418,22 @@ impl Desk {
     /// Nothing sticks to that receiver any more.
     pub(super) fn forget_slots(&mut self, id: u32) {
         self.slots.iter_mut().filter(|holder| **holder == id).for_each(|holder| *holder = 0);
+        self.end_run();
+    }
+
+    /// The next message is a new choice.
+    pub(super) const fn end_run(&mut self) {
         self.run = (0, 0);
+    }
+
+    /// That receiver may take something again: it goes before the run of one that is farther away.
+    pub(super) fn interrupt(&mut self, id: u32) {
+        let distance = |id| self.receivers.get(&id).map(|receiver| receiver.distance);
+        if let (Some(own), Some(running)) = (distance(id), distance(self.run.0))
+            && own < running
+        {
+            self.end_run();
+        }
     }
 
     pub(super) fn wake(&mut self, id: u32) {

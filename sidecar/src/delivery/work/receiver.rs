@@ -3,6 +3,7 @@
 use super::super::buffer::Amount;
 use super::ledger::Ledger;
 use super::post::{Entry, Item};
+use peer_wire::Distance;
 use std::collections::VecDeque;
 
 /// Most messages that one receiver gets in a row before the choice is made anew.
@@ -15,6 +16,8 @@ const RUN_SHARE: i64 = 16;
 pub(super) struct Receiver {
     /// Its connection stands.
     pub(super) present: bool,
+    /// From the publisher's sidecar.
+    pub(super) distance: Distance,
     /// Credit that nothing is assigned to. Below zero where a key leaves no choice.
     pub(super) free: i64,
     /// The most that was free at once: what "relative to its credit" is measured against.
@@ -34,10 +37,11 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    pub(super) fn new(credit: u64, number: u64) -> Self {
+    pub(super) fn new(distance: Distance, credit: u64, number: u64) -> Self {
         let credit = signed(credit);
         Self {
             present: true,
+            distance,
             free: credit,
             capacity: credit.max(1),
             turn: 0,
@@ -84,7 +88,8 @@ impl Receiver {
     }
 
     pub(super) fn candidate(&self, id: u32, avoided: bool) -> Candidate {
-        Candidate { id, free: self.free, capacity: self.capacity, turn: self.turn, avoided }
+        let (distance, turn) = (self.distance, self.turn);
+        Candidate { id, distance, free: self.free, capacity: self.capacity, turn, avoided }
     }
 }
 
@@ -96,6 +101,7 @@ pub(super) fn signed(credit: u64) -> i64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) id: u32,
+    pub(super) distance: Distance,
     pub(super) free: i64,
     pub(super) capacity: i64,
     pub(super) turn: u64,
@@ -103,7 +109,8 @@ pub(super) struct Candidate {
     pub(super) avoided: bool,
 }
 
-/// Who gets the next message, and how many in a row: the one with the least outstanding relative to its credit, which is
+/// Who gets the next message, and how many in a row: of those that have credit the nearest, so that one which is near and
+/// slow holds up no more than its credit; among the equally near the one with the least outstanding relative to its credit, which is
 /// the one with the largest share of it free; among equals the one whose turn was longest ago.
 pub(super) fn choose(candidates: impl Iterator<Item = Candidate>) -> Option<(u32, i64)> {
     let best = candidates.filter(|candidate| candidate.free > 0).min_by(|one, other| {
@@ -111,6 +118,7 @@ pub(super) fn choose(candidates: impl Iterator<Item = Candidate>) -> Option<(u32
             |candidate: &Candidate, of: &Candidate| i128::from(candidate.free) * i128::from(of.capacity);
         one.avoided
             .cmp(&other.avoided)
+            .then_with(|| one.distance.cmp(&other.distance))
             .then_with(|| share(other, one).cmp(&share(one, other)))
             .then_with(|| one.turn.cmp(&other.turn))
             .then_with(|| one.id.cmp(&other.id))

@@ -3,7 +3,7 @@
 use super::desk::{Desk, Rules, Settle};
 use super::post::{Dead, Entry, Item};
 use super::receiver::{Receiver, signed};
-use peer_wire::{Gap, GapReason, Span};
+use peer_wire::{Distance, Gap, GapReason, Span};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,12 +25,14 @@ impl Desk {
             (_, settle) => settle,
         };
         self.rules = Rules { settle, ..rules };
+        self.end_run();
         self.assign();
     }
 
-    /// A new receiver; its deliveries count on from `number`.
-    pub(crate) fn join(&mut self, id: u32, credit: u64, number: u64) {
-        self.receivers.insert(id, Receiver::new(credit, number));
+    /// A new receiver, so far away; its deliveries count on from `number`.
+    pub(crate) fn join(&mut self, id: u32, distance: Distance, (credit, number): (u64, u64)) {
+        self.receivers.insert(id, Receiver::new(distance, credit, number));
+        self.interrupt(id);
         self.assign();
     }
 
@@ -39,6 +41,7 @@ impl Desk {
         if let Some(receiver) = self.receivers.get_mut(&id) {
             receiver.set_free(receiver.free.saturating_add(signed(more)));
             self.wake(id);
+            self.interrupt(id);
             self.assign();
         }
     }
@@ -48,6 +51,7 @@ impl Desk {
         if let Some(receiver) = self.receivers.get_mut(&id) {
             let waiting = i64::try_from(receiver.waiting).unwrap_or(i64::MAX);
             receiver.set_free(signed(credit).saturating_sub(waiting));
+            self.interrupt(id);
             self.assign();
         }
     }
@@ -126,6 +130,7 @@ impl Desk {
             }
             receiver.ledger.ack_moved(span.first, span.last);
         }
+        self.interrupt(id);
         self.assign();
     }
 
@@ -224,6 +229,7 @@ impl Desk {
         if let Some(receiver) = self.receivers.get_mut(&id) {
             receiver.load.take(entry.post.size);
         }
+        self.interrupt(id);
         if entry.is_done() {
             return;
         }

@@ -1,13 +1,14 @@
 //! Desks: examples, and properties over random histories with an account of every message.
 
 mod account;
+mod near;
 
 use super::desk::*;
 use super::post::{Call, Post};
 use super::receiver::{Candidate, choose};
 use crate::delivery::buffer::{Amount, Sink};
 use bytes::Bytes;
-use peer_wire::{Gap, GapReason, Message, Origin, Span};
+use peer_wire::{Distance, Gap, GapReason, Message, Origin, Span};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ fn dead_letters_are_kept_until_they_are_written() {
     let mut desk = desk(Settle::Ack { after: Duration::from_secs(30), attempts: 1 }, 1, true);
     let rules = Rules { dead_letters: true, ..desk.rules };
     desk.set_rules(rules);
-    desk.join(1, 0, 0);
+    desk.join(1, Distance::Far, (0, 0));
     desk.credit(1, 1);
     assert_eq!(desk.offer(&post(7, None), true), Offered::Taken);
     take(&mut desk, 1);
@@ -114,9 +115,9 @@ fn dead_letters_are_kept_until_they_are_written() {
 #[test]
 fn work_follows_the_free_share_of_credit() {
     let mut desk = desk(Settle::Receipt, 1000, true);
-    desk.join(1, 30, 0);
-    desk.join(2, 10, 0);
-    desk.join(3, 0, 0);
+    desk.join(1, Distance::Far, (30, 0));
+    desk.join(2, Distance::Far, (10, 0));
+    desk.join(3, Distance::Far, (0, 0));
     for sequence in 1..=20 {
         assert_eq!(desk.offer(&post(sequence, None), true), Offered::Taken);
     }
@@ -129,8 +130,8 @@ fn work_follows_the_free_share_of_credit() {
 #[test]
 fn a_stuck_receiver_costs_the_others_nothing() {
     let mut desk = desk(Settle::Receipt, 10_000, true);
-    desk.join(1, 10, 0);
-    desk.join(2, 10, 0);
+    desk.join(1, Distance::Far, (10, 0));
+    desk.join(2, Distance::Far, (10, 0));
     let mut done = 0;
     for sequence in 1..=1000 {
         assert_eq!(desk.offer(&post(sequence, None), true), Offered::Taken);
@@ -146,8 +147,8 @@ fn a_stuck_receiver_costs_the_others_nothing() {
 #[test]
 fn keys_stick_and_move() {
     let mut desk = desk(Settle::Receipt, 1000, true);
-    desk.join(1, 1000, 0);
-    desk.join(2, 1000, 0);
+    desk.join(1, Distance::Far, (1000, 0));
+    desk.join(2, Distance::Far, (1000, 0));
     let key = |sequence: u64| format!("key {}", sequence % 16);
     for sequence in 1..=64 {
         desk.offer(&post(sequence, Some(&key(sequence))), true);
@@ -175,14 +176,14 @@ fn keys_stick_and_move() {
 fn without_receivers() {
     let mut desk = desk(Settle::Receipt, 4, true);
     assert_eq!(desk.offer(&post(1, None), true), Offered::Nobody);
-    desk.join(1, 2, 0);
+    desk.join(1, Distance::Far, (2, 0));
     for sequence in 1..=6 {
         assert_eq!(desk.offer(&post(sequence, None), true), Offered::Taken, "{sequence}");
     }
     assert_eq!(desk.offer(&post(7, None), true), Offered::Full);
     desk.leave(1, None);
     assert_eq!(desk.waiting(), 6);
-    desk.join(2, 10, 0);
+    desk.join(2, Distance::Far, (10, 0));
     let mut came = take(&mut desk, 2).sequences();
     came.extend(take(&mut desk, 2).sequences());
     assert_eq!(came, [1, 2, 3, 4, 5, 6]);
@@ -193,13 +194,13 @@ fn without_receivers() {
 #[test]
 fn without_acknowledgement_the_unconfirmed_is_a_counted_gap() {
     let mut desk = desk(Settle::Receipt, 100, true);
-    desk.join(1, 10, 0);
+    desk.join(1, Distance::Far, (10, 0));
     for sequence in 1..=5 {
         desk.offer(&post(sequence, None), true);
     }
     assert_eq!(take(&mut desk, 1).messages.len(), 5);
     desk.confirm(1, 2);
-    desk.join(2, 10, 0);
+    desk.join(2, Distance::Far, (10, 0));
     desk.leave(1, None);
     assert_eq!(desk.poll_dropped().iter().map(|dropped| dropped.1).sum::<u64>(), 3);
     assert_eq!(take(&mut desk, 2).gaps, [(GapReason::Disconnected, 3)]);
@@ -209,7 +210,7 @@ fn without_acknowledgement_the_unconfirmed_is_a_counted_gap() {
 #[test]
 fn resuming_repeats_what_had_not_come() {
     let mut desk = desk(ACK, 100, false);
-    desk.join(1, 10, 0);
+    desk.join(1, Distance::Far, (10, 0));
     for sequence in 1..=5 {
         desk.offer(&post(sequence, None), true);
     }
@@ -227,8 +228,8 @@ fn resuming_repeats_what_had_not_come() {
 #[test]
 fn redelivery() {
     let mut desk = desk(ACK, 100, true);
-    desk.join(1, 10, 0);
-    desk.join(2, 10, 0);
+    desk.join(1, Distance::Far, (10, 0));
+    desk.join(2, Distance::Far, (10, 0));
     desk.offer(&post(7, None), true);
     let (first, other) = if take(&mut desk, 1).messages.is_empty() { (2, 1) } else { (1, 2) };
     take(&mut desk, first);
@@ -259,7 +260,7 @@ fn redelivery() {
 #[test]
 fn unacknowledged_messages_count_against_the_buffer() {
     let mut desk = desk(ACK, 3, false);
-    desk.join(1, 100, 0);
+    desk.join(1, Distance::Far, (100, 0));
     for sequence in 1..=3 {
         assert_eq!(desk.offer(&post(sequence, None), true), Offered::Taken);
     }
@@ -275,7 +276,7 @@ fn unacknowledged_messages_count_against_the_buffer() {
 #[test]
 fn rules_change_while_messages_are_out() {
     let mut desk = desk(ACK, 3, true);
-    desk.join(1, 100, 0);
+    desk.join(1, Distance::Far, (100, 0));
     (1..=3).for_each(|sequence| assert_eq!(desk.offer(&post(sequence, None), true), Offered::Taken));
     assert_eq!(take(&mut desk, 1).messages.len(), 3);
     let plain = Rules { settle: Settle::Receipt, ..desk.rules };
@@ -292,14 +293,14 @@ fn rules_change_while_messages_are_out() {
 #[test]
 fn requests_of_a_responder_that_is_gone() {
     let mut desk = desk(Settle::Reply, 100, true);
-    desk.join(1, 10, 0);
+    desk.join(1, Distance::Far, (10, 0));
     desk.offer(&request(1, false), true);
     desk.offer(&request(2, true), true);
     desk.offer(&request(3, true), true);
     assert_eq!(take(&mut desk, 1).sequences(), [1, 2, 3]);
     assert_eq!(desk.reply(1, 3), Some(3));
     assert_eq!(desk.reply(1, 3), None, "a second answer");
-    desk.join(2, 10, 0);
+    desk.join(2, Distance::Far, (10, 0));
     desk.leave(1, None);
     assert_eq!(desk.poll_failed(), [1]);
     assert_eq!(take(&mut desk, 2).messages, [(1, 2, 2)]);
@@ -310,7 +311,7 @@ fn requests_of_a_responder_that_is_gone() {
 #[test]
 fn cancelled_requests() {
     let mut desk = desk(Settle::Reply, 1, true);
-    desk.join(1, 1, 0);
+    desk.join(1, Distance::Far, (1, 0));
     let (sent, waiting) = (request(1, false), request(2, false));
     assert_eq!(desk.offer(&sent, true), Offered::Taken);
     assert_eq!(take(&mut desk, 1).sequences(), [1]);
@@ -326,13 +327,18 @@ fn cancelled_requests() {
 }
 
 proptest::proptest! {
-    /// Goal: the choice has credit, is not avoided where somebody else has credit, and has the largest free share.
+    /// Goal: the choice has credit, is not avoided where somebody else has credit, is the nearest of those, and of
+    /// the equally near has the largest free share.
     #[test]
     fn the_choice_is_the_one_with_the_most_room(
-        all in proptest::collection::vec((-2..50_i64, 1..50_i64, 0..9_u64, proptest::bool::ANY), 0..8),
+        all in proptest::collection::vec(
+            (-2..50_i64, 1..50_i64, 0..9_u64, proptest::bool::ANY, near::distance()), 0..8,
+        ),
     ) {
         let candidates: Vec<Candidate> = (1..).zip(all)
-            .map(|(id, (free, more, turn, avoided))| Candidate { id, free, capacity: free.max(0) + more, turn, avoided })
+            .map(|(id, (free, more, turn, avoided, distance))| {
+                Candidate { id, distance, free, capacity: free.max(0) + more, turn, avoided }
+            })
             .collect();
         let able = || candidates.iter().filter(|candidate| candidate.free > 0);
         let chosen = choose(candidates.iter().copied());
@@ -343,6 +349,9 @@ proptest::proptest! {
             for other in able() {
                 proptest::prop_assert!(!chosen.avoided || other.avoided);
                 if chosen.avoided == other.avoided {
+                    proptest::prop_assert!(chosen.distance <= other.distance);
+                }
+                if (chosen.avoided, chosen.distance) == (other.avoided, other.distance) {
                     let (own, others) = (chosen.free * other.capacity, other.free * chosen.capacity);
                     proptest::prop_assert!(own > others || (own == others && chosen.turn <= other.turn));
                 }

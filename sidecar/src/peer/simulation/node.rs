@@ -5,12 +5,13 @@ use super::network::{Host, Network, Road};
 use super::plan::Plan;
 use super::records::{Ending, Life};
 use super::world::World;
-use crate::delivery::{Core, CoreParts};
+use crate::delivery::{Core, CoreParts, Presence};
 use crate::durable::Topics;
 use crate::messaging::Channels;
 use crate::metrics::Metrics;
 use crate::peer;
 use crate::view::View;
+use peer_wire::Locality;
 use runtime::shutdown::Shutdown;
 use runtime::tasks::{TaskGuard, Tasks};
 use runtime::tls::Credentials;
@@ -45,6 +46,11 @@ pub(super) struct Process {
     _views: watch::Sender<Arc<View>>,
 }
 
+/// Each on a node of its own, every other one in the same zone.
+fn locality(node: usize) -> Locality {
+    Locality { node: format!("node-{node}"), zone: format!("zone-{}", node % 2) }
+}
+
 impl Process {
     /// Starts the sidecar of a node, and its apps.
     pub(super) fn start(network: &Arc<Network>, plan: &Arc<Plan>, (node, number): (usize, u64)) -> Arc<Self> {
@@ -62,6 +68,7 @@ impl Process {
             background: background.clone(),
             credentials: Credentials::empty(),
             topics: Topics::nowhere(view, metrics.clone(), background.clone()),
+            presence: Presence { locality: locality(node), ..Presence::default() },
         });
         let accepted = Arc::new(peer::Accepted::default());
         let host = Host { process: number, core: Arc::clone(&core), accepted: Arc::clone(&accepted) };

@@ -181,6 +181,7 @@ async fn a_subscribe_that_was_overtaken_changes_nothing() {
             prefixes: Vec::new(),
         };
         publisher.core.serve(Asked {
+            distance: peer_wire::Distance::Far,
             identity: &identity,
             sidecar: &sidecar,
             epoch: 7,

@@ -1,6 +1,6 @@
 //! Nodes of a small mesh, and a proxy that can cut or freeze what runs through it.
 
-use crate::delivery::{Core, CoreParts};
+use crate::delivery::{Core, CoreParts, Presence};
 use crate::durable::{Settings, Topics};
 use crate::messaging::{
     ChannelEvent, ChannelName, ChannelStart, ChannelSubscription, Channels, Message, SubscribeOptions,
@@ -64,11 +64,21 @@ impl Node {
         Self::start_with(authority, (pod, account), nowhere).await
     }
 
+    /// With something of its own to tell its peers.
+    pub(crate) async fn start_as(authority: &TestAuthority, who: (&str, &str), presence: Presence) -> Self {
+        let nowhere = Settings { bootstrap: "127.0.0.1:1".into(), client_name: "shop/none".into() };
+        Self::begin(authority, who, (nowhere, presence)).await
+    }
+
     /// With a broker for its Topics.
-    pub(crate) async fn start_with(
+    pub(crate) async fn start_with(authority: &TestAuthority, who: (&str, &str), broker: Settings) -> Self {
+        Self::begin(authority, who, (broker, Presence::default())).await
+    }
+
+    async fn begin(
         authority: &TestAuthority,
         (pod, account): (&str, &str),
-        broker: Settings,
+        (broker, presence): (Settings, Presence),
     ) -> Self {
         let (views, view) = watch::channel(Arc::new(View::default()));
         let connections = Tasks::new(Shutdown::new());
@@ -83,6 +93,7 @@ impl Node {
             background: background.clone(),
             credentials: credentials(&authority.account("shop", account)),
             topics,
+            presence,
         });
         let listener = peer::Listener::open("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.address;

@@ -53,7 +53,13 @@ fn before_the_hello() {
     assert!(matches!(refused(&mut session, claim, now), ProtocolError::TooLong { .. }));
 
     let mut session = Session::new(settings(), now);
-    let hello = Hello { version_oldest: 8, version_newest: 9, epoch: 1, sidecar: "shop/x".to_owned() };
+    let hello = Hello {
+        version_oldest: 8,
+        version_newest: 9,
+        epoch: 1,
+        sidecar: "shop/x".to_owned(),
+        locality: Locality::default(),
+    };
     let error = refused(&mut session, frame(0, &Frame::Hello(hello)), now);
     assert!(matches!(error, ProtocolError::NoCommonVersion { oldest: 8, newest: 9, .. }));
 }
@@ -63,7 +69,8 @@ fn before_the_hello() {
 fn an_older_peer_gets_no_ordinal() {
     for (version_newest, sent) in [(1, None), (2, Some(7)), (3, Some(7))] {
         let mut session = Session::new(settings(), Duration::ZERO);
-        let hello = Hello { version_oldest: 1, version_newest, epoch: 1, sidecar: "shop/x".to_owned() };
+        let (sidecar, locality) = ("shop/x".to_owned(), Locality::default());
+        let hello = Hello { version_oldest: 1, version_newest, epoch: 1, sidecar, locality };
         session.handle_input(&mut frame(0, &Frame::Hello(hello)), Duration::ZERO).unwrap();
         let wanted = Subscribe { ordinal: Some(7), ..subscribe(1) };
         assert!(session.subscribe(1, wanted.clone()));

@@ -1,6 +1,8 @@
 //! Two sessions and the wire between them.
 
 use crate::frame::Subscribe;
+use crate::limits;
+use crate::locality::Locality;
 use crate::message::Message;
 use crate::session::{Event, Session, Settings};
 use bytes::{Bytes, BytesMut};
@@ -12,6 +14,8 @@ pub(super) fn settings() -> Settings {
     Settings {
         sidecar: "shop/a".to_owned(),
         epoch: PUBLISHER_EPOCH,
+        locality: Locality { node: "node-a".to_owned(), zone: "zone-1".to_owned() },
+        version_max: limits::VERSION,
         heartbeat: Duration::from_secs(1),
         silence_max: Duration::from_secs(3),
         confirm_delay: Duration::from_millis(200),
@@ -49,10 +53,17 @@ pub(super) struct Pair {
 impl Pair {
     /// Both have said hello.
     pub(super) fn established() -> Self {
+        Self::established_with(limits::VERSION, limits::VERSION)
+    }
+
+    /// The same, each with the newest version that it speaks.
+    pub(super) fn established_with(publisher: u16, subscriber: u16) -> Self {
         let now = Duration::from_secs(1000);
-        let other = Settings { sidecar: "shop/b".to_owned(), epoch: 5, ..settings() };
+        let own = Settings { version_max: publisher, ..settings() };
+        let other =
+            Settings { sidecar: "shop/b".to_owned(), epoch: 5, version_max: subscriber, ..settings() };
         let mut pair = Self {
-            publisher: Session::new(settings(), now),
+            publisher: Session::new(own, now),
             subscriber: Session::new(other, now),
             now,
             cut: usize::MAX,
