@@ -5,6 +5,7 @@ mod kv_events;
 mod program;
 mod python;
 mod spill;
+mod versions;
 
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! `pinnace` as a process: built once, started in a copy of the example, its output in a file.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -89,7 +91,18 @@ impl Example {
 
     /// Runs a tool as a service account; says whether it succeeded, and what it printed.
     pub(crate) fn run_as(&self, account: &str, tool: &[&str]) -> (bool, String) {
+        self.run_with(&[], account, tool)
+    }
+
+    /// The same with variables for its sidecar.
+    pub(crate) fn run_with(
+        &self,
+        variables: &[(&str, &str)],
+        account: &str,
+        tool: &[&str],
+    ) -> (bool, String) {
         let output = Command::new(pinnace())
+            .envs(variables.iter().copied())
             .args(["run", "-f"])
             .arg(self.path())
             .args(["--as", account, "--", "pinnace"])
@@ -128,6 +141,21 @@ impl Up {
                 .iter()
                 .all(|line| said.contains(line))
         });
+    }
+
+    /// What a sidecar of this `up` says under /metrics.
+    pub(crate) fn metrics(&self, sidecar: &str) -> String {
+        let said = self.said();
+        let line = said.lines().find(|line| line.starts_with(&format!("sidecar {sidecar} is up: ")));
+        let address = line.and_then(|line| line.rsplit_once("metrics ")).map(|(_, address)| address.trim());
+        let Some(Ok(mut stream)) = address.map(TcpStream::connect) else { return String::new() };
+        let mut answer = String::new();
+        let asked = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: sidecar\r\nConnection: close\r\n\r\n");
+        // Whoever asks looks again: an answer that is cut off is no answer.
+        if asked.and_then(|()| stream.read_to_string(&mut answer)).is_err() {
+            answer.clear();
+        }
+        answer
     }
 
     pub(crate) fn signal(&self, name: &str) {

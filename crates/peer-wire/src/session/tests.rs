@@ -3,6 +3,7 @@
 
 mod hostile;
 mod pair;
+mod versions;
 mod work;
 
 use super::*;
