@@ -339,7 +339,7 @@ impl Core {
     /// What an app of this pod gets from the publisher of this pod.
     fn begin_local(&self, outlet: &Outlet, local: Arc<Queue>, replay: bool, own: Option<Resumed>) {
         let begin = match &own {
-            Some(own) if own.epoch == self.epoch => Begin::After(own.received),
+            Some(own) if own.epoch == self.epoch => Begin::After { received: own.received, counted: 0 },
             _ if replay => Begin::Kept,
             _ => Begin::Now,
         };

@@ -34,8 +34,8 @@ pub(crate) enum Begin {
     Now,
     /// With the oldest message that is kept.
     Kept,
-    /// After this sequence number, up to which it has everything.
-    After(u64),
+    /// After this sequence number, up to which it has everything. Of what it missed, so many are counted already.
+    After { received: u64, counted: u64 },
 }
 
 /// See the head of the file.
@@ -164,23 +164,19 @@ impl Outlet {
         state.ring.limit(state.replay, now);
         // Without a message that is kept, the first to come is the next one.
         let first = state.ring.first().unwrap_or_else(|| state.last.saturating_add(1));
-        let (received, missed) = match begin {
-            Begin::Now => (state.last, None),
-            Begin::Kept => (first.saturating_sub(1), None),
-            Begin::After(received) => {
+        let (received, missed, counted) = match begin {
+            Begin::Now => (state.last, None, 0),
+            Begin::Kept => (first.saturating_sub(1), None, 0),
+            Begin::After { received, counted } => {
                 let received = received.min(state.last);
                 let next = received.saturating_add(1);
-                (
-                    received,
-                    (next < first)
-                        .then(|| queue.missed(next, first.saturating_sub(1), GapReason::Disconnected)),
-                )
+                let missed = (next < first)
+                    .then(|| queue.missed(next, first.saturating_sub(1), GapReason::Disconnected));
+                (received, missed, counted)
             }
         };
-        if let Some(gap) = missed
-            && state.replay.is_some()
-        {
-            self.metrics.drop_counted(gap.reason.as_str(), gap.messages);
+        if let Some(gap) = missed {
+            self.metrics.drop_counted(gap.reason.as_str(), gap.messages.saturating_sub(counted));
         }
         queue.begin(missed, state.ring.after(received));
         state.queues.push(queue);

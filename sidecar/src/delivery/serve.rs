@@ -60,7 +60,13 @@ impl Guest {
 #[derive(Default)]
 pub(crate) struct Guests {
     by_key: BTreeMap<Key, Guest>,
+    /// Who was away for too long, with how many messages were counted as dropped then: what they are told when they come
+    /// back after all includes these.
+    departed: BTreeMap<Key, u64>,
 }
+
+/// Most that is remembered of those who were away for too long. Of more, some are counted twice when they come back.
+const DEPARTED_MAX: usize = 4096;
 
 /// Who asks, over which connection, for what.
 pub(crate) struct Asked<'a> {
@@ -213,7 +219,8 @@ impl Core {
                     let text = format!("{name}: {GUESTS_MAX} subscriptions of peers are served already");
                     return Err(Problem::new(ProblemKind::ResourceExhausted, text));
                 }
-                let made = self.begin(&outlet, channel, &asked);
+                let counted = guests.departed.remove(&key).unwrap_or(0);
+                let made = self.begin(&outlet, channel, (&asked, counted));
                 made.0.begins(made.1.0);
                 let (queue, ordinal) = (Arc::clone(&made.0), asked.subscribe.ordinal.unwrap_or(0));
                 guests.by_key.insert(key.clone(), Guest { name: name.clone(), queue, ordinal });
@@ -231,8 +238,14 @@ impl Core {
         resume.map(|resume| resume.received)
     }
 
-    /// A new queue. Returns it, after which number it begins, and its generation.
-    fn begin(&self, outlet: &Outlet, channel: &ChannelView, asked: &Asked<'_>) -> (Arc<Queue>, (u64, u64)) {
+    /// A new queue. Returns it, after which number it begins, and its generation. `counted`: messages that are counted as
+    /// dropped already of those that it missed.
+    fn begin(
+        &self,
+        outlet: &Outlet,
+        channel: &ChannelView,
+        (asked, counted): (&Asked<'_>, u64),
+    ) -> (Arc<Queue>, (u64, u64)) {
         let who = Arc::from(format!("{} ({})", asked.sidecar, asked.identity));
         let queue = Queue::remote(who, Arc::clone(&outlet.metrics), limits_of(channel));
         let queue = Arc::new(queue.seated(self.seat(outlet, channel, asked.distance)));
@@ -253,7 +266,7 @@ impl Core {
         }
         let begin = match resume {
             // It was away for longer than its queue was kept.
-            Some(received) => Begin::After(received),
+            Some(received) => Begin::After { received, counted },
             None if asked.subscribe.replay => Begin::Kept,
             None => Begin::Now,
         };
@@ -271,7 +284,13 @@ impl Core {
     fn remove_guest(&self, key: &Key, counted: Option<GapReason>) {
         let Some(guest) = self.guests().by_key.remove(key) else { return };
         self.outlet(&guest.name).remove(&guest.queue);
-        guest.queue.close(counted);
+        let gap = guest.queue.close(counted);
+        let Some(gap) = gap.filter(|gap| counted.is_some() && gap.messages > 0) else { return };
+        let mut guests = self.guests();
+        if guests.departed.len() >= DEPARTED_MAX {
+            guests.departed.pop_first();
+        }
+        guests.departed.insert(key.clone(), gap.messages);
     }
 
     /// The subscriber was away for too long. What waited is counted now and told when it should come back after all;
