@@ -68,6 +68,9 @@ pub struct ControlArgs {
     /// HOST:PORT that sidecars dial.
     #[arg(long, env = "PINNACE_CONTROL_ADDRESS", default_value = "pinnace-control.pinnace-system.svc:7410")]
     pub control_address: String,
+    /// How long a sidecar's certificate lives, in seconds, 10 at least and 90 days at most. It is renewed at 60 % of that.
+    #[arg(long, env = "PINNACE_SIDECAR_CERTIFICATE_LIFETIME", default_value = "86400", value_parser = parse_lifetime)]
+    pub sidecar_certificate_lifetime: Duration,
 }
 
 /// What the pods run that the operator makes or changes.
@@ -99,6 +102,17 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
+/// The shortest life of a certificate that can still be renewed in time.
+const LIFETIME_MIN: Duration = Duration::from_secs(10);
+
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = parse_seconds(text)?;
+    if (LIFETIME_MIN..=control_plane::authority::SERVER_LIFETIME_MAX).contains(&lifetime) {
+        return Ok(lifetime);
+    }
+    Err(format!("{text} is not between 10 seconds and 90 days"))
+}
+
 fn parse_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
 }
@@ -108,7 +122,7 @@ mod tests {
     use super::*;
     use clap::{CommandFactory as _, Parser as _};
 
-    /// Goal: the flags are consistent, and a JSON object is read.
+    /// Goal: the flags are consistent, a JSON object is read, and a life that is too short or too long is refused.
     #[test]
     fn flags_are_consistent() {
         Args::command().debug_assert();
@@ -121,5 +135,9 @@ mod tests {
             Args::try_parse_from(["pinnace-operator", "--pod-name", "a", "--sidecar-resources", "[]"])
                 .is_err()
         );
+        for (lifetime, is_good) in [("9", false), ("10", true), ("7776000", true), ("7776001", false)] {
+            let flags = ["pinnace-operator", "--pod-name", "a", "--sidecar-certificate-lifetime", lifetime];
+            assert_eq!(Args::try_parse_from(flags).is_ok(), is_good, "{lifetime}");
+        }
     }
 }

@@ -57,6 +57,8 @@ pub struct Place {
     pub server_names: Vec<String>,
     /// The operator's own service account.
     pub identity: Identity,
+    /// How long a sidecar's certificate lives.
+    pub certificate_lifetime: Duration,
 }
 
 /// Starts to lead: a control plane that knows what the cluster holds (its stores must be complete)
@@ -75,6 +77,7 @@ pub async fn lead(
     let failed = |source| StartError::Listen { address: place.listen, source };
     let settings = Settings {
         settle: SETTLE,
+        certificate_lifetime: place.certificate_lifetime,
         server_names: ServerNames {
             dns: place.server_names,
             identity: Some(place.identity),

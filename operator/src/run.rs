@@ -147,6 +147,7 @@ impl Replica {
             listen: args.control.control_listen,
             server_names: vec![server_name(&args.control.control_address)],
             identity: account.clone(),
+            certificate_lifetime: args.control.sidecar_certificate_lifetime,
         };
         let control_metrics = self.metrics.control_plane.clone();
         let roots = (self.client.clone(), &self.roots);

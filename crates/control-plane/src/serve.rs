@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::authority::{Authority, AuthorityError, ServerNames};
+use crate::authority::{Authority, AuthorityError, SIDECAR_LIFETIME, ServerNames};
 use crate::listen;
 use crate::metrics::Metrics;
 use crate::objects::Objects;
@@ -48,6 +48,8 @@ pub struct Settings {
     pub channels_per_report_max: usize,
     /// The names that sidecars dial it by.
     pub server_names: ServerNames,
+    /// How long a sidecar's certificate lives; 90 days at most.
+    pub certificate_lifetime: Duration,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             sidecars_max: 10_000,
             channels_per_report_max: 4_096,
             server_names: ServerNames::default(),
+            certificate_lifetime: SIDECAR_LIFETIME,
         }
     }
 }

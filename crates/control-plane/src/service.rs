@@ -43,7 +43,11 @@ impl Service {
         })?;
         let authority = self.state.authority();
         let issued = authority
-            .sign_request(&request.csr, &identity, runtime::clock::unix_seconds())
+            .sign_request(
+                &request.csr,
+                (&identity, self.settings.certificate_lifetime),
+                runtime::clock::unix_seconds(),
+            )
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         tracing::info!(%identity, not_after = issued.not_after, "certificate issued");
         Ok(wire::CertifyResponse {

@@ -30,12 +30,17 @@ fn leaf(common_name: &str, names: Vec<SanType>, usages: Vec<ExtendedKeyUsagePurp
 }
 
 impl Authority {
-    /// Signs the public key of a PKCS#10 request for `identity`, for 24 hours. Everything else that
+    /// Signs the public key of a PKCS#10 request for `identity`, for `lifetime`. Everything else that
     /// the request says is ignored.
     ///
     /// # Errors
     /// When the request is too long, damaged, or not signed by its own key.
-    pub fn sign_request(&self, csr: &[u8], identity: &Identity, now: i64) -> Result<Issued, AuthorityError> {
+    pub fn sign_request(
+        &self,
+        csr: &[u8],
+        (identity, lifetime): (&Identity, Duration),
+        now: i64,
+    ) -> Result<Issued, AuthorityError> {
         if csr.len() > CSR_BYTES_MAX {
             return Err(AuthorityError::Request(format!(
                 "it has {} bytes; the limit is {CSR_BYTES_MAX}",
@@ -45,7 +50,7 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr))
             .map_err(|error| AuthorityError::Request(error.to_string()))?;
         let params = self.identity_params(identity)?;
-        self.sign(params, &request.public_key, SIDECAR_LIFETIME, now)
+        self.sign(params, &request.public_key, lifetime.min(SERVER_LIFETIME_MAX), now)
     }
 
     /// A new key with a certificate for `identity`, as sidecars have it.

@@ -24,7 +24,9 @@ fn leaf(pem: &str) -> CertificateDer<'static> {
 #[test]
 fn a_request_does_not_choose_its_names() {
     let identity = Identity::new("shop", "billing");
-    let issued = authority().sign_request(&request(vec!["evil.example".to_owned()]), &identity, NOW).unwrap();
+    let issued = authority()
+        .sign_request(&request(vec!["evil.example".to_owned()]), (&identity, SIDECAR_LIFETIME), NOW)
+        .unwrap();
     let leaf = leaf(&issued.chain_pem);
     let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
     let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
@@ -40,14 +42,16 @@ fn a_request_does_not_choose_its_names() {
 fn bad_requests_are_refused() {
     let identity = Identity::new("shop", "billing");
     let good = request(vec![]);
-    assert!(authority().sign_request(&good, &identity, NOW).is_ok());
+    assert!(authority().sign_request(&good, (&identity, SIDECAR_LIFETIME), NOW).is_ok());
     for at in [10, good.len() / 2, good.len() - 1] {
         let mut forged = good.clone();
         forged[at] ^= 0x40;
-        assert!(authority().sign_request(&forged, &identity, NOW).is_err(), "byte {at}");
+        assert!(authority().sign_request(&forged, (&identity, SIDECAR_LIFETIME), NOW).is_err(), "byte {at}");
     }
-    assert!(authority().sign_request(&[], &identity, NOW).is_err());
-    assert!(authority().sign_request(&vec![0x30; CSR_BYTES_MAX + 1], &identity, NOW).is_err());
+    assert!(authority().sign_request(&[], (&identity, SIDECAR_LIFETIME), NOW).is_err());
+    assert!(
+        authority().sign_request(&vec![0x30; CSR_BYTES_MAX + 1], (&identity, SIDECAR_LIFETIME), NOW).is_err()
+    );
 }
 
 /// Goal: what is stored makes the same authority again.

@@ -1,0 +1,121 @@
+//! Certificates that live for seconds: renewed again and again under traffic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tests::load::HUSH;
+
+use crate::install::{NAMESPACE, OPERATOR, installed};
+use crate::kube::{self, kubectl, until};
+use crate::load::{Load, Scene};
+use crate::pods::address;
+use crate::scrape;
+
+const CHANNELS: &str = "
+apiVersion: pinnace.dev/v1alpha1
+kind: Channel
+metadata: {name: jobs}
+spec:
+  pattern: Pipeline
+  delivery: {acknowledge: Required}
+---
+apiVersion: pinnace.dev/v1alpha1
+kind: Channel
+metadata: {name: prices}
+spec:
+  ready: {subscribers: 1}
+";
+const JOBS: &str = "channels/jobs";
+const PRICES: &str = "channels/prices";
+/// Messages after which a stream counts as flowing.
+const FLOWING: usize = 50;
+/// Certificates live for so many seconds, and are renewed at 60 % of that.
+const LIFETIME_S: u32 = 15;
+/// Certificates that each sidecar is seen with: two more lives than the connection's first one.
+const CERTIFICATES: usize = 4;
+
+/// Does something while certificates live for seconds, and brings the operator back whatever happens.
+fn with_short_lives(meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+    let arguments = || -> Result<Vec<Value>> {
+        let operator = kube::object(NAMESPACE, OPERATOR)?.context("there is no operator")?;
+        let arguments = &operator["spec"]["template"]["spec"]["containers"][0]["args"];
+        Ok(arguments.as_array().cloned().unwrap_or_default())
+    };
+    let set = |arguments: Vec<Value>| -> Result<()> {
+        let path = "/spec/template/spec/containers/0/args";
+        let patch = json!([{ "op": "replace", "path": path, "value": arguments }]).to_string();
+        kubectl(&["--namespace", NAMESPACE, "patch", OPERATOR, "--type=json", "--patch", &patch])?;
+        kubectl(&["--namespace", NAMESPACE, "rollout", "status", OPERATOR, "--timeout=120s"])?;
+        Ok(())
+    };
+    let mut changed = arguments()?;
+    changed.push(json!(format!("--sidecar-certificate-lifetime={LIFETIME_S}")));
+    let outcome = set(changed).and_then(|()| meanwhile());
+    let mut restored = arguments()?;
+    restored
+        .retain(|word| !word.as_str().is_some_and(|word| word.starts_with("--sidecar-certificate-lifetime")));
+    set(restored)?;
+    outcome
+}
+
+/// Waits until each of these sidecars was seen with so many certificates, the last of which is still good.
+fn renewed(loads: &[&Load<'_>]) -> Result<()> {
+    let mut seen: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    until("certificates to be renewed", kube::LIMIT, || {
+        for load in loads {
+            let metrics = scrape::get(address(&load.pod()?), scrape::ADMIN_PORT, "/metrics")?;
+            let ends = scrape::sum(&metrics, "pinnace_certificate_expiration_timestamp_seconds", &[]);
+            seen.entry(load.name).or_default().insert(ends.to_bits());
+        }
+        Ok(seen.values().all(|ends| ends.len() >= CERTIFICATES).then_some(()))
+    })
+}
+
+/// Promise: certificates are renewed under traffic, several times over, and apps see none of it: no message is lost, no
+/// publish fails, no subscription begins anew; and who comes later is let in with what is valid then.
+#[test]
+fn certificates_are_renewed_under_traffic_and_nobody_notices() -> Result<()> {
+    installed()?;
+    with_short_lives(|| {
+        let scene = Scene::new("short-lives", CHANNELS)?;
+        let listen = ["--subscribe", PRICES, "--work", JOBS];
+        let witness = scene.load("witness", 1, &listen)?;
+        let publisher = scene.load("publisher", 1, &["--publish", PRICES, "--publish", JOBS])?;
+        witness.wait()?;
+        publisher.wait()?;
+        let flows = |pods: &'static str| {
+            scene.clerk.until("messages to flow", |book| {
+                let flows = [JOBS, PRICES].iter().all(|channel| book.arrivals(pods, channel) >= FLOWING);
+                flows.then_some(())
+            })
+        };
+        flows("witness")?;
+        renewed(&[&witness, &publisher])?;
+        scene.load("late", 1, &listen)?.wait()?;
+        flows("late")?;
+        ensure!(scene.clerk.order("publisher", HUSH)? == 1, "the publisher does not listen");
+        settle(&scene)
+    })
+}
+
+fn settle(scene: &Scene) -> Result<()> {
+    let mut last = String::new();
+    let settled = until("all that was published to arrive", kube::LIMIT, || {
+        let missing = scene.clerk.read(|book| [book.missing("witness", PRICES), book.missing("", JOBS)])?;
+        last = format!("{missing:?}");
+        Ok(missing.iter().all(BTreeMap::is_empty).then_some(()))
+    });
+    settled.map_err(|error| error.context(last))?;
+    scene.clerk.read(|book| -> Result<()> {
+        ensure!(book.failed.is_empty(), "a publish failed: {}", book.failed[0].problem);
+        for channel in [PRICES, JOBS] {
+            ensure!(book.gap_messages("", channel, |_| true) == 0, "{channel} has gaps");
+            for pods in ["witness", "late"] {
+                let subscriptions = book.of(pods, channel).count();
+                ensure!(subscriptions == 1, "{pods} subscribed {subscriptions} times to {channel}");
+            }
+        }
+        book.check("", PRICES)
+    })?
+}
