@@ -40,6 +40,8 @@ const ALL: [&str; 3] = [JOBS, PRICES, TICKS];
 const FLOWING: usize = 50;
 /// How long the pods are apart: a publisher keeps what it has for 30 s, and dialling again takes some of them.
 const APART: Duration = Duration::from_secs(20);
+/// Longer than a publisher keeps what it has.
+const APART_LONG: Duration = Duration::from_secs(45);
 /// How long a peer may be silent.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// What looking may add: a look itself, and the machine's other work.
@@ -97,6 +99,14 @@ fn iptables(what: &[&str], rule: &[String]) -> Result<()> {
 fn a_partition_is_noticed_and_heals_with_exact_counts() -> Result<()> {
     let missed = part("partition", APART)?;
     ensure!(missed == 0, "{missed} messages that the buffer had room for were lost");
+    Ok(())
+}
+
+/// Promise: the same when they are apart for longer than the publisher keeps what it has: all of it is told, and counted.
+#[test]
+fn a_partition_that_outlasts_the_buffer_is_counted_as_it_is_told() -> Result<()> {
+    let missed = part("long-partition", APART_LONG)?;
+    ensure!(missed > 0, "nothing was lost, although the pods were apart for {APART_LONG:?}");
     Ok(())
 }
 
