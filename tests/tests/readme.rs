@@ -5,6 +5,7 @@ use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use testkit::cargo::as_from_a_shell;
 use tests::readme::{blocks, checkout, readme_blocks};
 use tests::wait::until;
 
@@ -56,7 +57,10 @@ fn local_mode_starts_and_stops_as_shown() {
 fn the_command_for_all_tests_exists() {
     let [block] = readme_blocks("ci").try_into().expect("one block runs all tests");
     assert_eq!(block.commands.trim(), "cargo xtask ci");
-    let help = Command::new("bash").args(["-c", "cargo xtask ci --help"]).current_dir(checkout()).output();
+    let help = as_from_a_shell(&mut Command::new("bash"))
+        .args(["-c", "cargo xtask ci --help"])
+        .current_dir(checkout())
+        .output();
     assert!(help.unwrap().status.success());
 }
 
@@ -64,7 +68,7 @@ fn the_command_for_all_tests_exists() {
 fn shell(commands: &str, output: &std::path::Path) -> Child {
     use std::os::unix::process::CommandExt as _;
     let file = File::create(output).expect("the folder is ours");
-    Command::new("bash")
+    as_from_a_shell(&mut Command::new("bash"))
         .args(["-c", &format!("exec {}", commands.trim())])
         .current_dir(checkout())
         .stdin(Stdio::null())

@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use testkit::cargo::as_from_a_shell;
 
 /// How many lines of a failed program's output an error repeats.
 const TAIL_LINES: usize = 15;
 
-/// A program with arguments, ready to run.
+/// A program with arguments, ready to run. It is not told that cargo has started this one.
 pub(crate) fn command<I>(program: impl AsRef<OsStr>, arguments: I) -> Command
 where
     I: IntoIterator,
     I::Item: AsRef<OsStr>,
 {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
+    as_from_a_shell(command.args(arguments).stdin(Stdio::null()));
     command
 }
 

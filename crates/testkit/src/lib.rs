@@ -1,6 +1,7 @@
 //! Fakes, builders and judges for tests; only ever a dev-dependency, and one of xtask.
 #![warn(missing_docs)]
 
+pub mod cargo;
 pub mod certificates;
 pub mod chance;
 pub mod copier;

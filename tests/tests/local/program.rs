@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use testkit::cargo::as_from_a_shell;
 use tests::readme::checkout;
 use tests::wait::until;
 
@@ -18,7 +19,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) fn pinnace() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let built = Command::new("cargo")
+        let built = as_from_a_shell(&mut Command::new("cargo"))
             .args(["build", "--locked", "--quiet", "--package", "pinnace"])
             .current_dir(checkout())
             .status()
