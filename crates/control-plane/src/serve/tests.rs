@@ -36,7 +36,7 @@ async fn plane() -> Plane {
         sidecars_max: 3,
         channels_per_report_max: 2,
         server_names: names,
-        certificate_lifetime: crate::authority::SIDECAR_LIFETIME,
+        certificate_lifetime: SIDECAR_LIFETIME,
     };
     let authority = Authority::create("cluster.local", runtime::clock::unix_seconds()).unwrap();
     let bundle = authority.bundle_pem();
