@@ -28,9 +28,22 @@ spec:
     buffer: {messages: 100, size: 1Mi}
 ";
 
-/// A tool of a person with a sidecar of its own.
-fn start(example: &Example, tool: &[&str], (input, output): (Stdio, Stdio)) -> Child {
-    Command::new(pinnace())
+/// A tool of a person with a sidecar of its own; it ends in order with the test, or the tool would outlive it.
+struct Tool(Child);
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        // Where this fails the test has failed, or does by what is left.
+        drop(Command::new("kill").args(["-s", "TERM", &self.0.id().to_string()]).status());
+        if until(LIMIT, || self.0.try_wait().ok().flatten()).is_none() {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+}
+
+fn start(example: &Example, tool: &[&str], (input, output): (Stdio, Stdio)) -> Tool {
+    let child = Command::new(pinnace())
         .args(["run", "-f"])
         .arg(example.path())
         .args(["--as", "orders/flood", "--", "pinnace"])
@@ -38,7 +51,8 @@ fn start(example: &Example, tool: &[&str], (input, output): (Stdio, Stdio)) -> C
         .stdin(input)
         .stdout(output)
         .spawn()
-        .expect("pinnace starts")
+        .expect("pinnace starts");
+    Tool(child)
 }
 
 /// Goal: a publisher gets through twenty megabytes while its one subscriber reads nothing, and then the subscriber gets
@@ -60,20 +74,19 @@ fn a_subscriber_that_stops_is_filled_up_from_the_topic() {
         .spawn()
         .expect("there is a shell");
     let lines = Stdio::from(input.stdout.take().expect("it is piped"));
-    let mut publisher = start(&example, &["publish", "channels/flood"], (lines, Stdio::null()));
+    let publisher = start(&example, &["publish", "channels/flood"], (lines, Stdio::null()));
     // The subscriber's own output fills up: it reads no more from its sidecar.
     let done = until(LIMIT, || example.path().join("done").exists().then_some(()));
     assert!(done.is_some(), "the publisher is held up: {}", up.said());
-    let lines = BufReader::new(subscriber.stdout.take().expect("it is piped")).lines();
+    let lines = BufReader::new(subscriber.0.stdout.take().expect("it is piped")).lines();
     // The first line says that it has subscribed; the others end with a number and the filling.
     for (number, line) in lines.skip(1).take(COUNT).enumerate() {
         let line = line.expect("the subscriber prints text");
         let found = line.split(" xx").next().and_then(|head| head.rsplit(' ').next());
         assert_eq!(found, Some(number.to_string().as_str()), "{}", up.said());
     }
-    for child in [&mut input, &mut publisher, &mut subscriber] {
-        drop(child.kill());
-        drop(child.wait());
-    }
+    drop((subscriber, publisher));
+    drop(input.kill());
+    drop(input.wait());
     up.signal("TERM");
 }
