@@ -435,8 +435,9 @@ impl Queue {
         }
         let gap = state.buffer.clear(counted.unwrap_or(GapReason::Other));
         self.metrics.lag.sub(i64::try_from(waiting).unwrap_or(i64::MAX));
-        if let (Some(reason), Some(gap)) = (counted, gap) {
-            self.metrics.drop_counted(reason.as_str(), gap.messages);
+        if let Some(reason) = counted {
+            // Gaps that wait were counted when they came about.
+            self.metrics.drop_counted(reason.as_str(), u64::try_from(waiting).unwrap_or(u64::MAX));
         }
         self.room.notify_one();
         joined(gap, behind)

@@ -62,37 +62,41 @@ async fn what_overflows_while_away_is_told() {
 }
 
 /// Goal: what a subscriber is told that it missed is what its publisher counts, when it was away for longer than its queue
-/// was kept: what waited then, what was under way, and what came after; also when it goes and comes back once more.
+/// was kept: what overflowed meanwhile, what waited then, what was under way, and what came after; also when it goes and
+/// comes back once more.
 #[tokio::test]
 async fn what_is_told_is_counted() {
-    let (publisher, subscriber, proxy) = proxied(channel()).await;
-    let mut subscription = subscriber.subscribe(1000).await;
-    publisher.wait_for_guests(1).await;
-    let mut seen = Seen::default();
-    let [kind, namespace, name] = ["channel", "shop", "prices"];
-    let dropped =
-        publisher.core.metrics().dropped.with_label_values(&[kind, namespace, name, "disconnected"]);
-    for round in 0..2 {
-        let first = round * 100;
-        publisher.publish(first..first + 10).await;
-        seen.take_total(&mut subscription, first + 10).await;
-        proxy.kill();
-        publisher.publish(first + 10..first + 40).await;
-        let forgotten = async {
-            while publisher.core.guest_count() > 0 {
-                publisher.core.forget_away();
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, forgotten).await.expect("it is away");
-        publisher.publish(first + 40..first + 90).await;
-        proxy.thaw();
+    for buffer_messages in [1000, 20] {
+        let (publisher, subscriber, proxy) = proxied(ChannelView { buffer_messages, ..channel() }).await;
+        let mut subscription = subscriber.subscribe(1000).await;
         publisher.wait_for_guests(1).await;
-        publisher.publish(first + 90..first + 100).await;
-        seen.take_total(&mut subscription, first + 100).await;
-        let told: u64 = seen.gaps.iter().map(|gap| gap.2).sum();
-        assert_eq!(told, (round + 1) * 80, "{:?}", seen.gaps);
-        assert_eq!(dropped.get(), told, "{:?}", seen.gaps);
+        let mut seen = Seen::default();
+        let labels = ["channel", "shop", "prices", "disconnected"];
+        let dropped = publisher.core.metrics().dropped.with_label_values(&labels);
+        for round in 0..2 {
+            let first = round * 100;
+            publisher.publish(first..first + 10).await;
+            seen.take_total(&mut subscription, first + 10).await;
+            proxy.kill();
+            for batch in [10..20, 20..30, 30..40] {
+                publisher.publish(first + batch.start..first + batch.end).await;
+            }
+            let forgotten = async {
+                while publisher.core.guest_count() > 0 {
+                    publisher.core.forget_away();
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(DEADLINE, forgotten).await.expect("it is away");
+            publisher.publish(first + 40..first + 90).await;
+            proxy.thaw();
+            publisher.wait_for_guests(1).await;
+            publisher.publish(first + 90..first + 100).await;
+            seen.take_total(&mut subscription, first + 100).await;
+            let told: u64 = seen.gaps.iter().map(|gap| gap.2).sum();
+            assert_eq!(told, (round + 1) * 80, "{buffer_messages}: {:?}", seen.gaps);
+            assert_eq!(dropped.get(), told, "{buffer_messages}: {:?}", seen.gaps);
+        }
     }
 }
 
