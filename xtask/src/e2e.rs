@@ -71,11 +71,12 @@ fn test_program() -> Result<PathBuf> {
     }
 }
 
-/// The program that cargo's messages name last.
+/// The test program among those that cargo's messages name: programs of the package are built for it too.
 fn parse_executable(messages: &str) -> Option<PathBuf> {
-    messages.lines().rev().find_map(|line| {
+    messages.lines().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
+        let executable = message["executable"].as_str().map(PathBuf::from);
+        executable.filter(|_| message["target"]["name"] == TESTS)
     })
 }
 
@@ -86,8 +87,9 @@ mod tests {
     /// Goal: the test program is found among cargo's messages, and its lack is seen.
     #[test]
     fn the_test_program_is_named_by_cargo() {
-        let messages = r#"{"reason":"compiler-artifact","executable":null}
-{"reason":"compiler-artifact","executable":"/target/debug/deps/cluster-1"}
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"cluster"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"cluster"},"executable":"/target/debug/deps/cluster-1"}
+{"reason":"compiler-artifact","target":{"name":"load"},"executable":"/target/debug/load"}
 {"reason":"build-finished","success":true}"#;
         assert_eq!(parse_executable(messages), Some(PathBuf::from("/target/debug/deps/cluster-1")));
         assert_eq!(parse_executable("{\"reason\":\"build-finished\"}"), None);
