@@ -17,6 +17,10 @@ const PACKET_HEADER: usize = 16;
 /// Link type "Linux cooked, version 2" and the length of its header.
 const COOKED: u32 = 276;
 const COOKED_HEADER: usize = 20;
+/// How much of each packet is kept, more than any has; and how much waits for tcpdump while others have the processors.
+/// Without the first, tcpdump sets 256 KiB aside for each packet, and its usual 2 MiB are full after eight.
+const PACKET_BYTES_MAX: &str = "65535";
+const BUFFER_KIBIBYTES: &str = "131072";
 const TCP: u8 = 6;
 /// The flag of the packet that opens a direction.
 const SYN: u8 = 2;
@@ -37,7 +41,8 @@ impl Capture {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("packets");
         let tcpdump = Command::new("tcpdump")
-            .args(["-i", "any", "-y", "LINUX_SLL2", "-s", "0", "-U", "--immediate-mode", "-Z", "root", "-w"])
+            .args(["-i", "any", "-y", "LINUX_SLL2", "-s", PACKET_BYTES_MAX, "-B", BUFFER_KIBIBYTES])
+            .args(["-U", "--immediate-mode", "-Z", "root", "-w"])
             .arg(&file)
             .arg(format!("tcp and host {host}"))
             .stdin(Stdio::null())
@@ -84,7 +89,11 @@ fn parse(file: &[u8]) -> Result<BTreeMap<Flow, Vec<u8>>> {
         }
         rest = rest.get(PACKET_HEADER + size..).unwrap_or_default();
     }
-    Ok(flows.into_iter().map(|(flow, stream)| (flow, stream.payload())).collect())
+    let read = |(flow, stream): (Flow, Stream)| {
+        let payload = stream.payload().with_context(|| format!("what was captured of {flow:?}"))?;
+        Ok((flow, payload))
+    };
+    flows.into_iter().map(read).collect()
 }
 
 /// One direction of a connection, put together. Each packet is seen on several interfaces, and not
@@ -100,16 +109,31 @@ impl Stream {
     fn add(&mut self, segment: Segment<'_>) {
         if segment.opens {
             self.first = Some(segment.sequence.wrapping_add(1));
+        } else if segment.payload.is_empty() {
+            // An acknowledgement. Behind a FIN its number is one past the last byte.
         } else if self.segments.get(&segment.sequence).is_none_or(|seen| seen.len() < segment.payload.len()) {
             self.segments.insert(segment.sequence, segment.payload.to_vec());
         }
     }
 
-    fn payload(self) -> Vec<u8> {
+    /// What was sent, in order; an error where the capture has missed some of it. Of a connection that is older than the
+    /// capture, what was seen.
+    fn payload(self) -> Result<Vec<u8>> {
         let first = self.first.unwrap_or_default();
         let mut segments: Vec<_> = self.segments.into_iter().collect();
         segments.sort_by_key(|(sequence, _)| sequence.wrapping_sub(first));
-        segments.into_iter().flat_map(|(_, payload)| payload).collect()
+        let mut all = Vec::new();
+        for (sequence, payload) in segments {
+            let at = usize::try_from(sequence.wrapping_sub(first))?;
+            if self.first.is_none() {
+                all.extend(payload);
+                continue;
+            }
+            ensure!(at <= all.len(), "tcpdump missed bytes {} to {at} of a connection", all.len());
+            // What was sent again may begin with what is there already.
+            all.extend(payload.get(all.len() - at..).unwrap_or_default());
+        }
+        Ok(all)
     }
 }
 

@@ -8,7 +8,7 @@ use tests::load::HUSH;
 
 use crate::install::{NAMESPACE, OPERATOR, installed};
 use crate::kube::{self, kubectl, until};
-use crate::load::{Load, Scene};
+use crate::load::{FLOWING, Load, Scene};
 use crate::pods::address;
 use crate::scrape;
 
@@ -28,8 +28,6 @@ spec:
 ";
 const JOBS: &str = "channels/jobs";
 const PRICES: &str = "channels/prices";
-/// Messages after which a stream counts as flowing.
-const FLOWING: usize = 50;
 /// Certificates live for so many seconds, and are renewed at 60 % of that.
 const LIFETIME_S: u32 = 15;
 /// Certificates that each sidecar is seen with: two more lives than the connection's first one.

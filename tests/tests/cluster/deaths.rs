@@ -6,7 +6,7 @@ use tests::load::{HUSH, READ, STALL, Source};
 
 use crate::book::Subscription;
 use crate::kube::{self, until};
-use crate::load::{Load, Scene, labels};
+use crate::load::{FLOWING, Load, Scene, labels};
 use crate::processes::{Processes, SIDECAR};
 
 const CHANNELS: &str = "
@@ -25,8 +25,6 @@ spec:
 ";
 const JOBS: &str = "channels/jobs";
 const PRICES: &str = "channels/prices";
-/// Messages after which a stream counts as flowing.
-const FLOWING: usize = 50;
 
 fn name(pod: &Value) -> &str {
     pod["metadata"]["name"].as_str().unwrap_or_default()

@@ -9,6 +9,8 @@ use crate::namespace::Namespace;
 use crate::pods::{APP, address};
 use crate::scrape;
 
+/// Messages after which a stream counts as flowing.
+pub(crate) const FLOWING: usize = 50;
 const IMAGE: &str = "pinnace.dev/test/load:0.0.0";
 /// Longer than a sidecar takes to hand over what it has.
 const GRACE_S: u64 = 20;

@@ -5,7 +5,7 @@ use tests::load::{HUSH, READ, STALL};
 
 use crate::book::Book;
 use crate::kube::{self, until};
-use crate::load::{Load, Scene, labels};
+use crate::load::{FLOWING, Load, Scene, labels};
 
 const CHANNELS: &str = "
 apiVersion: pinnace.dev/v1alpha1
@@ -33,8 +33,6 @@ const BLOCK: &str = "channels/block";
 const NEWEST: &str = "channels/newest";
 const OLDEST: &str = "channels/oldest";
 const ALL: [&str; 3] = [BLOCK, NEWEST, OLDEST];
-/// Messages after which a stream counts as flowing.
-const FLOWING: usize = 50;
 /// `blockTimeout` of the Channel, and how much longer the answer may take on a busy machine.
 const BLOCK_MS: u64 = 2_000;
 const SLACK_MS: u64 = 1_000;

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use tests::load::HUSH;
 
 use crate::kube::{self, now, until};
-use crate::load::{Load, Scene, labels};
+use crate::load::{FLOWING, Load, Scene, labels};
 use crate::pods::address;
 use crate::scrape;
 
@@ -36,8 +36,6 @@ const JOBS: &str = "channels/jobs";
 const PRICES: &str = "channels/prices";
 const TICKS: &str = "channels/ticks";
 const ALL: [&str; 3] = [JOBS, PRICES, TICKS];
-/// Messages after which a stream counts as flowing.
-const FLOWING: usize = 50;
 /// How long the pods are apart: a publisher keeps what it has for 30 s, and dialling again takes some of them.
 const APART: Duration = Duration::from_secs(20);
 /// Longer than a publisher keeps what it has.

@@ -5,7 +5,7 @@ use tests::load::{HUSH, READ, STALL, Source};
 
 use crate::book::Book;
 use crate::kube::{self, until};
-use crate::load::{Load, Scene, labels};
+use crate::load::{FLOWING, Load, Scene, labels};
 
 /// Publishers wait for all who are there from the beginning, so none of them misses the beginning of a publisher.
 const CHANNELS: &str = "
@@ -41,8 +41,6 @@ const ORDERS: &str = "channels/orders";
 const PRICES: &str = "channels/prices";
 const TICKS: &str = "channels/ticks";
 const ALL: [&str; 4] = [JOBS, ORDERS, PRICES, TICKS];
-/// Messages after which a stream counts as flowing.
-const FLOWING: usize = 50;
 
 /// The apps of the scenario. The witness and the laggard are never restarted; the laggard does not read for a while.
 struct Apps<'a> {
