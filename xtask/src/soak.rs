@@ -34,6 +34,12 @@ pub(crate) struct SoakArgs {
     cache: CacheArgs,
 }
 
+impl SoakArgs {
+    fn messages_wanted(&self) -> f64 {
+        f64::from(self.per_second) * 60.0 * f64::from(self.minutes)
+    }
+}
+
 const BYTES: u32 = 100;
 /// Time between two looks at the sidecars; shorter where so few would be too few.
 const PERIOD_MAX: Duration = Duration::from_secs(10);
@@ -107,6 +113,7 @@ fn soak(load: &Path, local: &Local, folder: &Path, args: &SoakArgs) -> Result<So
     let both = [&sent, &received];
     Ok(Soaked {
         ledger: Ledger {
+            wanted: args.messages_wanted(),
             sent: value(&sent, "sent")?,
             received: value(&received, "received")?,
             disordered: value(&received, "disordered")?,
@@ -127,7 +134,7 @@ fn print_sample(clock: &Stopwatch, name: &str, sample: &Sample) {
 
 /// The one line that is for programs.
 fn tell(args: &SoakArgs, soaked: &Soaked, reasons: &[String]) -> serde_json::Value {
-    let Ledger { sent, received, disordered } = soaked.ledger;
+    let Ledger { wanted, sent, received, disordered } = soaked.ledger;
     let sides: serde_json::Map<String, serde_json::Value> =
         soaked.sides.iter().map(|side| (side.name.to_owned(), side.tell())).collect();
     json!({"soak": {
@@ -135,7 +142,7 @@ fn tell(args: &SoakArgs, soaked: &Soaked, reasons: &[String]) -> serde_json::Val
         "reasons": reasons,
         "minutes": args.minutes,
         "per_second_wanted": args.per_second,
-        "messages_wanted": f64::from(args.per_second) * 60.0 * f64::from(args.minutes),
+        "messages_wanted": wanted,
         "messages_sent": sent,
         "messages_received": received,
         "messages_lost": sent - received,

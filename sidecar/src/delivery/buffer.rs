@@ -45,12 +45,6 @@ impl Batch {
         rest.map(|(index, message)| (self.sequence(index), message, self.size(index)))
     }
 
-    /// All of it from message `from` on.
-    pub(super) fn amount(&self, from: usize) -> Amount {
-        let sizes = self.sizes.get(from..).unwrap_or_default();
-        Amount { messages: sizes.len(), bytes: sizes.iter().sum() }
-    }
-
     /// What matches from message `from` on.
     pub(super) fn wanted(&self, from: usize, prefixes: &Prefixes) -> Amount {
         let (messages, sizes) = (self.messages.get(from..), self.sizes.get(from..));

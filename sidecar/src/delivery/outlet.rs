@@ -310,11 +310,12 @@ impl Outlet {
         let deadline = begun + policy.patience;
         loop {
             let full = {
+                // The Channel spilled until now: who is behind gets the rest of that first.
+                let spilled = self.spill.has_begun();
                 let mut state = self.lock();
                 let full = state.queues.iter().find(|queue| {
-                    // The Channel spilled until now: who is behind gets the rest of that first.
                     let blocks = policy.overflow == Overflow::Block && !queue.has_room(&piece, &sizes);
-                    blocks || queue.behind().is_behind()
+                    blocks || (spilled && queue.behind().is_behind())
                 });
                 let full = full.map(Arc::clone);
                 let Some(full) = full else {

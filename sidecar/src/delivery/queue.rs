@@ -140,14 +140,17 @@ impl Queue {
     /// Whether [`Self::offer`] under `Block` takes all of it. A subscriber that is away never holds anybody up.
     pub(crate) fn has_room(&self, messages: &[Message], sizes: &[usize]) -> bool {
         let state = self.lock();
-        if let Some(seat) = &self.seat {
-            // Who has to acknowledge loses nothing by being away.
-            return seat.fits_all(Amount::of(messages, sizes, &state.prefixes));
+        // Who has to acknowledge loses nothing by being away.
+        let loses = self.seat.is_none() && matches!(state.consumer, Consumer::Away);
+        loses || self.fits_now(&state, messages, sizes)
+    }
+
+    fn fits_now(&self, state: &State, messages: &[Message], sizes: &[usize]) -> bool {
+        let more = Amount::of(messages, sizes, &state.prefixes);
+        match &self.seat {
+            Some(seat) => seat.fits_all(more),
+            None => state.buffer.fits(more, state.limits),
         }
-        if matches!(state.consumer, Consumer::Away) {
-            return true;
-        }
-        state.buffer.fits(Amount::of(messages, sizes, &state.prefixes), state.limits)
     }
 
     /// Whether somebody empties it.
@@ -157,10 +160,7 @@ impl Queue {
 
     /// Waits until there may be more room.
     pub(crate) async fn room_changed(&self) {
-        match &self.seat {
-            Some(seat) => seat.work().room_changed().await,
-            None => self.room.notified().await,
-        }
+        self.room().notified().await;
     }
 
     pub(crate) const fn behind(&self) -> &Behind {
@@ -174,12 +174,7 @@ impl Queue {
 
     /// Whether [`Self::fill`] takes all of it.
     pub(crate) fn fits(&self, messages: &[Message], sizes: &[usize]) -> bool {
-        let state = self.lock();
-        let more = Amount::of(messages, sizes, &state.prefixes);
-        match &self.seat {
-            Some(seat) => seat.fits_all(more),
-            None => state.buffer.fits(more, state.limits),
-        }
+        self.fits_now(&self.lock(), messages, sizes)
     }
 
     /// What it would get of a batch from message `from` on.

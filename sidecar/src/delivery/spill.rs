@@ -88,6 +88,11 @@ impl Spill {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether anything may ever have overflowed here.
+    pub(super) fn has_begun(&self) -> bool {
+        self.links.get().is_some()
+    }
+
     fn written_place(&self) -> Option<Place> {
         self.lock().window.written()
     }

@@ -4,7 +4,7 @@
 use super::core::Core;
 use super::origin::Origin;
 use crate::durable::{Placement, Topics};
-use crate::messaging::{Message, Position, Problem, ProblemKind, TopicName};
+use crate::messaging::{ChannelName, Message, Position, Problem, ProblemKind, TopicName};
 use crate::view::{ChannelView, ViewReceiver};
 use runtime::backoff::Backoff;
 use std::sync::Arc;
@@ -127,6 +127,45 @@ impl<O: Outbox> Writer<O> {
 }
 
 impl Core {
+    pub(super) fn origin_of(&self, channel: &ChannelName) -> Origin {
+        Origin { channel: channel.clone(), publisher: Arc::clone(self.sidecar()), epoch: self.epoch() }
+    }
+
+    /// Whether the Topic of that field can be written and takes copies of these, with so many bytes added to each.
+    pub(super) fn check_copies(
+        &self,
+        name: &ChannelName,
+        (field, topic): (&str, &TopicName),
+        (messages, more): (&[Message], usize),
+    ) -> Result<(), Problem> {
+        let bytes_max = self
+            .topics
+            .check_publish(topic)
+            .map_err(|problem| Problem::new(problem.kind, format!("{name}: {field}: {}", problem.message)))?;
+        let origin = self.origin_of(name);
+        let size = |message: &Message| {
+            message.size_bytes().saturating_add(origin.bytes_max(message)).saturating_add(more)
+        };
+        let largest = messages.iter().map(size).max().unwrap_or(0);
+        if largest > bytes_max {
+            let text = format!(
+                "{name}: {field}: a message of {largest} bytes, what says where it comes from included, is above \
+                 spec.maxMessageSize of {topic} ({bytes_max} bytes); raise it by 1 KiB above the Channel's"
+            );
+            return Err(Problem::new(ProblemKind::InvalidArgument, text));
+        }
+        Ok(())
+    }
+
+    /// Waits until every copy, every dead letter and all that overflowed is written. Nothing may be published meanwhile.
+    pub(crate) async fn flushed(&self) {
+        for outlet in self.outlets() {
+            outlet.recorder.flushed().await;
+            outlet.spill.flushed().await;
+            outlet.dead_letters.flushed().await;
+        }
+    }
+
     /// Writes what comes into an outbox. To be started once.
     pub(super) fn write_out<O: Outbox>(&self, origin: Origin, outbox: Arc<O>) {
         let writer = Writer { origin, topics: self.topics.clone(), view: self.view_receiver(), outbox };

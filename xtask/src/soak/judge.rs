@@ -5,12 +5,16 @@ use serde_json::{Value, json};
 /// How much more a sidecar may hold in the last quarter than in the second: a share, and bytes; both bind.
 const GROWTH_SHARE_MAX: f64 = 0.10;
 const GROWTH_BYTES_MAX: f64 = 4.0 * 1_048_576.0;
+/// How much of what was wanted must be sent: below it this was another load than the one that was asked for.
+const SENT_SHARE_MIN: f64 = 0.99;
 /// Below this a quarter is no quarter.
 const SAMPLES_MIN: usize = 8;
 
 /// Messages, counted by the apps.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ledger {
+    /// What the pace and the time make.
+    pub(super) wanted: f64,
     pub(super) sent: f64,
     pub(super) received: f64,
     pub(super) disordered: f64,
@@ -85,6 +89,9 @@ pub(super) fn judge(ledger: &Ledger, sides: &[Side]) -> Vec<String> {
     let mut reasons = Vec::new();
     if ledger.sent <= 0.0 {
         reasons.push("nothing was sent".to_owned());
+    } else if ledger.sent < ledger.wanted * SENT_SHARE_MIN {
+        let Ledger { wanted, sent, .. } = ledger;
+        reasons.push(format!("{sent} of {wanted} messages were sent: the pace was not kept"));
     }
     if (ledger.sent - ledger.received).abs() > 0.0 {
         reasons.push(format!("{} messages were sent and {} came", ledger.sent, ledger.received));
@@ -120,7 +127,7 @@ fn judge_side(side: &Side) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const GOOD: Ledger = Ledger { sent: 100.0, received: 100.0, disordered: 0.0 };
+    const GOOD: Ledger = Ledger { wanted: 100.0, sent: 100.0, received: 100.0, disordered: 0.0 };
 
     fn side(megabytes: impl Fn(usize) -> f64, descriptors: impl Fn(usize) -> usize) -> Side {
         let sample = |at| Sample { resident_bytes: megabytes(at) * 1e6, descriptors: descriptors(at) };
@@ -141,12 +148,13 @@ mod tests {
         assert_eq!(judge(&GOOD, &[peak]), [""; 0]);
     }
 
-    /// Goal: each loss, disorder, growth by share or by bytes, and leaked descriptor is a reason of its own.
+    /// Goal: each loss, disorder, pace that was not kept, growth by share or by bytes, and leaked descriptor is a reason of its own.
     #[test]
     fn each_fault_is_a_reason() {
         let faults = [
             (Ledger { received: 99.0, ..GOOD }, flat()),
             (Ledger { received: 101.0, ..GOOD }, flat()),
+            (Ledger { sent: 98.0, received: 98.0, ..GOOD }, flat()),
             (Ledger { disordered: 1.0, ..GOOD }, flat()),
             (Ledger { sent: 0.0, received: 0.0, ..GOOD }, flat()),
             // 1.5 MB are 15 %.

@@ -1,6 +1,7 @@
 //! Who can be behind: a subscriber with its own queue, or all receivers of a Pipeline together.
 
 use super::super::buffer::{Amount, Batch};
+use super::super::prefixes::Prefixes;
 use super::super::queue::Queue;
 use super::super::work::Work;
 use super::behind::Behind;
@@ -44,7 +45,7 @@ impl Lane {
     pub(super) fn wanted(&self, batch: &Batch, from: usize) -> Amount {
         match self {
             Self::Queue(queue) => queue.wanted(batch, from),
-            Self::Work(_) => batch.amount(from),
+            Self::Work(_) => batch.wanted(from, &Prefixes::default()),
         }
     }
 

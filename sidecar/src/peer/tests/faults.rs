@@ -78,7 +78,16 @@ async fn what_is_told_is_counted() {
             publisher.publish(first..first + 10).await;
             seen.take_total(&mut subscription, first + 10).await;
             proxy.kill();
-            for batch in [10..20, 20..30, 30..40] {
+            publisher.publish(first + 10..first + 20).await;
+            // From here on its publisher knows that it is away.
+            let accepted = publisher.core.metrics().peer_connections.with_label_values(&["accepted"]);
+            let noticed = async {
+                while accepted.get() > 0 {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(DEADLINE, noticed).await.expect("the connection is lost");
+            for batch in [20..30, 30..40, 40..50] {
                 publisher.publish(first + batch.start..first + batch.end).await;
             }
             let forgotten = async {
@@ -88,7 +97,7 @@ async fn what_is_told_is_counted() {
                 }
             };
             tokio::time::timeout(DEADLINE, forgotten).await.expect("it is away");
-            publisher.publish(first + 40..first + 90).await;
+            publisher.publish(first + 50..first + 90).await;
             proxy.thaw();
             publisher.wait_for_guests(1).await;
             publisher.publish(first + 90..first + 100).await;

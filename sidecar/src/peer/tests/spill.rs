@@ -269,9 +269,9 @@ async fn what_was_spilled_comes_first() {
     }
 }
 
-/// Goal: who goes while it is behind is counted with all that it did not get, and the publisher keeps nothing for it.
+/// Goal: for who goes while it is behind the publisher keeps nothing.
 #[tokio::test]
-async fn who_goes_is_counted() {
+async fn who_goes_leaves_nothing() {
     let bench = bench(1);
     let view = spilling(Pattern::PubSub, Acknowledge::None);
     let authority = TestAuthority::new();
@@ -285,6 +285,41 @@ async fn who_goes_is_counted() {
     until("nothing is kept", || waiting(&publisher) == 0).await;
     let lag = || publisher.core.metrics().lag.with_label_values(&LABELS).get();
     until("nothing waits", || lag() == 0).await;
+}
+
+/// Goal: who was away for too long while it was behind is told all that it missed, and that is what is counted.
+#[tokio::test]
+async fn who_was_away_too_long_is_told_and_counted() {
+    let bench = bench(1);
+    let view = spilling(Pattern::PubSub, Acknowledge::None);
+    let authority = TestAuthority::new();
+    let publisher = Node::start_with(&authority, ("publisher", "pricing"), bench.settings()).await;
+    publisher.show_with(view.clone(), view_with(1));
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    let proxy = Proxy::start(publisher.address).await;
+    subscriber.show(ChannelView { publishers: vec![publisher.as_peer_at(proxy.address)], ..view });
+    let mut subscription = subscriber.subscribe(1).await;
+    publisher.wait_for_guests(1).await;
+    publish_each(&publisher, 0..100).await;
+    until("it is behind", || waiting(&publisher) > 80).await;
+    proxy.kill();
+    until("it is away, and forgotten", || {
+        publisher.core.forget_away();
+        publisher.core.guest_count() == 0
+    })
+    .await;
+    until("nothing is kept", || waiting(&publisher) == 0).await;
+    proxy.thaw();
+    publisher.wait_for_guests(1).await;
+    publish_each(&publisher, 100..110).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 110).await;
+    let told: u64 = seen.gaps.iter().map(|gap| gap.2).sum();
+    assert!(told > 80, "{:?}", seen.gaps);
+    let [kind, namespace, name] = LABELS;
+    let dropped =
+        publisher.core.metrics().dropped.with_label_values(&[kind, namespace, name, "disconnected"]);
+    assert_eq!(dropped.get(), told, "{:?}", seen.gaps);
 }
 
 /// Goal: a message that could not come back as it was, or that the Topic would not take, is refused before it is published.
@@ -341,6 +376,25 @@ async fn a_drain_hands_over_what_overflowed() {
         tokio::join!(ending, reading);
         assert_eq!(numbers, (1..=200).collect::<Vec<_>>(), "{pattern:?}");
     }
+}
+
+/// Goal: what nobody took in time in a drain is told, and counted once, with what overflowed.
+#[tokio::test]
+async fn what_a_drain_leaves_is_told() {
+    let bench = bench(1);
+    let view = spilling(Pattern::PubSub, Acknowledge::None);
+    let (publisher, _subscriber, mut subscription) = spilling_pair(&bench, &view, 1).await;
+    publish_each(&publisher, 0..100).await;
+    until("it is behind", || waiting(&publisher) > 80).await;
+    publisher.core.begin_drain();
+    publisher.connections.drain(DEADLINE).await;
+    let mut seen = Seen::default();
+    seen.take_total(&mut subscription, 100).await;
+    let told: u64 = seen.gaps.iter().map(|gap| gap.2).sum();
+    assert!(told > 80 && seen.gaps.iter().all(|gap| gap.3 == "shutdown"), "{:?}", seen.gaps);
+    let [kind, namespace, name] = LABELS;
+    let dropped = publisher.core.metrics().dropped.with_label_values(&[kind, namespace, name, "shutdown"]);
+    assert_eq!(dropped.get(), told, "{:?}", seen.gaps);
 }
 
 /// Goal: what is not in the Topic any more, because somebody made it anew or took it away, is told as a gap in its place
