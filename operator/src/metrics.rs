@@ -1,8 +1,11 @@
-//! All metrics of the operator. Label values are kinds, results and webhooks: bounded by this code.
+//! All metrics of the operator. Label values are kinds, results and webhooks, bounded by this
+//! code, and namespaces of our objects.
 
 mod admission;
+mod objects;
 
 pub use admission::AdmissionMetrics;
+pub use objects::NotReadyObjects;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
 use std::time::Duration;

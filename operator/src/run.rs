@@ -11,7 +11,7 @@ use crate::{
     controllers,
     kafka::{AdminBrokers, Identity},
     leadership::{Elector, Leadership},
-    metrics::Metrics,
+    metrics::{Metrics, NotReadyObjects},
 };
 use anyhow::Context as _;
 use kube::{Api, Client, Config};
@@ -51,7 +51,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         "stores",
         "the watches are not complete yet: is the API server reachable, are the CRDs installed?",
     );
-    health::serve_admin(args.admin_listen, registry, readiness.clone(), shutdown.clone())?;
+    health::serve_admin(args.admin_listen, registry.clone(), readiness.clone(), shutdown.clone())?;
     let client = connect().await?;
     let store = roots::Store::new(client.clone(), &args.namespace, &args.ca_secret, &args.trust_domain);
     let roots = shutdown.or(roots::Roots::open(store)).await;
@@ -60,6 +60,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     };
     let tasks = Tasks::new(shutdown.clone());
     let cluster = Cluster::watch(&client, &tasks);
+    registry.register(Box::new(NotReadyObjects::new(cluster.clone())?))?;
     let leadership = Leadership::new();
     let grace = args.shutdown_grace;
     // The Lease outlives the work: it is given back when nothing writes any more.

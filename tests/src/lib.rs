@@ -2,5 +2,6 @@
 //! programs need stands here; the promises themselves are in `tests/`.
 
 pub mod load;
+pub mod metrics;
 pub mod readme;
 pub mod wait;

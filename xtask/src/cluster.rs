@@ -34,6 +34,8 @@ pub(crate) use up::up;
 
 /// The exit code that says "this machine cannot run a cluster", so that a caller can skip.
 const CANNOT_RUN: u8 = 3;
+/// No part of the cluster, but for tests that need no cluster.
+const PROMTOOL: &str = "promtool";
 
 /// Which cluster, and what to do with it.
 #[derive(Args)]
@@ -73,7 +75,7 @@ enum ClusterCommand {
     Status,
     /// Builds the cluster's programs into the cache and prints where they are.
     Build {
-        /// Only the part that brings this program (for example helm).
+        /// Only the part that brings this program (for example helm), or promtool, which comes from Debian.
         program: Option<String>,
     },
     /// Runs kubectl against the cluster.
@@ -128,6 +130,9 @@ pub(crate) fn run(args: ClusterArgs) -> Result<ExitCode> {
         }
         ClusterCommand::Build { program } => {
             let programs = match &program {
+                Some(name) if name == PROMTOOL => {
+                    vec![(PROMTOOL, crate::images::promtool(&cluster.cache)?)]
+                }
                 Some(name) => vec![(name.as_str(), parts::program(&cluster.cache, name)?)],
                 None => parts::all(&cluster.cache)?,
             };

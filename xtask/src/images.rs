@@ -16,6 +16,7 @@ use clap::Args;
 use crate::cache::{Cache, CacheArgs};
 
 pub(crate) use archive::{Archived, read as read_archive};
+pub(crate) use debian::promtool;
 pub(crate) use programs::NAMES as PROGRAMS;
 
 /// The version of all images.

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use crate::kube;
 
@@ -50,6 +52,16 @@ pub(crate) fn install() -> Result<()> {
         ],
     )?;
     Ok(())
+}
+
+/// The objects that the chart renders with these values, for those that a scenario does not install.
+pub(crate) fn chart_objects(values: &[&str]) -> Result<Vec<Value>> {
+    let mut arguments = vec!["template", RELEASE, CHART, "--namespace", NAMESPACE];
+    arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+    let text = kube::run("helm", &arguments)?;
+    serde_yaml::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).context("helm rendered what is no YAML"))
+        .collect()
 }
 
 /// Promise: the chart installs into a namespace that asks for `restricted` pods, its CRDs are

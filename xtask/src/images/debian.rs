@@ -9,8 +9,9 @@ use anyhow::{Context as _, Result, bail};
 
 use super::oci::Start;
 use super::rootfs;
+use crate::cache::{self, Cache};
 use crate::cluster::{apt, install_packages};
-use crate::{cache, tools};
+use crate::tools;
 
 /// What changes when this file makes the images differently.
 const RECIPE: &str = "1";
@@ -25,6 +26,9 @@ const PYTHON_PLATFORMS: &[&str] =
     &["manylinux_2_28_x86_64", "manylinux_2_26_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64"];
 /// Prometheus and the C library: its other dependencies are for a machine with services.
 const PROMETHEUS: &[&str] = &["prometheus", "libc6"];
+
+/// What brings promtool; it runs with any C library.
+const PROMTOOL: &[&str] = &["prometheus"];
 
 /// A hash of what the tools image is made from.
 pub(crate) fn apptools_key() -> Result<String> {
@@ -55,15 +59,26 @@ pub(crate) fn apptools(files: &Path) -> Result<Start> {
 
 /// Prometheus as Debian packages it.
 pub(crate) fn prometheus(files: &Path) -> Result<Start> {
+    unpack_named(PROMETHEUS, files)?;
+    rootfs::base(files).context("cannot write the image's users")?;
+    Ok(Start::program(["/usr/bin/prometheus"]))
+}
+
+/// Prometheus' tool that checks rules, from the same package, for this machine; the cache keeps it.
+pub(crate) fn promtool(cache: &Cache) -> Result<PathBuf> {
+    let folder = cache.folder("promtool", &key(&[PROMTOOL]), |folder| unpack_named(PROMTOOL, folder))?;
+    Ok(folder.join("usr/bin/promtool"))
+}
+
+/// Packages alone, without what they depend on.
+fn unpack_named(names: &[&str], files: &Path) -> Result<()> {
     let packages = files.with_extension("packages");
     fs::create_dir_all(&packages).context("cannot make the folder of packages")?;
     refresh()?;
-    tools::output(apt(["download"]).args(PROMETHEUS).current_dir(&packages))
-        .context("cannot download Debian's Prometheus")?;
+    tools::output(apt(["download"]).args(names).current_dir(&packages))
+        .with_context(|| format!("cannot download the Debian packages {}", names.join(" ")))?;
     unpack(&packages, files)?;
-    rootfs::base(files).context("cannot write the image's users")?;
-    cache::remove_folder(&packages)?;
-    Ok(Start::program(["/usr/bin/prometheus"]))
+    cache::remove_folder(&packages)
 }
 
 fn refresh() -> Result<()> {
