@@ -157,11 +157,10 @@ impl Writer {
         if present.is_some_and(|present| is_applied(&wanted, &present)) {
             return Ok(Applied::Unchanged);
         }
-        self.leadership.check()?;
         let params = PatchParams::apply(manager).force();
-        api.patch(&name.name, &params, &Patch::Apply(&wanted))
-            .await
-            .map_err(Self::failed::<K>("apply", &name))?;
+        let patch = Patch::Apply(&wanted);
+        let writing = api.patch(&name.name, &params, &patch);
+        self.leadership.write(writing).await?.map_err(Self::failed::<K>("apply", &name))?;
         self.written::<K>("apply", &name);
         Ok(Applied::Written)
     }
@@ -182,7 +181,6 @@ impl Writer {
         if before == status && last.is_none_or(|last| &last == status) {
             return Ok(Applied::Unchanged);
         }
-        self.leadership.check()?;
         let patch = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
             "metadata": {"name": name.name, "namespace": name.namespace, "uid": uid},
@@ -190,9 +188,9 @@ impl Writer {
         });
         let api = api_of::<K>(&self.client, &name.namespace);
         let params = PatchParams::apply(&format!("{manager}-status")).force();
-        api.patch_status(&name.name, &params, &Patch::Apply(&patch))
-            .await
-            .map_err(Self::failed::<K>("write the status of", &name))?;
+        let patch = Patch::Apply(&patch);
+        let writing = api.patch_status(&name.name, &params, &patch);
+        self.leadership.write(writing).await?.map_err(Self::failed::<K>("write the status of", &name))?;
         self.lock_statuses().insert(uid, status.clone());
         self.written::<K>("status", &name);
         Ok(Applied::Written)
@@ -222,22 +220,33 @@ impl Writer {
         if present == wanted {
             return Ok(Applied::Unchanged);
         }
-        self.leadership.check()?;
         let name = crate::cluster::name_of(object);
-        let finalizers: Vec<&str> = wanted.then_some(finalizer).into_iter().collect();
-        // The uid keeps an apply from touching a namesake that was made meanwhile.
-        let patch = json!({
-            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-            "metadata": {
-                "name": name.name, "namespace": name.namespace,
-                "uid": object.meta().uid, "finalizers": finalizers,
-            },
-        });
         let api = api_of::<K>(&self.client, &name.namespace);
-        let params = PatchParams::apply("pinnace-finalizer").force();
-        let outcome = api.patch(&name.name, &params, &Patch::Apply(&patch)).await;
+        let outcome = if wanted {
+            // The uid keeps an apply from touching a namesake that was made meanwhile.
+            let patch = json!({
+                "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+                "metadata": {
+                    "name": name.name, "namespace": name.namespace,
+                    "uid": object.meta().uid, "finalizers": [finalizer],
+                },
+            });
+            let params = PatchParams::apply("pinnace-finalizer").force();
+            self.leadership.write(api.patch(&name.name, &params, &Patch::Apply(&patch))).await?
+        } else {
+            // Not an apply: that takes away only what it had put there, and a restored object forgot who did. Over
+            // the version that was read and no other, so that nobody else's finalizer is lost.
+            let others = object.meta().finalizers.iter().flatten().filter(|name| *name != finalizer);
+            let patch = json!({"metadata": {
+                "uid": object.meta().uid, "resourceVersion": object.meta().resource_version,
+                "finalizers": others.collect::<Vec<_>>(),
+            }});
+            let params =
+                PatchParams { field_manager: Some("pinnace-finalizer".into()), ..PatchParams::default() };
+            self.leadership.write(api.patch(&name.name, &params, &Patch::Merge(&patch))).await?
+        };
         match outcome {
-            Err(error) if !wanted && (is_code(&error, 404) || is_code(&error, 409)) => Ok(Applied::Unchanged),
+            Err(error) if !wanted && is_code(&error, 404) => Ok(Applied::Unchanged),
             Err(error) => Err(Self::failed::<K>("change the finalizers of", &name)(error)),
             Ok(_) => {
                 self.written::<K>("finalizer", &name);
@@ -265,14 +274,13 @@ impl Writer {
             if keep.contains(&name.name) || !owners.into_iter().any(|owner| owner.uid == owner_uid) {
                 continue;
             }
-            self.leadership.check()?;
             let preconditions = Preconditions { uid: object.metadata.uid.clone(), resource_version: None };
             let params = DeleteParams {
                 preconditions: Some(preconditions),
                 propagation_policy: Some(PropagationPolicy::Background),
                 ..DeleteParams::default()
             };
-            match api.delete(&name.name, &params).await {
+            match self.leadership.write(api.delete(&name.name, &params)).await? {
                 Err(error) if !is_code(&error, 404) => return Err(Self::failed::<K>("delete", &name)(error)),
                 _ => self.written::<K>("delete", &name),
             }
@@ -285,11 +293,11 @@ impl Writer {
     /// # Errors
     /// When this replica may not write, or the API server refuses.
     pub async fn create<K: Namespaced + Serialize>(&self, object: &K) -> Result<Applied, ApplyError> {
-        self.leadership.check()?;
         let name = crate::cluster::name_of(object);
         let api = Api::<K>::namespaced(self.client.clone(), &name.namespace);
-        match create_once(&api, object).await.map_err(Self::failed::<K>("create", &name))? {
-            Once::Created => {
+        let created = self.leadership.write(create_once(&api, object)).await?;
+        match created.map_err(Self::failed::<K>("create", &name))? {
+            Once::Created(_) => {
                 self.written::<K>("create", &name);
                 Ok(Applied::Written)
             }
@@ -306,8 +314,8 @@ fn api_of<K: Resource<DynamicType = ()>>(client: &Client, namespace: &str) -> Ap
 /// What [`create_once`] found.
 #[derive(Debug)]
 pub enum Once<K> {
-    /// It was made.
-    Created,
+    /// It was made, and looks so.
+    Created(K),
     /// Somebody else had made it; this is theirs.
     AlreadyThere(K),
 }
@@ -321,7 +329,7 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Serialize,
 {
     match api.create(&PostParams::default(), object).await {
-        Ok(_) => Ok(Once::Created),
+        Ok(made) => Ok(Once::Created(made)),
         Err(error) if is_code(&error, 409) => {
             Ok(Once::AlreadyThere(api.get(object.meta().name.as_deref().unwrap_or_default()).await?))
         }

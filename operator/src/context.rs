@@ -1,6 +1,8 @@
 //! What a reconciler may touch: the stores, the writer, the brokers, the authority, settings and the clock.
 
-use crate::{apply::Writer, cluster::Cluster, kafka::Brokers, metrics::Metrics};
+use crate::{
+    apply::Writer, cluster::Cluster, kafka::FencedBrokers, leadership::Leadership, metrics::Metrics,
+};
 use control_plane::{Authority, Objects};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
@@ -13,11 +15,13 @@ pub struct Context {
     /// The only way to write to Kubernetes.
     pub writer: Writer,
     /// The way to brokers.
-    pub brokers: Arc<dyn Brokers>,
+    pub brokers: FencedBrokers,
     /// Who signs certificates; changes when a root does.
     pub authority: watch::Receiver<Arc<Authority>>,
     /// Who publishes and subscribes.
     pub membership: Objects,
+    /// Whether this replica may write.
+    pub leadership: Leadership,
     /// What is counted.
     pub metrics: Metrics,
     /// The same for all reconciles.

@@ -98,8 +98,8 @@ pub async fn lead(
     Ok(objects)
 }
 
-/// Tells the Service of the control plane whether this Pod is the leader. Say no at the start: the
-/// Pod may carry the label from before a restart of its container.
+/// Tells the Service of the control plane whether this Pod is the leader. Say no before a term: the
+/// Pod may carry the label from before a restart of its container, or from the term before.
 ///
 /// # Errors
 /// When the API server refuses.

@@ -5,6 +5,8 @@ pub mod broker;
 pub mod channel;
 mod failures;
 pub mod subscription;
+#[cfg(test)]
+mod tests;
 pub mod topic;
 mod triggers;
 
@@ -14,6 +16,7 @@ use crate::{
     context::Context,
     guard::Invalid,
     kafka::KafkaError,
+    leadership::NotLeader,
 };
 use api::condition::{Part, REASON_INVALID, conditions};
 use control::ObjectName;
@@ -31,7 +34,10 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use runtime::tasks::{OnError, Tasks};
+use runtime::{
+    shutdown::Shutdown,
+    tasks::{OnError, Tasks},
+};
 use serde::de::DeserializeOwned;
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -39,6 +45,8 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 const CONCURRENCY: u16 = 16;
 /// Changes of one object within this time are one reconcile.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// One that was cut short because this replica may not write is tried again after so long, when it may.
+const NOT_LEADER_PAUSE: Duration = Duration::from_secs(1);
 /// A reconcile that takes longer failed: a broker or the API server hangs.
 const RECONCILE_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -57,15 +65,23 @@ pub enum ReconcileError {
     /// A child object cannot be built from the spec.
     #[error("failed to build {0}")]
     Build(&'static str, #[source] serde_json::Error),
+    /// Another replica writes.
+    #[error(transparent)]
+    NotLeader(#[from] NotLeader),
     /// It took too long.
     #[error("the reconcile took more than {} s: does the API server or the broker hang?", RECONCILE_DEADLINE.as_secs())]
     Deadline,
 }
 
+/// How a reconcile is counted that was cut short because this replica may not write.
+const NOT_LEADER: &str = "not_leader";
+
 impl ReconcileError {
     fn label(&self) -> &'static str {
         match self {
-            Self::Apply(ApplyError::NotLeader(_)) | Self::Kafka(KafkaError::NotLeader(_)) => "not_leader",
+            Self::NotLeader(_)
+            | Self::Apply(ApplyError::NotLeader(_))
+            | Self::Kafka(KafkaError::NotLeader(_)) => NOT_LEADER,
             Self::Apply(_) => "kubernetes",
             Self::Kafka(_) => "broker",
             Self::Certificate(_) => "certificate",
@@ -84,9 +100,10 @@ struct Shared<R> {
     kind: &'static str,
     reconcile: Reconcile<R>,
     failures: Failures,
+    shutdown: Shutdown,
 }
 
-/// Starts all controllers. Call it once, when the Lease is held and the stores are complete.
+/// Starts all controllers. Call it once in a term, when the stores are complete.
 pub fn start(context: &Arc<Context>, tasks: &Tasks) {
     let cluster = &context.cluster;
     start_one("Broker", &cluster.brokers, triggers::brokers(context), broker::reconcile, (context, tasks));
@@ -116,9 +133,14 @@ fn start_one<R>(
 ) where
     R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let shared =
-        Arc::new(Shared { context: Arc::clone(context), kind, reconcile, failures: Failures::default() });
     let shutdown = tasks.shutdown().clone();
+    let shared = Arc::new(Shared {
+        context: Arc::clone(context),
+        kind,
+        reconcile,
+        failures: Failures::default(),
+        shutdown: shutdown.clone(),
+    });
     let stopped = shutdown.clone();
     let stream = Controller::for_stream(stream::pending(), objects.store())
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
@@ -140,7 +162,7 @@ struct Ended(&'static str);
 async fn drain<T, E: std::error::Error>(
     kind: &'static str,
     stream: impl Stream<Item = Result<T, E>>,
-    shutdown: runtime::shutdown::Shutdown,
+    shutdown: Shutdown,
 ) -> Result<(), Ended> {
     // Errors were logged where they happened; what is left is objects that went away meanwhile.
     stream
@@ -158,6 +180,10 @@ async fn run_one<R>(object: Arc<R>, shared: Arc<Shared<R>>) -> Result<Action, Re
 where
     R: Resource<DynamicType = ()>,
 {
+    // While the API server is away nothing is begun, and nothing has to be tried again.
+    if shared.shutdown.or(shared.context.leadership.writable()).await.is_none() {
+        return Err(NotLeader.into());
+    }
     let started = runtime::clock::now();
     let name = name_of(object.as_ref());
     let work = (shared.reconcile)(object, Arc::clone(&shared.context));
@@ -176,6 +202,10 @@ where
 
 fn failed<R: Resource<DynamicType = ()>>(object: &R, error: &ReconcileError, shared: &Shared<R>) -> Action {
     let name = name_of(object);
+    if error.label() == NOT_LEADER {
+        tracing::debug!(kind = shared.kind, object = %name, "reconcile cut short: this replica may not write");
+        return Action::requeue(NOT_LEADER_PAUSE);
+    }
     let pause = shared.failures.failed(&name);
     tracing::warn!(kind = shared.kind, object = %name, error = %chain(error), retry_ms = pause.as_millis(), "reconcile failed");
     Action::requeue(pause)

@@ -1,14 +1,15 @@
 //! The operator's door to brokers: what a reconciler may ask of one and have changed on it.
 //!
-//! A trait, so that reconcilers can be tested without a broker. The door asks for the Lease before each change.
+//! A trait, so that reconcilers can be tested without a broker, behind one gate that no change passes without the Lease.
 
 mod admin;
 
 pub use admin::{AdminBrokers, Identity};
 
+use crate::leadership::Leadership;
 use control::topics::{Acl, Change, Observed};
 use futures::future::BoxFuture;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Where a Broker is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,4 +82,44 @@ pub trait Brokers: Send + Sync + 'static {
         address: &'a Address,
         change: &'a Change,
     ) -> BoxFuture<'a, Result<(), KafkaError>>;
+}
+
+/// Brokers as reconcilers get them: everybody may ask, only the leader may change, and a change ends with its window.
+#[derive(Clone)]
+pub struct FencedBrokers {
+    brokers: Arc<dyn Brokers>,
+    leadership: Leadership,
+}
+
+impl FencedBrokers {
+    /// The gate in front of `brokers`.
+    #[must_use]
+    pub fn new(brokers: Arc<dyn Brokers>, leadership: Leadership) -> Self {
+        Self { brokers, leadership }
+    }
+
+    /// See [`Brokers::describe`].
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn describe(&self, address: &Address) -> Result<ClusterState, KafkaError> {
+        self.brokers.describe(address).await
+    }
+
+    /// See [`Brokers::observe`].
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn observe(&self, address: &Address, topic: &str) -> Result<TopicState, KafkaError> {
+        self.brokers.observe(address, topic).await
+    }
+
+    /// See [`Brokers::change`].
+    ///
+    /// # Errors
+    /// When this replica may not write, or the broker did not do it.
+    pub async fn change(&self, address: &Address, change: &Change) -> Result<(), KafkaError> {
+        // Not even called without the Lease: an implementation may begin before it is awaited.
+        self.leadership.write(async { self.brokers.change(address, change).await }).await?
+    }
 }

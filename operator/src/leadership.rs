@@ -1,41 +1,91 @@
-//! Who may write: one Lease, taken now, renewed, given back at the end. A write asks [`Leadership::check`] first.
+//! Who may write. One Lease, kept by [`Elector`]; whether its window is open, as everybody sees it, is [`Leadership`]. What
+//! writes, to Kubernetes or to a broker, goes through [`Leadership::write`].
 //!
-//! Times are compared on this machine's monotonic clock alone: another replica takes the Lease only after
-//! it saw it unrenewed for its whole duration, and this one stops writing a margin before that.
+//! The arithmetic, on each machine's own monotonic clock:
+//! - a renewal counts from when it was **asked** for, and opens the window for `WRITE_WINDOW` (3 s);
+//! - a write begins inside the window, and is dropped where it stands when the window closes;
+//! - another replica takes the Lease when it has **seen** it unchanged for `LEASE_DURATION` (4 s), and nobody sees a
+//!   renewal before it was asked for.
+//!
+//! So 1 s lies between the last byte that one leader sends and the first that the next one sends: for what is on its way,
+//! and for clocks that go up to a quarter too fast or too slow. Nobody waits longer than a look (0.4 s) to see the last
+//! renewal and 4 s from there, so a killed leader is followed within 4.4 s and a few requests; one that ends in order
+//! gives the Lease back and is followed at the next look. A Lease that is new, or was deleted under its holder, is nobody's
+//! for `LEASE_DURATION`, since somebody may still hold the one that was. A holder's own word on how long its Lease lasts is kept if it is
+//! longer than ours, as that of an earlier version is.
+
+mod elector;
+mod sighting;
 
 #[cfg(test)]
 mod tests;
 
-use crate::apply;
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
-use kube::{Api, api::ObjectMeta};
-use runtime::{
-    clock::{self, Instant},
-    shutdown::Shutdown,
-};
-use std::{sync::Arc, time::Duration};
+pub use elector::Elector;
+
+use runtime::clock::{self, Instant};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// How long the Lease holds without renewal.
-const LEASE_DURATION: Duration = Duration::from_secs(15);
-/// Writing stops so long after the last renewal.
-const WRITE_WINDOW: Duration = Duration::from_secs(10);
-/// How often it is renewed, or looked at.
-const PERIOD: Duration = Duration::from_secs(3);
+/// How long the Lease holds after it was last seen to change.
+const LEASE_DURATION: Duration = Duration::from_secs(4);
+/// Writing stops so long after the last renewal was asked for.
+const WRITE_WINDOW: Duration = Duration::from_secs(3);
+/// How often it is renewed.
+const RENEW_PERIOD: Duration = Duration::from_secs(1);
+/// How often others look at it.
+const LOOK_PERIOD: Duration = Duration::from_millis(400);
+/// A request for the Lease that takes longer failed: the window leaves time for another.
+const REQUEST_DEADLINE: Duration = Duration::from_millis(1200);
+/// A term that could not be renewed for so long ends: who cannot see the API server does not know who leads.
+const LAPSE_MAX: Duration = Duration::from_secs(30);
 
 /// This replica does not hold the Lease, or has not renewed it in time.
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("this replica does not hold the lease: another one writes")]
 pub struct NotLeader;
 
+/// When a renewal that the API server took was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Renewal {
+    at: Instant,
+    wall_ms: i64,
+}
+
+impl Renewal {
+    fn now() -> Self {
+        Self { at: clock::now(), wall_ms: clock::unix_ms() }
+    }
+
+    /// What is left of the window. The monotonic clock decides; the other one can only close it, for a machine that slept
+    /// and did not count the time. `None` when it is closed.
+    fn left(&self) -> Option<Duration> {
+        let slept_ms = clock::unix_ms().saturating_sub(self.wall_ms);
+        let slept = Duration::from_millis(u64::try_from(slept_ms).unwrap_or(0));
+        let passed = clock::now().saturating_duration_since(self.at).max(slept);
+        WRITE_WINDOW.checked_sub(passed).filter(|left| !left.is_zero())
+    }
+}
+
 /// Whether this replica may write. Clones share it.
+///
+/// A term begins when the Lease is taken and ends when somebody else has it; in between, the window closes
+/// while the API server does not answer and opens again afterwards.
 #[derive(Clone, Debug)]
 pub struct Leadership {
-    renewed: Arc<watch::Sender<Option<Instant>>>,
+    state: Arc<watch::Sender<State>>,
 }
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// The last renewal of the term; `None` when there is no term.
+    renewal: Option<Renewal>,
+    /// Terms that are over.
+    over: u64,
+}
+
+/// One term of this replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term(u64);
 
 impl Default for Leadership {
     fn default() -> Self {
@@ -47,7 +97,21 @@ impl Leadership {
     /// A replica that may not write yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { renewed: Arc::new(watch::Sender::new(None)) }
+        Self { state: Arc::default() }
+    }
+
+    /// A replica that may always write.
+    #[cfg(test)]
+    pub(crate) fn always() -> Self {
+        let leadership = Self::new();
+        let century = Duration::from_secs(100 * 365 * 86_400);
+        let renewal = Renewal { at: clock::now() + century, wall_ms: i64::MAX };
+        leadership.renewed(renewal);
+        leadership
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.state.borrow().renewal.as_ref().and_then(Renewal::left)
     }
 
     /// Whether a write may begin now.
@@ -55,11 +119,7 @@ impl Leadership {
     /// # Errors
     /// When the Lease is not held, or was renewed too long ago.
     pub fn check(&self) -> Result<(), NotLeader> {
-        let renewed = *self.renewed.borrow();
-        renewed
-            .filter(|at| clock::now().saturating_duration_since(*at) < WRITE_WINDOW)
-            .map(|_| ())
-            .ok_or(NotLeader)
+        self.left().map(|_| ()).ok_or(NotLeader)
     }
 
     /// The same as a question.
@@ -68,167 +128,62 @@ impl Leadership {
         self.check().is_ok()
     }
 
-    /// Waits until this replica holds the Lease.
-    pub async fn acquired(&self) {
-        let mut renewed = self.renewed.subscribe();
-        // The sender lives in self.
-        drop(renewed.wait_for(Option::is_some).await);
-    }
-
-    pub(crate) fn renewed_at(&self, at: Option<Instant>) {
-        self.renewed.send_replace(at);
-    }
-}
-
-/// The Lease was taken by another replica, or could not be renewed in time.
-#[derive(Debug, thiserror::Error)]
-pub enum Lost {
-    /// Somebody else holds it.
-    #[error("lost the lease to {0}: this replica ends, so that nothing is written twice")]
-    Taken(String),
-    /// The API server did not take the renewal in time.
-    #[error("the lease could not be renewed in time: this replica ends; is the API server reachable?")]
-    Expired,
-}
-
-/// Takes and keeps one Lease.
-pub struct Elector {
-    /// Where the Lease is.
-    pub leases: Api<Lease>,
-    /// Its name.
-    pub name: String,
-    /// The name of this replica: its Pod.
-    pub identity: String,
-    /// Who is told.
-    pub leadership: Leadership,
-    /// 1 while it is held.
-    pub gauge: prometheus::IntGauge,
-}
-
-/// What another holder's Lease looked like, and when that was first seen.
-struct Sighting {
-    record: Option<String>,
-    since: Instant,
-}
-
-impl Elector {
-    /// Runs until the shutdown begins; then gives the Lease back.
+    /// Writes: does not begin unless this replica may, and drops what has not ended when it no longer may. The only way to
+    /// change anything outside this process.
     ///
     /// # Errors
-    /// When a Lease that was held is lost.
-    pub async fn run(self, shutdown: Shutdown) -> Result<(), Lost> {
-        let mut sighting = Sighting { record: None, since: clock::now() };
-        let mut held_since_renewal: Option<Instant> = None;
+    /// When this replica may not, or may no longer, write. What was dropped may still have been done.
+    pub async fn write<T>(&self, work: impl Future<Output = T>) -> Result<T, NotLeader> {
+        self.check()?;
+        tokio::select! {
+            biased;
+            outcome = work => Ok(outcome),
+            () = self.closed() => Err(NotLeader),
+        }
+    }
+
+    /// Waits until the window closes.
+    async fn closed(&self) {
+        let mut state = self.state.subscribe();
+        while let Some(left) = self.left() {
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                // The sender lives in self.
+                _ = state.changed() => {}
+            }
+        }
+    }
+
+    /// Waits until the window is open: at the start of a term, and again after a lapse.
+    pub async fn writable(&self) -> Term {
+        let mut state = self.state.subscribe();
         loop {
-            let asked = clock::now();
-            match self.step(&mut sighting).await {
-                Ok(None) => {
-                    if held_since_renewal.is_none() {
-                        tracing::info!(lease = self.name, identity = self.identity, "took the lease");
-                    }
-                    held_since_renewal = Some(asked);
-                    self.leadership.renewed_at(Some(asked));
-                    self.gauge.set(1);
-                }
-                Ok(Some(holder)) if held_since_renewal.is_some() => {
-                    return Err(self.lost(Lost::Taken(holder)));
-                }
-                Ok(Some(_)) => {}
-                Err(error) => tracing::warn!(lease = self.name, %error, "failed to renew the lease"),
+            let over = state.borrow_and_update().over;
+            if self.is_leader() {
+                return Term(over);
             }
-            if held_since_renewal.is_some_and(|at| clock::now().saturating_duration_since(at) > WRITE_WINDOW)
-            {
-                return Err(self.lost(Lost::Expired));
-            }
-            if shutdown.or(tokio::time::sleep(PERIOD)).await.is_none() {
-                if held_since_renewal.is_some() {
-                    self.release().await;
-                }
-                return Ok(());
-            }
+            // The sender lives in self.
+            drop(state.changed().await);
         }
     }
 
-    fn lost(&self, why: Lost) -> Lost {
-        self.leadership.renewed_at(None);
-        self.gauge.set(0);
-        why
+    /// Waits until the term is over, whether or not another one has begun.
+    pub async fn ended(&self, term: Term) {
+        let mut state = self.state.subscribe();
+        // The sender lives in self.
+        drop(state.wait_for(|state| state.over != term.0).await);
     }
 
-    /// `None`: the Lease is ours and renewed. Else who holds it.
-    async fn step(&self, sighting: &mut Sighting) -> Result<Option<String>, kube::Error> {
-        let Some(lease) = self.leases.get_opt(&self.name).await? else {
-            let created = apply::create_once(&self.leases, &self.renewed(None)).await?;
-            return Ok(match created {
-                apply::Once::Created => None,
-                apply::Once::AlreadyThere(theirs) => Some(holder(&theirs).unwrap_or_default()),
-            });
-        };
-        let holder = holder(&lease);
-        let ours = holder.as_deref() == Some(self.identity.as_str());
-        let version = lease.metadata.resource_version.clone();
-        if sighting.record != version {
-            *sighting = Sighting { record: version, since: clock::now() };
-        }
-        let expired = clock::now().saturating_duration_since(sighting.since) > LEASE_DURATION;
-        match holder {
-            Some(holder) if !ours && !expired => Ok(Some(holder)),
-            _ => {
-                apply::replace(&self.leases, &self.renewed(Some(&lease))).await?;
-                Ok(None)
-            }
-        }
+    fn renewed(&self, renewal: Renewal) {
+        self.state.send_modify(|state| state.renewal = Some(renewal));
     }
 
-    fn renewed(&self, present: Option<&Lease>) -> Lease {
-        let now = MicroTime(wall_clock());
-        let before = present.and_then(|lease| lease.spec.clone()).unwrap_or_default();
-        let ours = before.holder_identity.as_deref() == Some(self.identity.as_str());
-        let transitions = before.lease_transitions.unwrap_or(0);
-        let spec = LeaseSpec {
-            holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-            acquire_time: if ours { before.acquire_time } else { Some(now.clone()) },
-            renew_time: Some(now),
-            lease_transitions: Some(if ours { transitions } else { transitions.saturating_add(1) }),
-            ..LeaseSpec::default()
-        };
-        Lease { metadata: self.metadata(present), spec: Some(spec) }
+    /// Ends the term, if there is one.
+    fn end(&self) {
+        self.state.send_if_modified(|state| {
+            let lasted = state.renewal.take().is_some();
+            state.over = state.over.saturating_add(u64::from(lasted));
+            lasted
+        });
     }
-
-    fn metadata(&self, present: Option<&Lease>) -> ObjectMeta {
-        ObjectMeta {
-            name: Some(self.name.clone()),
-            resource_version: present.and_then(|lease| lease.metadata.resource_version.clone()),
-            ..ObjectMeta::default()
-        }
-    }
-
-    /// Gives the Lease back, so that the next replica need not wait for its end.
-    async fn release(&self) {
-        self.leadership.renewed_at(None);
-        self.gauge.set(0);
-        let given_back = async {
-            let mut lease = self.leases.get(&self.name).await?;
-            if holder(&lease).as_deref() == Some(self.identity.as_str())
-                && let Some(spec) = lease.spec.as_mut()
-            {
-                spec.holder_identity = None;
-                apply::replace(&self.leases, &lease).await?;
-            }
-            Ok::<_, kube::Error>(())
-        };
-        if let Err(error) = given_back.await {
-            tracing::warn!(lease = self.name, %error, "the lease was not given back; the next replica waits for its end");
-        }
-    }
-}
-
-fn holder(lease: &Lease) -> Option<String> {
-    lease.spec.as_ref()?.holder_identity.clone().filter(|holder| !holder.is_empty())
-}
-
-/// Wall-clock time for fields that people read.
-pub(crate) fn wall_clock() -> jiff::Timestamp {
-    jiff::Timestamp::from_millisecond(clock::unix_ms()).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
 //! Wires the operator. Every replica watches and serves the webhooks; the one with the Lease also runs the
-//! controllers and the control plane.
+//! controllers and the control plane, for a term. A term that ends does not end the process: it takes part again.
 
 use crate::{
     admission::{self, Webhooks, inject},
@@ -9,14 +9,15 @@ use crate::{
     context::{Context, Settings},
     control_plane::{self, roots},
     controllers,
-    kafka::{AdminBrokers, Identity},
-    leadership::{Elector, Leadership},
+    kafka::{AdminBrokers, FencedBrokers, Identity},
+    leadership::{Elector, Leadership, Term},
     metrics::{Metrics, NotReadyObjects},
 };
 use anyhow::Context as _;
 use kube::{Api, Client, Config};
 use prometheus::Registry;
 use runtime::{
+    backoff::Backoff,
     health::{self, Readiness},
     shutdown::Shutdown,
     tasks::{OnError, Tasks},
@@ -28,7 +29,14 @@ const TOKEN_AUDIENCE: &str = "pinnace";
 /// The API server answers within this time, or the request failed. Watches have their own.
 const API_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// So long may reconciles go on when the operator ends, before the Lease is given back and they are dropped.
+const HANDOVER_MAX: Duration = Duration::from_millis(250);
+/// The first and the longest pause before the Pod is labelled again.
+const LABEL_PAUSE_FIRST: Duration = Duration::from_millis(200);
+const LABEL_PAUSE_LONGEST: Duration = Duration::from_secs(5);
+
 /// What every replica has.
+#[derive(Clone)]
 struct Replica {
     args: Args,
     client: Client,
@@ -63,20 +71,41 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     registry.register(Box::new(NotReadyObjects::new(cluster.clone())?))?;
     let leadership = Leadership::new();
     let grace = args.shutdown_grace;
-    // The Lease outlives the work: it is given back when nothing writes any more.
-    let lease_tasks = Tasks::new(Shutdown::new());
+    // The Lease outlives the work: it is given back when nothing writes any more, or may.
+    let lease_ended = Shutdown::new();
+    let lease_tasks = Tasks::new(lease_ended.clone());
+    let (ended, everything) = (lease_ended.clone(), shutdown.clone());
+    drop(tasks.spawn_until_shutdown("lease watch", async move {
+        ended.begun().await;
+        everything.begin();
+    }));
     let replica = Replica { args, client, cluster, roots, leadership, metrics, tasks: tasks.clone() };
     replica.serve_webhooks(readiness.clone()).await?;
-    replica.elect(&lease_tasks);
     shutdown.or(replica.cluster.ready()).await.transpose().context("a watch ended")?;
     readiness.done("stores");
-    let lead = shutdown.or(replica.lead()).await;
-    lead.transpose()?;
-    shutdown.begun().await;
+    // Who leads can work at once.
+    replica.elect(&lease_tasks);
+    let led = {
+        let terms = replica.terms();
+        tokio::pin!(terms);
+        let handed_over = async {
+            shutdown.begun().await;
+            tokio::time::sleep(HANDOVER_MAX).await;
+        };
+        let led = tokio::select! {
+            led = &mut terms => Some(led),
+            () = handed_over => None,
+        };
+        lease_ended.begin();
+        match led {
+            Some(led) => led,
+            None => terms.await,
+        }
+    };
+    shutdown.begin();
     tasks.drain(grace).await;
-    lease_tasks.shutdown().begin();
     lease_tasks.drain(grace).await;
-    Ok(())
+    led
 }
 
 async fn connect() -> anyhow::Result<Client> {
@@ -125,24 +154,53 @@ impl Replica {
             leadership: self.leadership.clone(),
             gauge: self.metrics.leader.clone(),
         };
-        let (ended, everything) = (lease_tasks.shutdown().clone(), self.tasks.shutdown().clone());
-        drop(lease_tasks.spawn("lease", OnError::Shutdown, async move {
-            let outcome = elector.run(ended).await;
-            // Whoever lost the Lease must not go on, and whoever gave it back is done.
-            everything.begin();
-            outcome
-        }));
-        let leadership = self.leadership.clone();
-        let keep = self.roots.clone().keep(move || leadership.is_leader());
+        let ended = lease_tasks.shutdown().clone();
+        drop(lease_tasks.spawn("lease", OnError::Shutdown, elector.run(ended)));
+        let keep = self.roots.clone().keep(self.leadership.clone());
         drop(self.tasks.spawn_until_shutdown("roots", keep));
     }
 
-    /// Waits for the Lease, then starts what only the leader does.
-    async fn lead(&self) -> anyhow::Result<()> {
+    /// Leads as often and as long as this replica holds the Lease, until the shutdown.
+    async fn terms(&self) -> anyhow::Result<()> {
+        let shutdown = self.tasks.shutdown();
+        while let Some(term) = self.wait_for_term().await {
+            let tasks = Tasks::new(shutdown.child());
+            let work = async {
+                self.lead(&tasks).await?;
+                self.leadership.ended(term).await;
+                anyhow::Ok(())
+            };
+            let outcome = tasks.shutdown().or(work).await;
+            if !matches!(outcome, Some(Ok(()))) {
+                // A part failed that nothing works without, or everything ends.
+                shutdown.begin();
+            }
+            tasks.shutdown().begin();
+            tasks.drain(self.args.shutdown_grace).await;
+            outcome.transpose()?;
+        }
+        Ok(())
+    }
+
+    /// `None` when everything ends.
+    async fn wait_for_term(&self) -> Option<Term> {
+        let shutdown = self.tasks.shutdown();
+        let unlabelled = async {
+            self.label_pod(false).await;
+            std::future::pending::<Term>().await
+        };
+        let waited = async {
+            tokio::select! {
+                term = self.leadership.writable() => term,
+                term = unlabelled => term,
+            }
+        };
+        shutdown.or(waited).await.filter(|_| !shutdown.has_begun())
+    }
+
+    /// Starts what only the leader does.
+    async fn lead(&self, tasks: &Tasks) -> anyhow::Result<()> {
         let args = &self.args;
-        let pod = (args.namespace.as_str(), args.pod_name.as_str());
-        self.label_pod(pod, false).await;
-        self.leadership.acquired().await;
         let account = control::Identity::new(&args.namespace, &args.service_account);
         let place = control_plane::Place {
             listen: args.control.control_listen,
@@ -152,12 +210,12 @@ impl Replica {
         };
         let control_metrics = self.metrics.control_plane.clone();
         let roots = (self.client.clone(), &self.roots);
-        let membership =
-            control_plane::lead(roots, &self.cluster, place, control_metrics, &self.tasks).await?;
-        self.label_pod(pod, true).await;
+        let membership = control_plane::lead(roots, &self.cluster, place, control_metrics, tasks).await?;
+        let labelling = self.clone();
+        drop(tasks.spawn_until_shutdown("label", async move { labelling.label_pod(true).await }));
         let identity = Identity::new(account.clone(), &self.roots.current())?;
-        let brokers = AdminBrokers::new(&identity, self.leadership.clone());
-        drop(self.tasks.spawn_until_shutdown("operator identity", identity.keep(self.roots.subscribe())));
+        let brokers = Arc::new(AdminBrokers::new(&identity));
+        drop(tasks.spawn_until_shutdown("operator identity", identity.keep(self.roots.subscribe())));
         let context = Context {
             cluster: self.cluster.clone(),
             writer: Writer::new(
@@ -166,20 +224,24 @@ impl Replica {
                 self.metrics.reconciles.clone(),
                 &args.pod_name,
             ),
-            brokers: Arc::new(brokers),
+            brokers: FencedBrokers::new(brokers, self.leadership.clone()),
+            leadership: self.leadership.clone(),
             authority: self.roots.subscribe(),
             membership,
             metrics: self.metrics.clone(),
             settings: settings(args, &account),
         };
-        controllers::start(&Arc::new(context), &self.tasks);
+        controllers::start(&Arc::new(context), tasks);
         Ok(())
     }
 
     /// The Service of the control plane selects the label. Outside a Pod there is none to label.
-    async fn label_pod(&self, pod: (&str, &str), leads: bool) {
-        if let Err(error) = control_plane::label_pod(&self.client, pod, leads).await {
+    async fn label_pod(&self, leads: bool) {
+        let pod = (self.args.namespace.as_str(), self.args.pod_name.as_str());
+        let mut backoff = Backoff::new(LABEL_PAUSE_FIRST, LABEL_PAUSE_LONGEST);
+        while let Err(error) = control_plane::label_pod(&self.client, pod, leads).await {
             tracing::warn!(%error, pod = pod.1, leads, "failed to label this Pod; sidecars may not find the leader");
+            tokio::time::sleep(backoff.next_pause()).await;
         }
     }
 }

@@ -4,13 +4,14 @@
 mod api_server;
 mod brokers;
 
-pub(crate) use api_server::FakeApi;
+pub(crate) use api_server::{FakeApi, Fault, Line};
 pub(crate) use brokers::FakeBrokers;
 
 use crate::{
     apply::Writer,
     cluster::{Cluster, Kind},
     context::{Context, Settings},
+    kafka::FencedBrokers,
     leadership::Leadership,
     metrics::Metrics,
 };
@@ -66,9 +67,7 @@ impl Objects {
 
 /// A leader.
 pub(crate) fn leader() -> Leadership {
-    let leadership = Leadership::new();
-    leadership.renewed_at(Some(runtime::clock::now()));
-    leadership
+    Leadership::always()
 }
 
 /// A writer towards the fake.
@@ -90,7 +89,8 @@ pub(crate) fn context(api: &FakeApi, brokers: &FakeBrokers) -> Context {
     Context {
         cluster: Objects { all: api.objects() }.cluster(),
         writer: Writer::new(api.client(), leader(), metrics.reconciles.clone(), "test"),
-        brokers: Arc::new(brokers.clone()),
+        brokers: FencedBrokers::new(Arc::new(brokers.clone()), leader()),
+        leadership: leader(),
         authority: watch::Sender::new(Arc::new(authority())).subscribe(),
         membership: control.objects(),
         metrics,

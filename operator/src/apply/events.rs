@@ -42,9 +42,8 @@ impl Writer {
         K: Resource<DynamicType = ()>,
     {
         let Some(event) = event_for(before, after) else { return Ok(Applied::Unchanged) };
-        self.leadership.check()?;
         let reference = object.object_ref(&());
-        match self.recorder.publish(&event, &reference).await {
+        match self.leadership.write(self.recorder.publish(&event, &reference)).await? {
             Ok(()) => self.metrics.written("Event", "create"),
             Err(error) => tracing::warn!(%error, reason = event.reason, "failed to write an event"),
         }

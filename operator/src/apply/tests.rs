@@ -48,7 +48,9 @@ async fn only_the_leader_writes() {
 /// Goal: a status is written when it differs from what is there, or from what we wrote after the store was read.
 #[tokio::test]
 async fn equal_status_is_not_written() {
-    let api = FakeApi::default();
+    let api = FakeApi::with_yaml(
+        "{apiVersion: pinnace.dev/v1alpha1, kind: Topic, metadata: {name: orders, namespace: shop, uid: u1}, spec: {}}",
+    );
     let writer = writer(&api, leader());
     let (old, new) = (json!({"partitions": 1}), json!({"partitions": 2}));
     assert_eq!(writer.status("test", &topic(), (&old, &old)).await.unwrap(), Applied::Unchanged);
@@ -72,11 +74,11 @@ async fn creating_twice_is_harmless() {
 #[tokio::test]
 async fn pruning_spares_others() {
     let api = FakeApi::with_yaml(
-        "{apiVersion: v1, kind: ConfigMap, metadata: {name: kept, namespace: shop, uid: a, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: me}]}}
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: kept, namespace: shop, uid: a, labels: {a: b}, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: me}]}}
 ---
-{apiVersion: v1, kind: ConfigMap, metadata: {name: stale, namespace: shop, uid: b, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: me}]}}
+{apiVersion: v1, kind: ConfigMap, metadata: {name: stale, namespace: shop, uid: b, labels: {a: b}, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: me}]}}
 ---
-{apiVersion: v1, kind: ConfigMap, metadata: {name: theirs, namespace: shop, uid: c, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: other}]}}
+{apiVersion: v1, kind: ConfigMap, metadata: {name: theirs, namespace: shop, uid: c, labels: {a: b}, ownerReferences: [{apiVersion: v1, kind: X, name: x, uid: other}]}}
 ",
     );
     let keep = BTreeSet::from(["kept".to_owned()]);

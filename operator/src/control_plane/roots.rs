@@ -20,6 +20,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 
 use crate::apply;
+use crate::leadership::Leadership;
 
 /// Certificates of all roots, oldest first: what everybody may know.
 const CERTIFICATES: &str = "ca.crt";
@@ -52,6 +53,9 @@ pub enum RootsError {
         /// What is wrong with it.
         source: AuthorityError,
     },
+    /// Another replica leads by now.
+    #[error(transparent)]
+    NotLeader(#[from] crate::leadership::NotLeader),
     /// A key could not be made.
     #[error("failed to make a root")]
     Make(#[source] AuthorityError),
@@ -123,7 +127,7 @@ impl Store {
         let authority = Authority::create(&self.trust_domain, now).map_err(RootsError::Make)?;
         let secret = self.secret(&authority, None);
         match apply::create_once(&self.secrets, &secret).await.map_err(self.failed("make"))? {
-            apply::Once::Created => {
+            apply::Once::Created(_) => {
                 tracing::info!(secret = self.full_name(), "made the root of the certificate authority");
                 Ok(authority)
             }
@@ -160,18 +164,21 @@ impl Roots {
     /// # Errors
     /// When the Secret is gone, unreadable, or was written by somebody else meanwhile: the roots
     /// in use stay, and the next call tries again.
-    pub async fn refresh(&self, is_leader: bool) -> Result<(), RootsError> {
+    pub async fn refresh(&self, leadership: &Leadership) -> Result<(), RootsError> {
         let now = runtime::clock::unix_seconds();
         let Some(secret) =
             self.store.secrets.get_opt(&self.store.name).await.map_err(self.store.failed("read"))?
         else {
             // Somebody deleted it under us. The roots in use are the only ones that anybody trusts.
-            return if is_leader { self.restore().await } else { Ok(()) };
+            return if leadership.is_leader() { leadership.write(self.restore()).await? } else { Ok(()) };
         };
         let mut authority = self.store.read(&secret)?;
-        if is_leader && let Some(next) = authority.advanced(now).map_err(RootsError::Make)? {
+        if leadership.is_leader()
+            && let Some(next) = authority.advanced(now).map_err(RootsError::Make)?
+        {
             let changed = self.store.secret(&next, secret.metadata.resource_version);
-            apply::replace(&self.store.secrets, &changed).await.map_err(self.store.failed("change"))?;
+            let writing = apply::replace(&self.store.secrets, &changed);
+            leadership.write(writing).await?.map_err(self.store.failed("change"))?;
             tracing::info!(secret = self.store.full_name(), "took a step of the change of root");
             authority = next;
         }
@@ -186,10 +193,10 @@ impl Roots {
     }
 
     /// Reads the Secret again from time to time. Runs for ever; drop it to end it.
-    pub async fn keep(self, is_leader: impl Fn() -> bool + Send) {
+    pub async fn keep(self, leadership: Leadership) {
         loop {
             tokio::time::sleep(REFRESH_PERIOD).await;
-            if let Err(error) = self.refresh(is_leader()).await {
+            if let Err(error) = self.refresh(&leadership).await {
                 tracing::warn!(%error, "the roots were not read again");
             }
         }

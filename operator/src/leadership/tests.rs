@@ -1,32 +1,56 @@
-//! Two replicas, one Lease, a clock that the test holds.
+//! Several replicas, one Lease, a clock and lines to the API server that the test holds.
+
+mod simulation;
+mod timing;
 
 use super::*;
-use crate::testing::FakeApi;
+use crate::testing::{FakeApi, Line};
+use kube::Api;
 use prometheus::IntGauge;
-use runtime::tasks::{OnError, Tasks};
+use runtime::{
+    shutdown::Shutdown,
+    tasks::{OnError, Tasks},
+};
+use tokio::task::JoinHandle;
 
-fn elector(api: &FakeApi, identity: &str) -> (Elector, Leadership) {
-    let leadership = Leadership::new();
-    let elector = Elector {
-        leases: Api::namespaced(api.client(), "pinnace-system"),
-        name: "pinnace-operator".into(),
-        identity: identity.into(),
-        leadership: leadership.clone(),
-        gauge: IntGauge::new("test", "test").unwrap(),
-    };
-    (elector, leadership)
+/// How often it is looked who may write.
+const GRAIN: Duration = Duration::from_millis(5);
+
+/// One process of the operator, as far as the Lease is concerned.
+struct Replica {
+    line: Line,
+    leadership: Leadership,
+    tasks: Tasks,
+    elector: JoinHandle<()>,
 }
 
-fn start(elector: Elector) -> Tasks {
-    let tasks = Tasks::new(Shutdown::new());
-    let shutdown = tasks.shutdown().clone();
-    drop(tasks.spawn("lease", OnError::Shutdown, elector.run(shutdown)));
-    tasks
-}
+impl Replica {
+    fn start(api: &FakeApi, identity: &str) -> Self {
+        let (line, leadership) = (Line::default(), Leadership::new());
+        let elector = Elector {
+            leases: Api::namespaced(api.client_over(&line), "pinnace-system"),
+            name: "pinnace-operator".into(),
+            identity: identity.into(),
+            leadership: leadership.clone(),
+            gauge: IntGauge::new("test", "test").unwrap(),
+        };
+        let tasks = Tasks::new(Shutdown::new());
+        let elector = tasks.spawn("lease", OnError::Shutdown, elector.run(tasks.shutdown().clone()));
+        Self { line, leadership, tasks, elector }
+    }
 
-async fn settle(seconds: u64) {
-    for _ in 0..seconds {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    fn leads(&self) -> bool {
+        self.leadership.is_leader()
+    }
+
+    /// Nothing of it is left, and nobody is told.
+    fn kill(self) {
+        self.elector.abort();
+    }
+
+    async fn stop(&self) {
+        self.tasks.shutdown().begin();
+        assert_eq!(self.tasks.drain(Duration::from_secs(5)).await, 0);
     }
 }
 
@@ -34,65 +58,67 @@ fn holder_in(api: &FakeApi) -> Option<String> {
     api.find("Lease", "pinnace-operator")?["spec"]["holderIdentity"].as_str().map(str::to_owned)
 }
 
-/// Goal: one of two holds the Lease; when it ends in order, the other takes over at once.
-#[tokio::test(start_paused = true)]
-async fn the_lease_is_given_back() {
-    let api = FakeApi::default();
-    let (first, first_leads) = elector(&api, "one");
-    let (second, second_leads) = elector(&api, "two");
-    let first = start(first);
-    first_leads.acquired().await;
-    let _second = start(second);
-    settle(60).await;
-    assert!(first_leads.is_leader() && !second_leads.is_leader());
-    first.shutdown().begin();
-    assert_eq!(first.drain(Duration::from_secs(5)).await, 0);
-    assert_eq!(first_leads.check(), Err(NotLeader));
-    settle(4).await;
-    assert!(second_leads.is_leader());
-    assert_eq!(holder_in(&api).as_deref(), Some("two"));
+/// Lets time pass, looking all the time that at most one may write.
+async fn pass(replicas: &[&Replica], time: Duration) {
+    let until = clock::now() + time;
+    while clock::now() < until {
+        tokio::time::sleep(GRAIN).await;
+        let leaders = replicas.iter().filter(|replica| replica.leads()).count();
+        assert!(leaders <= 1, "{leaders} may write");
+    }
 }
 
-/// Goal: a holder that vanished is followed after the Lease's end, not before; if it comes back it ends itself.
-#[tokio::test(start_paused = true)]
-async fn a_vanished_holder_is_followed() {
-    let api = FakeApi::default();
-    let (dead, _) = elector(&api, "dead");
-    let mut sighting = Sighting { record: None, since: clock::now() };
-    assert_eq!(dead.step(&mut sighting).await.unwrap(), None);
-    let (second, second_leads) = elector(&api, "two");
-    let _second = start(second);
-    settle(14).await;
-    assert!(!second_leads.is_leader());
-    settle(8).await;
-    assert!(second_leads.is_leader());
-    assert_eq!(dead.step(&mut sighting).await.unwrap().as_deref(), Some("two"));
+/// How long it takes until the last one may write.
+async fn until_leads(replicas: &[&Replica]) -> Duration {
+    let from = clock::now();
+    let last = replicas.last().unwrap();
+    while !last.leads() {
+        pass(replicas, GRAIN).await;
+        assert!(from.elapsed() < Duration::from_secs(120), "nobody leads");
+    }
+    from.elapsed()
 }
 
-/// Goal: writing stops before anybody else may take the Lease, even when nobody says so.
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// Goal: what is being written when the window closes is dropped where it stands, and nothing begins afterwards.
 #[tokio::test(start_paused = true)]
-async fn writing_stops_without_renewal() {
+async fn a_write_ends_with_its_window() {
     let leadership = Leadership::new();
-    assert_eq!(leadership.check(), Err(NotLeader));
-    leadership.renewed_at(Some(clock::now()));
-    settle(9).await;
-    assert_eq!(leadership.check(), Ok(()));
-    settle(1).await;
-    assert_eq!(leadership.check(), Err(NotLeader));
-    assert!(WRITE_WINDOW < LEASE_DURATION);
+    assert_eq!(leadership.write(async { 1 }).await, Err(NotLeader));
+    leadership.renewed(Renewal::now());
+    assert_eq!(leadership.write(async { 1 }).await, Ok(1));
+    let from = clock::now();
+    let endless = leadership.write(std::future::pending::<()>());
+    assert_eq!(endless.await, Err(NotLeader));
+    assert!(from.elapsed() >= WRITE_WINDOW && from.elapsed() < WRITE_WINDOW + millis(10));
+    assert_eq!(leadership.write(async { 1 }).await, Err(NotLeader));
+    // A renewal meanwhile gives it more time; the end of the term takes it all.
+    leadership.renewed(Renewal::now());
+    let (writing, renewing) = (leadership.clone(), leadership.clone());
+    let from = clock::now();
+    let (outcome, ()) = tokio::join!(writing.write(std::future::pending::<()>()), async {
+        tokio::time::sleep(seconds(2)).await;
+        renewing.renewed(Renewal::now());
+        tokio::time::sleep(seconds(2)).await;
+        assert!(renewing.is_leader());
+        renewing.end();
+    });
+    assert_eq!(outcome, Err(NotLeader));
+    assert!(from.elapsed() >= seconds(4) && from.elapsed() < seconds(5));
 }
 
-/// Goal: a replica whose Lease was taken ends.
-#[tokio::test(start_paused = true)]
-async fn a_taken_lease_ends_the_replica() {
-    let api = FakeApi::default();
-    let (first, first_leads) = elector(&api, "one");
-    let tasks = start(first);
-    first_leads.acquired().await;
-    let mut lease = api.find("Lease", "pinnace-operator").unwrap();
-    lease["spec"]["holderIdentity"] = "two".into();
-    api.put(lease);
-    settle(4).await;
-    assert!(tasks.shutdown().has_begun());
-    assert!(!first_leads.is_leader());
+/// Goal: the constants keep the promise: one second between two leaders, and a killed one followed within five.
+#[test]
+fn the_arithmetic_holds() {
+    assert!(WRITE_WINDOW + seconds(1) <= LEASE_DURATION);
+    assert!(LOOK_PERIOD + LEASE_DURATION + millis(500) < seconds(5));
+    assert!(RENEW_PERIOD + REQUEST_DEADLINE < WRITE_WINDOW, "one renewal that fails is none too many");
+    assert!(LOOK_PERIOD + millis(500) < seconds(1));
 }

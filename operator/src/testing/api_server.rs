@@ -1,26 +1,41 @@
-//! An API server in memory: objects by path, server-side apply as a deep merge, every request recorded.
+//! An API server in memory: what a client asks, over a line that may be slow, cut, or lose answers. What is kept and how
+//! it changes is in `store`, watches are in `watching`. Every request is recorded.
 
+mod line;
+mod store;
+mod watching;
+
+pub(crate) use line::{Fault, Line};
+
+use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use kube::{Client, client::Body};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    io,
     sync::{Arc, Mutex},
 };
+use store::Store;
+use tokio::sync::watch;
 
-#[derive(Default)]
-struct State {
-    objects: BTreeMap<String, Value>,
-    requests: Vec<String>,
-    version: u64,
-}
+/// What a client gets for a request.
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// See the module. Clones share the state.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct FakeApi {
-    state: Arc<Mutex<State>>,
+    store: Arc<Mutex<Store>>,
+    /// The newest version, for watches.
+    changed: Arc<watch::Sender<u64>>,
+}
+
+impl Default for FakeApi {
+    fn default() -> Self {
+        Self { store: Arc::default(), changed: Arc::new(watch::Sender::new(0)) }
+    }
 }
 
 impl FakeApi {
@@ -33,18 +48,38 @@ impl FakeApi {
         api
     }
 
+    fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
+        let mut store = self.store.lock().unwrap();
+        let outcome = work(&mut store);
+        let version = store.version;
+        drop(store);
+        self.changed.send_if_modified(|known| std::mem::replace(known, version) != version);
+        outcome
+    }
+
     /// Puts an object there, as if somebody else had applied it.
-    pub(crate) fn put(&self, mut object: Value) {
-        let mut state = self.state.lock().unwrap();
-        let path = path_of(&object);
-        state.version += 1;
-        object["metadata"]["resourceVersion"] = json!(state.version.to_string());
-        state.objects.insert(path, object);
+    pub(crate) fn put(&self, object: Value) {
+        self.with(|store| store.put(object));
+    }
+
+    /// Changes an object as somebody else would; does nothing when it is not there.
+    pub(crate) fn edit(&self, kind: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        if let Some(mut object) = self.find(kind, name) {
+            change(&mut object);
+            self.put(object);
+        }
+    }
+
+    /// Deletes an object as somebody else would: finalizers hold it, and what it owns goes with it.
+    pub(crate) fn delete(&self, kind: &str, name: &str) {
+        if let Some(object) = self.find(kind, name) {
+            self.with(|store| store.delete(&store::path_of(&object)));
+        }
     }
 
     /// All objects.
     pub(crate) fn objects(&self) -> Vec<Value> {
-        self.state.lock().unwrap().objects.values().cloned().collect()
+        self.with(|store| store.objects.values().cloned().collect())
     }
 
     /// The object of this kind and name.
@@ -52,128 +87,65 @@ impl FakeApi {
         self.objects().into_iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
     }
 
+    /// Everything that happened to objects, in its order: `ADDED`, `MODIFIED` or `DELETED`, and the object.
+    pub(crate) fn history(&self) -> Vec<Value> {
+        self.with(|store| store.history.iter().map(|(_, _, event)| event.clone()).collect())
+    }
+
     /// Writes since the last call, as `VERB path`.
     pub(crate) fn take_writes(&self) -> Vec<String> {
-        let requests = std::mem::take(&mut self.state.lock().unwrap().requests);
+        let requests = self.with(|store| std::mem::take(&mut store.requests));
         requests.into_iter().filter(|request| !request.starts_with("GET")).collect()
     }
 
     /// A client that speaks to it.
     pub(crate) fn client(&self) -> Client {
-        let state = Arc::clone(&self.state);
+        self.client_over(&Line::default())
+    }
+
+    /// A client at the other end of a line.
+    pub(crate) fn client_over(&self, line: &Line) -> Client {
+        let (api, line) = (self.clone(), line.clone());
         let service = tower::service_fn(move |request: Request<Body>| {
-            let state = Arc::clone(&state);
-            async move {
-                let (parts, body) = request.into_parts();
-                let body = body.collect().await.unwrap().to_bytes();
-                let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-                let (code, answer) = state.lock().unwrap().answer(&parts.method, parts.uri.path(), body);
-                let answer = Body::from(serde_json::to_vec(&answer).unwrap());
-                Ok::<_, Infallible>(Response::builder().status(code).body(answer).unwrap())
-            }
+            let (api, line) = (api.clone(), line.clone());
+            async move { api.serve(&line, request).await }
         });
         Client::new(service, "default")
     }
-}
 
-fn path_of(object: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let version = text(&object["apiVersion"]);
-    let prefix = if version.contains('/') { format!("/apis/{version}") } else { format!("/api/{version}") };
-    let kind = text(&object["kind"]).to_lowercase();
-    let name = text(&object["metadata"]["name"]);
-    match object["metadata"]["namespace"].as_str() {
-        Some(namespace) => format!("{prefix}/namespaces/{namespace}/{kind}s/{name}"),
-        None => format!("{prefix}/{kind}s/{name}"),
+    async fn serve(&self, line: &Line, request: Request<Body>) -> Result<Answer, io::Error> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let path = parts.uri.path().to_owned();
+        let mut query = query(parts.uri.query().unwrap_or_default());
+        let content = parts.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        query.insert(store::CONTENT.to_owned(), content.unwrap_or_default().to_owned());
+        line.travel().await?;
+        if parts.method == Method::GET && query.get("watch").is_some_and(|watch| watch != "false") {
+            return Ok(self.watch(line, &path, &query));
+        }
+        let fault = line.fault(&format!("{} {path}", parts.method));
+        if let Some(Fault::Refused(code)) = fault {
+            return Ok(json(store::failure(code, "Simulated")));
+        }
+        let answer = self.with(|store| store.answer(&parts.method, &path, (&query, body)));
+        if matches!(fault, Some(Fault::AnswerLost)) {
+            tokio::time::sleep(line::TIMEOUT).await;
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        line.travel().await?;
+        Ok(json(answer))
     }
 }
 
-fn failure(code: u16, reason: &str) -> (u16, Value) {
-    (
-        code,
-        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": reason}),
-    )
+fn json((code, answer): (u16, Value)) -> Answer {
+    let body = Full::new(Bytes::from(serde_json::to_vec(&answer).unwrap()));
+    Response::builder().status(code).body(UnsyncBoxBody::new(body)).unwrap()
 }
 
-fn merge(into: &mut Value, from: &Value) {
-    match (into, from) {
-        (Value::Object(into), Value::Object(from)) => {
-            for (key, value) in from {
-                merge(into.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (into, from) => *into = from.clone(),
-    }
-}
-
-impl State {
-    fn answer(&mut self, method: &Method, path: &str, body: Value) -> (u16, Value) {
-        self.requests.push(format!("{method} {path}"));
-        let (object_path, is_status) =
-            path.strip_suffix("/status").map_or((path, false), |path| (path, true));
-        match *method {
-            Method::GET => self.get(object_path),
-            Method::POST => {
-                let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap());
-                if self.objects.contains_key(&path) {
-                    return failure(409, "AlreadyExists");
-                }
-                self.store(&path, body)
-            }
-            Method::PUT => {
-                let present =
-                    self.objects.get(path).map(|object| object["metadata"]["resourceVersion"].clone());
-                if present.is_none_or(|version| version != body["metadata"]["resourceVersion"]) {
-                    return failure(409, "Conflict");
-                }
-                self.store(path, body)
-            }
-            Method::PATCH => {
-                let mut object = self.objects.get(object_path).cloned().unwrap_or(Value::Null);
-                if is_status {
-                    object["status"] = body["status"].clone();
-                } else {
-                    merge(&mut object, &body);
-                }
-                self.store(object_path, object)
-            }
-            Method::DELETE => match self.objects.remove(path) {
-                Some(_) => (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
-                None => failure(404, "NotFound"),
-            },
-            _ => failure(405, "MethodNotAllowed"),
-        }
-    }
-
-    fn get(&self, path: &str) -> (u16, Value) {
-        if let Some(object) = self.objects.get(path) {
-            return (200, object.clone());
-        }
-        let below = format!("{path}/");
-        let items: Vec<&Value> = self
-            .objects
-            .iter()
-            .filter(|(path, _)| path.starts_with(&below))
-            .map(|(_, object)| object)
-            .collect();
-        let is_collection =
-            path.split_once("/namespaces/").is_some_and(|(_, rest)| rest.split('/').count() == 2);
-        if !is_collection {
-            return failure(404, "NotFound");
-        }
-        (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
-    }
-
-    fn store(&mut self, path: &str, mut object: Value) -> (u16, Value) {
-        self.version += 1;
-        object["metadata"]["resourceVersion"] = json!(self.version.to_string());
-        if let Some((_, rest)) = path.split_once("/namespaces/") {
-            object["metadata"]["namespace"] = json!(rest.split('/').next());
-        }
-        if object["metadata"]["uid"].is_null() {
-            object["metadata"]["uid"] = json!(format!("uid-{}", self.version));
-        }
-        self.objects.insert(path.to_owned(), object.clone());
-        (200, object)
-    }
+fn query(text: &str) -> BTreeMap<String, String> {
+    let plain = |text: &str| text.replace("%2F", "/").replace("%3D", "=").replace("%2C", ",");
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(key, value)| (plain(key), plain(value))).collect()
 }

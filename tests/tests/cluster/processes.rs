@@ -37,6 +37,30 @@ impl Processes {
         self.signal("-STOP")
     }
 
+    /// The processes of the machine itself whose name is `wanted`.
+    pub(crate) fn of_machine(wanted: &str) -> Result<Self> {
+        let mut pids = Vec::new();
+        for entry in fs::read_dir("/proc").context("cannot list processes")?.flatten() {
+            let file = entry.file_name();
+            let Some(pid) = file.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
+            if fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim() == wanted {
+                pids.push(pid.to_owned());
+            }
+        }
+        ensure!(!pids.is_empty(), "there is no process {wanted}");
+        Ok(Self(pids))
+    }
+
+    /// They go on after they stood still.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.signal("-CONT")
+    }
+
+    /// They are asked to end.
+    pub(crate) fn end(&self) -> Result<()> {
+        self.signal("-TERM")
+    }
+
     /// They end at once and without a word.
     pub(crate) fn kill(&self) -> Result<()> {
         self.signal("-KILL")

@@ -8,7 +8,22 @@ use crate::install::{NAMESPACE, OPERATOR, installed};
 use crate::kube::{self, is_ready, kubectl, until, wait_ready};
 use crate::namespace::Namespace;
 use crate::pods::{App, address};
+use crate::processes::Processes;
 use crate::{apps, scrape};
+use std::time::Duration;
+
+/// From the death of the leader to the next one.
+const TAKEN_OVER_MAX: Duration = Duration::from_secs(5);
+/// From the order to end to the next leader.
+const HANDED_OVER_MAX: Duration = Duration::from_secs(1);
+/// How long the API server is away.
+const OUTAGE: Duration = Duration::from_secs(60);
+/// How often it is looked who leads.
+const LOOK: Duration = Duration::from_millis(50);
+/// The operator, as the kernel cuts its name.
+const PROCESS: &str = "pinnace-operato";
+/// The API server of the test cluster.
+const API_SERVER: &str = "kube-apiserver";
 
 /// Counters of what only the replica that holds the Lease does.
 const WRITES: &[&str] = &["pinnace_api_writes_total", "pinnace_reconcile_duration_seconds_count"];
@@ -20,12 +35,38 @@ fn topic(name: &str) -> String {
 /// A replica, and what it counts.
 struct Replica {
     pod: String,
+    object: Value,
     metrics: String,
 }
 
 impl Replica {
     fn leads(&self) -> bool {
         scrape::sum(&self.metrics, "pinnace_leader", &[]) > 0.0
+    }
+
+    /// What it counts now.
+    fn scraped(&self) -> Result<String> {
+        scrape::get(address(&self.object), scrape::ADMIN_PORT, "/metrics")
+    }
+
+    fn process(&self) -> Result<Processes> {
+        Processes::of(&self.object, |name| name == PROCESS)
+    }
+
+    /// How often its container was started again.
+    fn restarts(&self) -> Result<u64> {
+        let pod = kubectl(&["--namespace", NAMESPACE, "get", "pod", &self.pod, "--output=json"])?;
+        let pod: Value = serde_json::from_str(&pod)?;
+        pod["status"]["containerStatuses"][0]["restartCount"].as_u64().context("the pod has no container")
+    }
+
+    /// How long it takes, from `begin`, until this one leads.
+    fn leads_after(&self, begin: std::time::Instant) -> Result<Duration> {
+        while scrape::sum(&self.scraped()?, "pinnace_leader", &[]) == 0.0 {
+            ensure!(begin.elapsed() < kube::LIMIT, "the other replica does not lead");
+            kube::pause(LOOK);
+        }
+        Ok(begin.elapsed())
     }
 }
 
@@ -40,7 +81,7 @@ fn replicas() -> Result<Vec<Replica>> {
             // One that ends at this moment is none.
             let Ok(metrics) = scrape::get(address(pod), scrape::ADMIN_PORT, "/metrics") else { continue };
             let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            found.push(Replica { pod: name, metrics });
+            found.push(Replica { pod: name, object: pod.clone(), metrics });
         }
     }
     let leaders = found.iter().filter(|replica| replica.leads()).count();
@@ -101,4 +142,87 @@ fn of_two_operators_one_writes_and_the_other_takes_over() -> Result<()> {
     // The other scenarios count on one.
     scale(1)?;
     outcome
+}
+
+fn in_two(work: fn(&Namespace) -> Result<()>, name: &str) -> Result<()> {
+    installed()?;
+    let namespace = Namespace::new(name)?;
+    scale(2)?;
+    let outcome = work(&namespace);
+    scale(1)?;
+    outcome
+}
+
+fn is_followed_in_time(namespace: &Namespace) -> Result<()> {
+    let (leader, other) = leader_of_two()?;
+    let process = leader.process()?;
+    let written =
+        |metrics: &str| WRITES.iter().map(|counter| scrape::sum(metrics, counter, &[])).sum::<f64>();
+    process.stop()?;
+    let begin = kube::now();
+    let taken_over = other.leads_after(begin);
+    namespace.apply(&topic("meanwhile"))?;
+    let ready = wait_ready(&namespace.name, "topic/meanwhile", kube::LIMIT);
+    process.go_on()?;
+    let taken_over = taken_over?;
+    ready?;
+    println!("a leader that stands still is followed after {} ms", taken_over.as_millis());
+    ensure!(taken_over <= TAKEN_OVER_MAX, "the other replica leads after {taken_over:?}");
+    let before = written(&leader.scraped()?);
+    namespace.apply(&topic("afterwards"))?;
+    wait_ready(&namespace.name, "topic/afterwards", kube::LIMIT)?;
+    let metrics = leader.scraped()?;
+    ensure!(written(&metrics) <= before, "the replica that stood still writes again");
+    ensure!(scrape::sum(&metrics, "pinnace_leader", &[]) == 0.0, "it believes that it leads");
+    ensure!(leader.restarts()? == 0, "it was started again instead of taking part");
+
+    // Now the other way round, in order.
+    let (leader, other) = leader_of_two()?;
+    let process = leader.process()?;
+    process.end()?;
+    let handed_over = other.leads_after(kube::now())?;
+    println!("a leader that ends is followed after {} ms", handed_over.as_millis());
+    ensure!(handed_over <= HANDED_OVER_MAX, "the other replica leads after {handed_over:?}");
+    Ok(())
+}
+
+/// Promise: a leader that stands still is followed within 5 s and writes nothing when it goes on; one that ends in order
+/// is followed within 1 s.
+#[test]
+fn a_leader_is_followed_in_time() -> Result<()> {
+    in_two(is_followed_in_time, "operators-in-time")
+}
+
+fn outlasts(namespace: &Namespace) -> Result<()> {
+    namespace.apply(&topic("before"))?;
+    wait_ready(&namespace.name, "topic/before", kube::LIMIT)?;
+    let (leader, other) = leader_of_two()?;
+    let restarts = (leader.restarts()?, other.restarts()?);
+    let api_server = Processes::of_machine(API_SERVER)?;
+    api_server.stop()?;
+    kube::pause(OUTAGE);
+    let idle = [&leader, &other].map(Replica::scraped);
+    api_server.go_on()?;
+    for metrics in idle {
+        ensure!(
+            scrape::sum(&metrics?, "pinnace_leader", &[]) == 0.0,
+            "a replica leads without the API server"
+        );
+    }
+    let begin = kube::now();
+    until("somebody to lead again", kube::LIMIT, || {
+        Ok(replicas()?.iter().any(Replica::leads).then_some(()))
+    })?;
+    println!("somebody leads {} ms after the API server is back", begin.elapsed().as_millis());
+    namespace.apply(&topic("after"))?;
+    wait_ready(&namespace.name, "topic/after", kube::LIMIT)?;
+    ensure!((leader.restarts()?, other.restarts()?) == restarts, "the outage restarted the operator");
+    Ok(())
+}
+
+/// Promise: an API server that is away for a minute restarts no operator: nobody writes meanwhile, and afterwards the work
+/// goes on.
+#[test]
+fn an_outage_of_the_api_server_restarts_nobody() -> Result<()> {
+    in_two(outlasts, "operators-outlast")
 }

@@ -2,7 +2,7 @@
 
 use super::validate::ValidTopic;
 use crate::{
-    kafka::{Address, Brokers, KafkaError},
+    kafka::{Address, FencedBrokers, KafkaError},
     metrics::ReconcileMetrics,
 };
 use control::topics::{Change, Difference, Observed, plan};
@@ -17,7 +17,7 @@ pub(super) struct Reached {
 
 pub(super) async fn bring_about(
     valid: &ValidTopic,
-    brokers: &dyn Brokers,
+    brokers: &FencedBrokers,
     metrics: &ReconcileMetrics,
 ) -> Result<Reached, KafkaError> {
     let name = valid.wanted.name.as_str();
@@ -36,7 +36,7 @@ pub(super) async fn bring_about(
 pub(super) async fn change_all(
     address: &Address,
     changes: &[Change],
-    brokers: &dyn Brokers,
+    brokers: &FencedBrokers,
     metrics: &ReconcileMetrics,
 ) -> Result<(), KafkaError> {
     for change in changes {

@@ -39,7 +39,7 @@ pub(super) async fn reconcile(topic: &Guarded<Topic>, context: &Context) -> Resu
         }
     };
     context.writer.finalizer(topic, TOPIC_FINALIZER, valid.managed).await?;
-    match desired::bring_about(&valid, context.brokers.as_ref(), &context.metrics.reconciles).await {
+    match desired::bring_about(&valid, &context.brokers, &context.metrics.reconciles).await {
         Ok(reached) => {
             report(topic, &Outcome::Reached(&valid, &reached), context).await?;
             Ok(Action::await_change())

@@ -51,7 +51,7 @@ async fn clean(topic: &Topic, context: &Context) -> Result<(), KafkaError> {
     let delete = topic.spec.deletion_policy == DeletionPolicy::Delete;
     let mut changes = plan_removal(&log_name, delete, state.topic.is_some(), &state.acls);
     changes.extend(revoke_groups(&state.acls, &groups_of_others(topic, context)));
-    change_all(&address, &changes, context.brokers.as_ref(), &context.metrics.reconciles).await
+    change_all(&address, &changes, &context.brokers, &context.metrics.reconciles).await
 }
 
 /// The rules for groups that the other Topics of the Broker need.
