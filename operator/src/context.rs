@@ -1,7 +1,8 @@
 //! What a reconciler may touch: the stores, the writer, the brokers, the authority, settings and the clock.
 
 use crate::{
-    apply::Writer, cluster::Cluster, kafka::FencedBrokers, leadership::Leadership, metrics::Metrics,
+    apply::Writer, cluster::Cluster, controllers::broker::Engines, kafka::FencedBrokers,
+    leadership::Leadership, metrics::Metrics,
 };
 use control_plane::{Authority, Objects};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -20,6 +21,8 @@ pub struct Context {
     pub authority: watch::Receiver<Arc<Authority>>,
     /// Who publishes and subscribes.
     pub membership: Objects,
+    /// What engines last said of themselves.
+    pub engines: Engines,
     /// Whether this replica may write.
     pub leadership: Leadership,
     /// What is counted.

@@ -225,6 +225,7 @@ impl Replica {
                 &args.pod_name,
             ),
             brokers: FencedBrokers::new(brokers, self.leadership.clone()),
+            engines: controllers::broker::Engines::default(),
             leadership: self.leadership.clone(),
             authority: self.roots.subscribe(),
             membership,

@@ -3,14 +3,17 @@
 
 mod api_server;
 mod brokers;
+mod kubelet;
 
 pub(crate) use api_server::{FakeApi, Fault, Line};
 pub(crate) use brokers::FakeBrokers;
+pub(crate) use kubelet::run as run_kubelet;
 
 use crate::{
     apply::Writer,
     cluster::{Cluster, Kind},
     context::{Context, Settings},
+    controllers::broker::Engines,
     kafka::FencedBrokers,
     leadership::Leadership,
     metrics::Metrics,
@@ -78,6 +81,12 @@ pub(crate) fn writer(api: &FakeApi, leadership: Leadership) -> Writer {
 
 /// A context over the fakes, whose stores hold what the API server holds now.
 pub(crate) fn context(api: &FakeApi, brokers: &FakeBrokers) -> Context {
+    let cluster = Objects { all: api.objects() }.cluster();
+    context_over(cluster, api.client(), brokers)
+}
+
+/// A context over these stores.
+pub(crate) fn context_over(cluster: Cluster, client: kube::Client, brokers: &FakeBrokers) -> Context {
     let metrics = Metrics::new(&Registry::new()).unwrap();
     let authority = || Authority::create("cluster.local", runtime::clock::unix_seconds()).unwrap();
     let control = ControlPlane::new(
@@ -87,9 +96,10 @@ pub(crate) fn context(api: &FakeApi, brokers: &FakeBrokers) -> Context {
         metrics.control_plane.clone(),
     );
     Context {
-        cluster: Objects { all: api.objects() }.cluster(),
-        writer: Writer::new(api.client(), leader(), metrics.reconciles.clone(), "test"),
+        cluster,
+        writer: Writer::new(client, leader(), metrics.reconciles.clone(), "test"),
         brokers: FencedBrokers::new(Arc::new(brokers.clone()), leader()),
+        engines: Engines::default(),
         leadership: leader(),
         authority: watch::Sender::new(Arc::new(authority())).subscribe(),
         membership: control.objects(),

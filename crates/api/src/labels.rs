@@ -31,6 +31,8 @@ pub const LOG_LEVEL: &str = "pinnace.dev/log-level";
 pub const LOCAL_COMMAND: &str = "pinnace.dev/local-command";
 /// Annotation on a pod template of ours: hash of the configuration that needs a restart when it changes.
 pub const CONFIG_HASH: &str = "pinnace.dev/config-hash";
+/// Annotation on any of our objects: another value has it reconciled now, also against a broker that somebody else changed.
+pub const RECONCILE: &str = "pinnace.dev/reconcile";
 
 /// Finalizer of a Topic: the topic on the broker is deleted or kept before the object goes.
 pub const TOPIC_FINALIZER: &str = "pinnace.dev/topic";

@@ -10,6 +10,8 @@ mod reconcile;
 mod status;
 mod validate;
 
+pub use observe::Engines;
+
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,7 @@
 //! All controllers, over objects of all kinds.
 
+mod steady;
+
 use super::*;
 use crate::{
     kafka::FencedBrokers,

@@ -23,11 +23,12 @@ const COUNT_PAUSE: Duration = Duration::from_secs(2);
 
 type Names = BoxStream<'static, ObjectName>;
 
-/// What of an object means work: its spec, whether it is going, whether it is another one. Our own finalizer is
-/// not among it, or each new Topic would be reconciled twice.
+/// What of an object means work: its spec, whether it is going, whether it is another one, whether somebody asks. Our own
+/// finalizer is not among it, or each new Topic would be reconciled twice.
 fn meaning<R: Resource>(object: &R) -> u64 {
     let meta = object.meta();
-    fingerprint(&(meta.generation, &meta.uid, meta.deletion_timestamp.is_some()))
+    let asked = meta.annotations.as_ref().and_then(|annotations| annotations.get(labels::RECONCILE));
+    fingerprint(&(meta.generation, &meta.uid, meta.deletion_timestamp.is_some(), asked))
 }
 
 /// Objects of ours whose children changed: version of the child's spec, and what its status says.

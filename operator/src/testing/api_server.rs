@@ -77,6 +77,21 @@ impl FakeApi {
         }
     }
 
+    /// Forgets what happened so far: who watches must list again.
+    pub(crate) fn expire(&self) {
+        self.with(|store| {
+            store.version += 1;
+            store.forgotten = store.version;
+        });
+    }
+
+    /// Tells of every change, from the first on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        let mut changes = self.changed.subscribe();
+        changes.mark_changed();
+        changes
+    }
+
     /// All objects.
     pub(crate) fn objects(&self) -> Vec<Value> {
         self.with(|store| store.objects.values().cloned().collect())

@@ -1,22 +1,34 @@
 //! Brokers in memory: changes are made at once, and recorded.
 
 use crate::kafka::{Address, Brokers, ClusterState, KafkaError, TopicState};
-use control::topics::{Acl, Change, Observed};
+use control::topics::{Acl, Change, Observed, Resource};
 use futures::future::BoxFuture;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
-#[derive(Default)]
-struct State {
-    topics: BTreeMap<String, Observed>,
-    acls: BTreeSet<Acl>,
-    changes: Vec<Change>,
-    problem: Option<fn(&Address) -> KafkaError>,
+/// One broker.
+#[derive(Clone, Default)]
+pub(crate) struct Node {
+    /// Its topics.
+    pub(crate) topics: BTreeMap<String, Observed>,
+    /// Its access rules.
+    pub(crate) acls: BTreeSet<Acl>,
 }
 
-/// See the module. Clones share the state; all addresses are one broker.
+#[derive(Default)]
+struct State {
+    nodes: BTreeMap<String, Node>,
+    changes: Vec<Change>,
+    requests: usize,
+    problem: Option<Problem>,
+}
+
+/// What goes wrong with a request: before it is done, or with `true` after.
+type Problem = Arc<dyn Fn(&Address) -> Option<(KafkaError, bool)> + Send + Sync>;
+
+/// See the module. Clones share the state.
 #[derive(Clone, Default)]
 pub(crate) struct FakeBrokers {
     state: Arc<Mutex<State>>,
@@ -28,14 +40,36 @@ impl FakeBrokers {
         std::mem::take(&mut self.state.lock().unwrap().changes)
     }
 
+    /// Requests of any sort since the last call.
+    pub(crate) fn take_requests(&self) -> usize {
+        std::mem::take(&mut self.state.lock().unwrap().requests)
+    }
+
     /// Fails all calls from now on, or with `None` none any more.
     pub(crate) fn fail(&self, problem: Option<fn(&Address) -> KafkaError>) {
+        self.disturb(
+            problem.map(|problem| Arc::new(move |address: &Address| Some((problem(address), false))) as _),
+        );
+    }
+
+    /// Asks before each call whether it goes wrong.
+    pub(crate) fn disturb(&self, problem: Option<Problem>) {
         self.state.lock().unwrap().problem = problem;
     }
 
-    /// A topic.
+    /// A topic, wherever it is.
     pub(crate) fn topic(&self, name: &str) -> Option<Observed> {
-        self.state.lock().unwrap().topics.get(name).cloned()
+        self.state.lock().unwrap().nodes.values().find_map(|node| node.topics.get(name).cloned())
+    }
+
+    /// The broker at this address.
+    pub(crate) fn node(&self, address: &Address) -> Node {
+        self.state.lock().unwrap().nodes.get(&address.bootstrap).cloned().unwrap_or_default()
+    }
+
+    /// Changes a broker as somebody else would.
+    pub(crate) fn edit(&self, address: &Address, change: impl FnOnce(&mut Node)) {
+        change(self.state.lock().unwrap().nodes.entry(address.bootstrap.clone()).or_default());
     }
 
     fn with<'a, T: Send + 'a>(
@@ -44,8 +78,14 @@ impl FakeBrokers {
         work: impl FnOnce(&mut State) -> T,
     ) -> BoxFuture<'a, Result<T, KafkaError>> {
         let mut state = self.state.lock().unwrap();
-        let outcome = match state.problem {
-            Some(problem) => Err(problem(address)),
+        state.requests += 1;
+        let problem = state.problem.clone().and_then(|problem| problem(address));
+        let outcome = match problem {
+            Some((error, false)) => Err(error),
+            Some((error, true)) => {
+                work(&mut state);
+                Err(error)
+            }
             None => Ok(work(&mut state)),
         };
         Box::pin(std::future::ready(outcome))
@@ -53,30 +93,44 @@ impl FakeBrokers {
 }
 
 impl State {
-    fn make(&mut self, change: &Change) {
+    fn make(&mut self, address: &Address, change: &Change) {
         self.changes.push(change.clone());
+        let node = self.nodes.entry(address.bootstrap.clone()).or_default();
         match change.clone() {
             Change::Create { name, partitions, replicas, config } => {
                 let id = format!("id-of-{name}");
                 let topic =
                     Observed { id, partitions, replicas: replicas.unwrap_or(1), under_replicated: 0, config };
-                self.topics.insert(name, topic);
+                node.topics.entry(name).or_insert(topic);
             }
-            Change::Grow { name, partitions } => self.topics.get_mut(&name).unwrap().partitions = partitions,
+            Change::Grow { name, partitions } => {
+                if let Some(topic) = node.topics.get_mut(&name) {
+                    topic.partitions = partitions;
+                }
+            }
             Change::Configure { name, entries } => {
-                let config = &mut self.topics.get_mut(&name).unwrap().config;
+                let Some(topic) = node.topics.get_mut(&name) else { return };
                 for (key, value) in entries {
                     match value {
-                        Some(value) => drop(config.insert(key, value)),
-                        None => drop(config.remove(&key)),
+                        Some(value) => drop(topic.config.insert(key, value)),
+                        None => drop(topic.config.remove(&key)),
                     }
                 }
             }
-            Change::Allow(acls) => self.acls.extend(acls),
-            Change::Revoke(acls) => self.acls.retain(|acl| !acls.contains(acl)),
-            Change::Delete { name } => drop(self.topics.remove(&name)),
+            Change::Allow(acls) => node.acls.extend(acls),
+            Change::Revoke(acls) => node.acls.retain(|acl| !acls.contains(acl)),
+            Change::Delete { name } => drop(node.topics.remove(&name)),
         }
     }
+}
+
+/// As the real door: the rules of this topic, and those of groups.
+fn acls_of(node: &Node, topic: &str) -> BTreeSet<Acl> {
+    let of_topic = |acl: &&Acl| match &acl.resource {
+        Resource::Topic(name) => name == topic,
+        Resource::Group(_) => true,
+    };
+    node.acls.iter().filter(of_topic).cloned().collect()
 }
 
 impl Brokers for FakeBrokers {
@@ -89,9 +143,9 @@ impl Brokers for FakeBrokers {
         address: &'a Address,
         topic: &'a str,
     ) -> BoxFuture<'a, Result<TopicState, KafkaError>> {
-        self.with(address, |state| TopicState {
-            topic: state.topics.get(topic).cloned(),
-            acls: state.acls.clone(),
+        self.with(address, |state| {
+            let node = state.nodes.entry(address.bootstrap.clone()).or_default();
+            TopicState { topic: node.topics.get(topic).cloned(), acls: acls_of(node, topic) }
         })
     }
 
@@ -100,6 +154,6 @@ impl Brokers for FakeBrokers {
         address: &'a Address,
         change: &'a Change,
     ) -> BoxFuture<'a, Result<(), KafkaError>> {
-        self.with(address, |state| state.make(change))
+        self.with(address, |state| state.make(address, change))
     }
 }

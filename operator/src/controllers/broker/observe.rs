@@ -4,14 +4,17 @@ use super::objects::{claim_name, secret_name, service_name};
 use crate::{
     apply::ApplyError,
     context::Context,
-    kafka::{ClusterState, KafkaError},
+    kafka::{ClusterState, FencedBrokers, KafkaError},
 };
 use control::ObjectName;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{PersistentVolumeClaim, Secret},
 };
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// See the module.
 pub(super) struct Observed {
@@ -28,10 +31,9 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
     let child = |name: String| ObjectName::new(&own.namespace, name);
     let cluster = &context.cluster;
     let stateful_set = cluster.stateful_sets.get(&child(service_name(&own.name)));
-    let engine = if stateful_set.as_deref().is_some_and(is_ready) {
-        Some(context.brokers.describe(&super::address(own)).await)
-    } else {
-        None
+    let engine = match stateful_set.as_deref().filter(|set| is_ready(set)) {
+        Some(set) => Some(context.engines.describe(own, set, &context.brokers).await),
+        None => None,
     };
     let topics = cluster.topics.all();
     let here = |topic: &&Arc<crate::guard::Guarded<api::Topic>>| {
@@ -44,6 +46,36 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
         stateful_set,
         engine,
     })
+}
+
+/// What engines last said of themselves. It holds while the StatefulSet does not change: a Broker that is looked at
+/// again is not asked again. Bounded by the number of Brokers that there ever were.
+#[derive(Debug, Default)]
+pub struct Engines {
+    said: Mutex<HashMap<ObjectName, (Option<String>, ClusterState)>>,
+}
+
+impl Engines {
+    async fn describe(
+        &self,
+        own: &ObjectName,
+        set: &StatefulSet,
+        brokers: &FencedBrokers,
+    ) -> Result<ClusterState, KafkaError> {
+        let version = &set.metadata.resource_version;
+        if let Some((said_at, said)) = self.lock().get(own)
+            && said_at == version
+        {
+            return Ok(said.clone());
+        }
+        let said = brokers.describe(&super::address(own)).await?;
+        self.lock().insert(own.clone(), (version.clone(), said.clone()));
+        Ok(said)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ObjectName, (Option<String>, ClusterState)>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether the node serves, as its readiness probe says.

@@ -19,7 +19,15 @@ use api::{Broker, labels};
 use control::ObjectName;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use kube::runtime::controller::Action;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+
+/// Children that are not watched are looked at so often, in case somebody else changed them. It costs reads alone.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+
+/// Between three quarters of it and all, so that Brokers that started together do not stay together.
+fn jittered(period: Duration) -> Duration {
+    period.mul_f64(0.75 + runtime::random::fraction() / 4.0)
+}
 
 pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Result<Action, ReconcileError> {
     let broker = match &broker.0 {
@@ -50,7 +58,7 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
     report(broker, &Outcome::Observed { observed: &observed, growth: &growth, context }, context).await?;
     match observed.engine {
         Some(Err(error)) => Err(error.into()),
-        _ => Ok(Action::requeue(certificate.renew_in(now))),
+        _ => Ok(Action::requeue(certificate.renew_in(now).min(jittered(LOOK_AGAIN)))),
     }
 }
 

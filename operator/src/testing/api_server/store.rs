@@ -208,8 +208,10 @@ impl Store {
     }
 
     fn complete(&self, path: &str, object: &mut Value, present: Option<&Value>) {
-        if let Some((_, rest)) = path.split_once("/namespaces/") {
-            object["metadata"]["namespace"] = json!(rest.split('/').next());
+        // A Namespace itself has none.
+        let inside = path.split_once("/namespaces/").and_then(|(_, rest)| rest.split_once('/'));
+        if let Some((namespace, _)) = inside {
+            object["metadata"]["namespace"] = json!(namespace);
         }
         let empty = Value::Null;
         let before = present.unwrap_or(&empty);
