@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 pub(crate) use places::{Place, Places};
 use runtime::{
     tasks::{OnError, Tasks},
-    tls::{ClientAuth, Credentials, Identity},
+    tls::{ClientAuth, Credentials, Identity, ReadAhead},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -151,7 +151,7 @@ async fn greet(listener: &Listener, door: &Door, stream: TcpStream, peer: Socket
         Security::Tls(credentials) => {
             let asked = if door.sasl.is_some() { ClientAuth::Optional } else { ClientAuth::Required };
             let config = credentials.server_config(asked, &[]).map_err(|error| error.to_string())?;
-            let accept = TlsAcceptor::from(config).accept(stream);
+            let accept = TlsAcceptor::from(config).accept(ReadAhead::new(stream));
             let accepted = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept).await;
             let stream = accepted
                 .map_err(|_| "the TLS handshake took too long")?

@@ -4,12 +4,14 @@
 //! service account (a SPIFFE URI), towards servers it carries DNS names; [`Expect`] says which
 //! of the two a dialler asks for. There is no way to switch verification off.
 
+mod ahead;
 mod identity;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
+pub use ahead::ReadAhead;
 pub use identity::{Identity, IdentityError};
 
 use arc_swap::ArcSwapOption;

@@ -1,7 +1,7 @@
 //! The way to a broker: mTLS under our own certificate, to a node or to any bootstrap address.
 
 use crate::view::BrokerView;
-use runtime::tls::{Credentials, Expect, TlsError};
+use runtime::tls::{Credentials, Expect, ReadAhead, TlsError};
 use rustls_pki_types::ServerName;
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 /// A connection to a broker.
-pub(super) type Upstream = TlsStream<TcpStream>;
+pub(super) type Upstream = TlsStream<ReadAhead<TcpStream>>;
 
 /// Why no broker was reached.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ async fn connect(
     let handshake = async {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
-        TlsConnector::from(config).connect(server_name, tcp).await
+        TlsConnector::from(config).connect(server_name, ReadAhead::new(tcp)).await
     };
     Ok(handshake.await)
 }

@@ -4,7 +4,7 @@
 use super::ALPN;
 use crate::delivery::Core;
 use crate::view::PeerView;
-use runtime::tls::{Expect, Identity};
+use runtime::tls::{Expect, Identity, ReadAhead};
 use rustls_pki_types::ServerName;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -42,7 +42,7 @@ pub(crate) trait Connect: Clone + Send + Sync + 'static {
 pub(crate) struct Tls;
 
 impl Connect for Tls {
-    type Stream = tokio_rustls::client::TlsStream<TcpStream>;
+    type Stream = tokio_rustls::client::TlsStream<ReadAhead<TcpStream>>;
 
     async fn connect(&self, core: &Core, peer: &PeerView) -> Result<Self::Stream, DialError> {
         let identity: Identity = peer.identity.parse()?;
@@ -52,6 +52,6 @@ impl Connect for Tls {
         let address = stream.peer_addr()?.ip();
         // The verifier asks for the identity; the name is only what TLS wants to have.
         let name = ServerName::IpAddress(address.into());
-        Ok(tokio_rustls::TlsConnector::from(config).connect(name, stream).await?)
+        Ok(tokio_rustls::TlsConnector::from(config).connect(name, ReadAhead::new(stream)).await?)
     }
 }

@@ -7,7 +7,7 @@ use super::link::{Link, Parts};
 use crate::delivery::Core;
 use runtime::backoff::Backoff;
 use runtime::shutdown::Shutdown;
-use runtime::tls::{ClientAuth, Identity};
+use runtime::tls::{ClientAuth, Identity, ReadAhead};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,10 +128,10 @@ where
 async fn handshake(
     stream: TcpStream,
     core: &Core,
-) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, Identity), HandshakeError> {
+) -> Result<(tokio_rustls::server::TlsStream<ReadAhead<TcpStream>>, Identity), HandshakeError> {
     stream.set_nodelay(true)?;
     let config = core.credentials().server_config(ClientAuth::Required, &[ALPN])?;
-    let accepting = tokio_rustls::TlsAcceptor::from(config).accept(stream);
+    let accepting = tokio_rustls::TlsAcceptor::from(config).accept(ReadAhead::new(stream));
     let stream = tokio::time::timeout(HANDSHAKE_MAX, accepting).await.map_err(|_| HandshakeError::Slow)??;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let leaf = certificates.first().ok_or(runtime::tls::IdentityError::Missing)?;
