@@ -1,7 +1,10 @@
 //! Logs: JSON for machines, text for terminals, always on standard error.
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,22 +35,46 @@ pub struct BadLogLevel {
     source: tracing_subscriber::filter::ParseError,
 }
 
+/// Not the filter that also knows spans and fields: it brings regular expressions into every program.
+fn filter(level: &str) -> Result<Targets, BadLogLevel> {
+    level.parse().map_err(|source| BadLogLevel { level: level.to_owned(), source })
+}
+
 /// Installs the process's log writer. A second call does nothing.
 ///
 /// # Errors
 /// When the level cannot be read.
 pub fn init(args: &LogArgs) -> Result<(), BadLogLevel> {
-    let filter = EnvFilter::try_new(&args.log_level)
-        .map_err(|source| BadLogLevel { level: args.log_level.clone(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter = filter(&args.log_level)?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let installed = match args.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
         LogFormat::Text => {
             let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(terminal).try_init()
+            registry.with(lines.with_ansi(terminal)).try_init()
         }
     };
     // Only a second installation fails, in tests and in local mode; the first one stays.
     drop(installed);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    /// Goal: a level holds for all, a filter for what it names, and what is neither is refused with its text.
+    #[test]
+    fn levels_and_filters_are_read() {
+        let plain = filter("info").unwrap();
+        assert!(plain.would_enable("sidecar::peer", &Level::INFO));
+        assert!(!plain.would_enable("sidecar::peer", &Level::DEBUG));
+        let parts = filter("warn,sidecar::peer=debug").unwrap();
+        assert!(parts.would_enable("sidecar::peer::link", &Level::DEBUG));
+        assert!(!parts.would_enable("sidecar::delivery", &Level::INFO));
+        let problem = filter("sidecar=loud").unwrap_err().to_string();
+        assert!(problem.contains("sidecar=loud"), "{problem}");
+    }
 }
