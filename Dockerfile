@@ -8,11 +8,11 @@ COPY . .
 # The cache mounts keep crates and objects between builds; the programs must leave them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
-    cargo build --release --locked \
+    cargo build --profile dist --locked \
         --package operator --package sidecar --package broker --package pinnace \
     && mkdir /programs \
-    && cp target/release/pinnace-operator target/release/pinnace-sidecar \
-        target/release/pinnace-broker target/release/pinnace /programs/
+    && cp target/dist/pinnace-operator target/dist/pinnace-sidecar \
+        target/dist/pinnace-broker target/dist/pinnace /programs/
 
 FROM debian:bookworm-slim AS base
 RUN groupadd --gid 65532 nonroot \

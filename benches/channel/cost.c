@@ -36,6 +36,8 @@ static int is_sidecar_of_ours(long process, const char *rest) {
     char path[300], line[4096];
     snprintf(path, sizeof path, "/proc/%ld/cmdline", process);
     size_t length = read_file(path, line, sizeof line), second = strlen(line) + 1;
+    const char *name = strrchr(line, '/');
+    if (strcmp(name == NULL ? line : name + 1, "pinnace-sidecar") == 0) return 1;
     return length > second && strcmp(line + second, "sidecar") == 0;
 }
 

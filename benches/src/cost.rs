@@ -49,7 +49,9 @@ fn beside(options: &Options) -> Vec<String> {
 
 fn is_sidecar(process: &str, parent: u32) -> bool {
     let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    line.split(|byte| *byte == 0).nth(1) == Some(b"sidecar")
+    let mut words = line.split(|byte| *byte == 0);
+    let separate = words.next().is_some_and(|program| program.ends_with(b"/pinnace-sidecar"));
+    (separate || words.next() == Some(b"sidecar"))
         && fields(process).and_then(|fields| fields.get(1)?.parse().ok()) == Some(parent)
 }
 

@@ -98,6 +98,9 @@ pub struct RunArgs {
     /// The Broker of the Kafka door: NAME or NAMESPACE/NAME. Default: `default` of the namespace.
     #[arg(long, value_name = "BROKER")]
     pub broker: Option<String>,
+    /// The sidecar to run, such as the very program of its image. Default: the one that is part of `pinnace`.
+    #[arg(long, value_name = "FILE")]
+    pub sidecar_program: Option<PathBuf>,
     /// Where the command finds programs.
     #[arg(long, hide = true, env = "PATH")]
     pub search_path: Option<String>,

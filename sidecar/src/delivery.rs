@@ -26,5 +26,5 @@ pub(crate) use calls::Asking;
 pub(crate) use core::{ChannelUse, Core, Parts as CoreParts};
 pub(crate) use presence::Presence;
 pub(crate) use serve::{Asked, Served};
-pub(crate) use subscriber::{Acks, Subscriber};
+pub(crate) use subscriber::{Acks, At, Events, Subscriber, Took};
 pub(crate) use waker::Waker;

@@ -5,7 +5,7 @@ mod serving;
 
 pub use serving::{ServeEvent, Serving};
 
-use crate::delivery::{Acks, Asking, Core, Subscriber};
+use crate::delivery::{Acks, Asking, Core, Events, Subscriber, Took};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
@@ -215,7 +215,8 @@ impl Channels {
         name: &ChannelName,
         messages: Vec<Message>,
     ) -> Result<Vec<Position>, Problem> {
-        self.core.publish(name, messages, None).await
+        let numbers = self.core.publish(name, messages, None).await?;
+        Ok(self.core.positions(numbers))
     }
 
     /// Like [`Channels::publish`], for apps that cannot be told of a failure: with `Block` it waits for `patience`
@@ -228,8 +229,8 @@ impl Channels {
         name: &ChannelName,
         messages: Vec<Message>,
         patience: Duration,
-    ) -> Result<Vec<Position>, Problem> {
-        self.core.publish(name, messages, Some(patience)).await
+    ) -> Result<(), Problem> {
+        self.core.publish(name, messages, Some(patience)).await.map(drop)
     }
 
     /// Subscribes to all publishers of `name`, those to come included.
@@ -294,6 +295,16 @@ impl ChannelSubscription {
     /// Safe to drop and call again.
     pub async fn next(&mut self) -> Option<Vec<ChannelEvent>> {
         self.subscriber.next().await
+    }
+
+    /// Waits until [`Self::take`] may have something. Safe to drop and call again.
+    pub(crate) async fn came(&self) {
+        self.subscriber.came().await;
+    }
+
+    /// Like [`Self::next`], of what is there now, without an event for each message.
+    pub(crate) fn take(&mut self, events: &mut impl Events) -> Took {
+        self.subscriber.take(events)
     }
 
     /// The app is ready for `messages` more.

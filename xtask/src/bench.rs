@@ -29,13 +29,12 @@ pub(crate) struct BenchArgs {
     /// Times that each case is measured, the median counts [default: 3, with --quick 1]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: Option<u8>,
-    /// A pinnace-broker, built for release, to measure instead of one built from the checkout.
+    /// A pinnace-broker, built as it is shipped, to measure instead of one built from the checkout.
     #[arg(long, value_name = "FILE")]
     broker: Option<PathBuf>,
-    /// A pinnace, built for release, to measure instead of one built from the checkout.
-    #[arg(long, value_name = "FILE")]
-    pinnace: Option<PathBuf>,
-    /// The same of the apps that speak gRPC.
+    #[command(flatten)]
+    programs: channel::GivenPrograms,
+    /// The apps that speak gRPC, built as it is shipped, to measure with instead of those built from the checkout.
     #[arg(long, value_name = "FILE")]
     grpc_load: Option<PathBuf>,
     /// Only this part of the benchmark; may be repeated.

@@ -5,7 +5,7 @@
 mod judge;
 mod sample;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,7 +13,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::judge::{Ledger, Sample, Side};
-use crate::bench::channel::{Local, Programs, value};
+use crate::bench::channel::{GivenPrograms, Local, Programs, value};
 use crate::cache::{CacheArgs, remove_folder};
 use crate::process::Process;
 use crate::wait::{self, Stopwatch};
@@ -27,9 +27,8 @@ pub(crate) struct SoakArgs {
     /// Messages of 100 bytes a second; the default makes 864 million in twenty minutes, those of a day at 10 000/s.
     #[arg(long, value_name = "MESSAGES", default_value_t = 720_000, value_parser = clap::value_parser!(u32).range(1..))]
     per_second: u32,
-    /// A pinnace, built for release, to measure instead of one built from the checkout.
-    #[arg(long, value_name = "FILE")]
-    pinnace: Option<PathBuf>,
+    #[command(flatten)]
+    programs: GivenPrograms,
     #[command(flatten)]
     cache: CacheArgs,
 }
@@ -51,10 +50,10 @@ const GRACE: Duration = Duration::from_secs(120);
 
 /// Runs it, and says whether all went well.
 pub(crate) fn run(root: &Path, args: &SoakArgs) -> Result<()> {
-    let programs = Programs::prepare(root, &args.cache.open()?, args.pinnace.as_deref())?;
+    let programs = Programs::prepare(root, &args.cache.open()?, &args.programs)?;
     let folder = std::env::temp_dir().join(format!("pinnace-soak-{}", std::process::id()));
     remove_folder(&folder)?;
-    let local = Local::start(&programs.pinnace, &folder.join("local"))?;
+    let local = Local::start(&programs, &folder.join("local"))?;
     let soaked = soak(&programs.load, &local, &folder, args);
     let soaked = soaked.with_context(|| format!("what the programs printed is in {}", folder.display()))?;
     local.end()?;

@@ -40,6 +40,7 @@ pub(crate) async fn run_as(args: RunArgs, shutdown: Shutdown) -> anyhow::Result<
     let name = format!("{}/run-{}", identity.namespace, std::process::id());
     let basics = (program.clone(), pass.control, pass.trust_bundle);
     let mut plan = SidecarPlan::prepare(&run, basics, &name, &pass.token)?;
+    plan.separate_program.clone_from(&args.sidecar_program);
     plan.broker = args.broker.clone().unwrap_or_default();
     let search_path = links::search_path(&run.child("bin")?, &program, args.search_path.as_deref())?;
     let (events, mut receiver) = Events::channel();

@@ -16,8 +16,10 @@ const READY_POLL: Duration = Duration::from_millis(50);
 /// All that one sidecar is told.
 #[derive(Clone, Debug)]
 pub(crate) struct SidecarPlan {
-    /// This very executable.
-    pub(crate) program: PathBuf,
+    /// This very executable, unless there is a `separate_program`.
+    program: PathBuf,
+    /// A program that is the sidecar and nothing else.
+    pub(crate) separate_program: Option<PathBuf>,
     /// `NAMESPACE/POD`.
     pub(crate) name: String,
     /// HOST:PORT of the control plane.
@@ -47,6 +49,7 @@ impl SidecarPlan {
         write_secret(&folder.join("token"), token)?;
         Ok(Self {
             program,
+            separate_program: None,
             name: name.to_owned(),
             control,
             trust_bundle,
@@ -89,10 +92,14 @@ impl SidecarPlan {
             pairs.push(("--broker-ref", self.broker.clone()));
         }
         let arguments = pairs.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+        let (program, subcommand) = match &self.separate_program {
+            Some(program) => (program, None),
+            None => (&self.program, Some("sidecar".to_owned())),
+        };
         Spec {
             kind: Kind::Sidecar,
-            program: self.program.clone(),
-            arguments: ["sidecar".to_owned()].into_iter().chain(arguments).collect(),
+            program: program.clone(),
+            arguments: subcommand.into_iter().chain(arguments).collect(),
             env: Vec::new(),
             ready_file: Some(self.folder.join("ready.json")),
             grace: GRACE,

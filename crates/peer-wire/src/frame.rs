@@ -247,6 +247,7 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads the header at the start of `input`; `None` when it is not all there.
+    #[inline]
     pub(crate) fn peek(input: &[u8]) -> Option<Self> {
         let (header, _) = input.split_first_chunk::<{ limits::HEADER_BYTES }>()?;
         let [a, b, c, d, kind, flags, e, f, g, h] = *header;
@@ -259,11 +260,15 @@ impl Header {
         self.length.saturating_add(limits::LENGTH_BYTES)
     }
 
+    fn bytes(&self) -> [u8; limits::HEADER_BYTES] {
+        let [a, b, c, d] = u32::try_from(self.length).unwrap_or(u32::MAX).to_be_bytes();
+        let [e, f, g, h] = self.id.to_be_bytes();
+        [a, b, c, d, self.kind, self.flags, e, f, g, h]
+    }
+
+    #[inline]
     pub(crate) fn encode(&self, output: &mut Output) {
-        output.put_u32(u32::try_from(self.length).unwrap_or(u32::MAX));
-        output.put_u8(self.kind);
-        output.put_u8(self.flags);
-        output.put_u32(self.id);
+        output.put_slice(&self.bytes());
     }
 }
 

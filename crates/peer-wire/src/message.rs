@@ -36,20 +36,13 @@ pub struct MessageProblem {
 impl Message {
     /// Bytes of subject, key, headers and parts together: what payload limits count.
     #[must_use]
+    #[inline]
     pub fn size_bytes(&self) -> usize {
         let mut size = self.subject.len().saturating_add(self.key.as_ref().map_or(0, Bytes::len));
         for (name, value) in &self.headers {
             size = size.saturating_add(name.len()).saturating_add(value.len());
         }
         self.parts.iter().fold(size, |size, part| size.saturating_add(part.len()))
-    }
-
-    /// The most bytes that a frame with this message takes: what credit in bytes counts, or a little more.
-    #[must_use]
-    pub fn frame_bytes_max(&self) -> usize {
-        let origin = Origin { sequence: 0, attempt: 0, timeout_ms: Some(0) };
-        let place = Place { sequence: 0, previous: Some(0), origin: Some(origin) };
-        body_bytes(self, &place).saturating_add(limits::HEADER_BYTES)
     }
 
     /// Checks the limits that a frame sets; call it once where messages enter.
@@ -114,6 +107,7 @@ pub(crate) mod flags {
     pub(crate) const PROBLEM: u8 = 64;
 }
 
+#[inline]
 pub(crate) fn flags_of(message: &Message, place: &Place) -> u8 {
     let mut bits = content_flags(message);
     if place.previous.is_some() {
@@ -128,6 +122,7 @@ pub(crate) fn flags_of(message: &Message, place: &Place) -> u8 {
     bits
 }
 
+#[inline]
 pub(crate) fn content_flags(message: &Message) -> u8 {
     let mut bits = 0;
     if message.key.is_some() {
@@ -143,6 +138,7 @@ pub(crate) fn content_flags(message: &Message) -> u8 {
 }
 
 /// Bytes of the body of a Message frame.
+#[inline]
 pub(crate) fn body_bytes(message: &Message, place: &Place) -> usize {
     let mut fixed: usize = if place.previous.is_some() { 16 } else { 8 };
     if let Some(origin) = &place.origin {
@@ -152,6 +148,7 @@ pub(crate) fn body_bytes(message: &Message, place: &Place) -> usize {
 }
 
 /// Bytes of what says something about the message itself: from its time on.
+#[inline]
 pub(crate) fn content_bytes(message: &Message) -> usize {
     let mut size = message.size_bytes().saturating_add(10);
     if message.key.is_some() {
@@ -175,6 +172,7 @@ fn long(length: usize) -> u32 {
 }
 
 /// Appends the body. The message has passed [`Message::check`], so no length is cut here.
+#[inline]
 pub(crate) fn encode_body(output: &mut Output, place: &Place, message: &Message) {
     output.put_u64(place.sequence);
     if let Some(previous) = place.previous {
@@ -190,6 +188,7 @@ pub(crate) fn encode_body(output: &mut Output, place: &Place, message: &Message)
     encode_content(output, message);
 }
 
+#[inline]
 pub(crate) fn encode_content(output: &mut Output, message: &Message) {
     output.put_u64(message.timestamp_ms.cast_unsigned());
     output.put_u16(short(message.subject.len()));
@@ -227,6 +226,7 @@ pub(crate) struct Placed {
     pub(crate) message: Message,
 }
 
+#[inline]
 pub(crate) fn decode_body(bits: u8, body: Bytes) -> Result<Placed, ProtocolError> {
     if bits & !flags::ALL != 0 {
         return Err(ProtocolError::BadValue { what: "flags of a message" });
@@ -247,6 +247,7 @@ pub(crate) fn decode_body(bits: u8, body: Bytes) -> Result<Placed, ProtocolError
     Ok(Placed { sequence, previous, origin, message })
 }
 
+#[inline]
 fn decode_origin(bits: u8, reader: &mut Reader) -> Result<Option<Origin>, ProtocolError> {
     let timed = bits & flags::TIMEOUT != 0;
     if bits & flags::ORIGIN == 0 {
@@ -259,6 +260,7 @@ fn decode_origin(bits: u8, reader: &mut Reader) -> Result<Option<Origin>, Protoc
     }))
 }
 
+#[inline]
 pub(crate) fn decode_content(bits: u8, reader: &mut Reader) -> Result<Message, ProtocolError> {
     let timestamp_ms = reader.i64("timestamp")?;
     let subject = reader.short_bytes("subject")?;

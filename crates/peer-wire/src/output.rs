@@ -17,32 +17,38 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    #[inline]
     pub(crate) fn put_u8(&mut self, value: u8) {
         self.packed.put_u8(value);
         self.length = self.length.saturating_add(1);
     }
 
+    #[inline]
     pub(crate) fn put_u16(&mut self, value: u16) {
         self.packed.put_u16(value);
         self.length = self.length.saturating_add(2);
     }
 
+    #[inline]
     pub(crate) fn put_u32(&mut self, value: u32) {
         self.packed.put_u32(value);
         self.length = self.length.saturating_add(4);
     }
 
+    #[inline]
     pub(crate) fn put_u64(&mut self, value: u64) {
         self.packed.put_u64(value);
         self.length = self.length.saturating_add(8);
     }
 
+    #[inline]
     pub(crate) fn put_slice(&mut self, bytes: &[u8]) {
         self.packed.put_slice(bytes);
         self.length = self.length.saturating_add(bytes.len());
     }
 
     /// Appends `payload`, copied when it is small, shared when it is large.
+    #[inline]
     pub(crate) fn put_payload(&mut self, payload: &Bytes) {
         if payload.len() < SHARED_BYTES_MIN {
             self.put_slice(payload);
@@ -54,6 +60,7 @@ impl Output {
     }
 
     /// Marks the end of a frame: a good place to begin another chunk.
+    #[inline]
     pub(crate) fn end_frame(&mut self) {
         if self.packed.len() >= CHUNK_BYTES {
             self.close_chunk();

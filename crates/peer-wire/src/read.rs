@@ -15,6 +15,7 @@ impl Reader {
         self.0.try_get_u8().map_err(|_| ProtocolError::Truncated { what })
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self, what: &'static str) -> Result<u16, ProtocolError> {
         self.0.try_get_u16().map_err(|_| ProtocolError::Truncated { what })
     }
@@ -23,15 +24,18 @@ impl Reader {
         self.0.try_get_u32().map_err(|_| ProtocolError::Truncated { what })
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, ProtocolError> {
         self.0.try_get_u64().map_err(|_| ProtocolError::Truncated { what })
     }
 
+    #[inline]
     pub(crate) fn i64(&mut self, what: &'static str) -> Result<i64, ProtocolError> {
         self.0.try_get_i64().map_err(|_| ProtocolError::Truncated { what })
     }
 
     /// A sequence number: it must fit a signed 64-bit integer, since apps see it as one.
+    #[inline]
     pub(crate) fn sequence(&mut self, what: &'static str) -> Result<u64, ProtocolError> {
         let value = self.u64(what)?;
         if i64::try_from(value).is_err() {
@@ -41,6 +45,7 @@ impl Reader {
     }
 
     /// The next `length` bytes, shared with the input.
+    #[inline]
     pub(crate) fn bytes(&mut self, length: usize, what: &'static str) -> Result<Bytes, ProtocolError> {
         if length == 0 {
             return Ok(Bytes::new());
@@ -52,6 +57,7 @@ impl Reader {
     }
 
     /// A u16 length and that many bytes.
+    #[inline]
     pub(crate) fn short_bytes(&mut self, what: &'static str) -> Result<Bytes, ProtocolError> {
         let length = usize::from(self.u16(what)?);
         self.bytes(length, what)
@@ -72,6 +78,7 @@ impl Reader {
     }
 
     /// All that is left.
+    #[inline]
     pub(crate) fn rest(&mut self) -> Bytes {
         std::mem::take(&mut self.0)
     }
@@ -81,6 +88,7 @@ impl Reader {
     }
 
     /// Nothing may be left.
+    #[inline]
     pub(crate) fn end(self) -> Result<(), ProtocolError> {
         match self.0.len() {
             0 => Ok(()),

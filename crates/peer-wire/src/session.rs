@@ -153,7 +153,7 @@ impl Session {
             let mut frame = input.split_to(length).freeze();
             frame.advance(limits::HEADER_BYTES);
             if header.kind == kind::MESSAGE {
-                self.handle_message(header, frame, now)?;
+                self.handle_message(header, frame, (now, input.len()))?;
             } else if header.kind == kind::REPLY {
                 self.handle_reply(header, frame)?;
             } else if let Some(frame) = Frame::decode(header, frame)? {

@@ -29,6 +29,7 @@ pub fn frame_header_len(body_bytes: usize) -> usize {
 }
 
 /// Writes the header of a frame; the body must follow.
+#[inline]
 pub fn encode_frame_header(out: &mut BytesMut, more: bool, command: bool, body_bytes: usize) {
     let flags = if more { MORE } else { 0 } | if command { COMMAND } else { 0 };
     if let Ok(short) = u8::try_from(body_bytes) {
@@ -46,6 +47,7 @@ pub fn encode_frame_header(out: &mut BytesMut, more: bool, command: bool, body_b
 /// # Errors
 /// Flags that ZMTP 3 does not know; a body above `message_bytes_max` or `command_bytes_max`,
 /// whichever applies. Both are known from the header, before any byte of the body is there.
+#[inline]
 pub(crate) fn decode(
     buffer: &mut BytesMut,
     message_bytes_max: usize,

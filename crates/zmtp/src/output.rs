@@ -29,6 +29,7 @@ impl Output {
         self.stage.extend_from_slice(bytes);
     }
 
+    #[inline]
     pub(crate) fn frame(&mut self, more: bool, command: bool, body: &Bytes) {
         if self.stage.capacity().saturating_sub(self.stage.len()) < body.len().min(COPY_BYTES_MAX) {
             self.stage.reserve(STAGE_BYTES);

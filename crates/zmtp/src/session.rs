@@ -319,6 +319,10 @@ impl Session {
             return Err(SessionError::TooManyFrames(limits.frames_max));
         }
         self.frames_bytes = self.frames_bytes.saturating_add(frame.body.len());
+        if self.frames.is_empty() {
+            // Most messages have one frame or two, and there are many of them.
+            self.frames.reserve_exact(if frame.more { 2 } else { 1 });
+        }
         self.frames.push(frame.body);
         if frame.more {
             return Ok(Step::Again);

@@ -20,6 +20,7 @@ use runtime::shutdown::Shutdown;
 use runtime::tasks::Tasks;
 use runtime::tls::Credentials;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -203,13 +204,22 @@ impl Core {
         lock(&self.outlets).values().map(Arc::clone).collect()
     }
 
-    /// `patience` replaces the Channel's `blockTimeout`, and what stands for it under other policies.
+    /// The positions of messages that this sidecar has published.
+    pub(crate) fn positions(&self, numbers: Range<i64>) -> Vec<Position> {
+        let (publisher, epoch) = (&self.sidecar, self.epoch);
+        numbers
+            .map(|offset| Position { partition: 0, offset, publisher: Arc::clone(publisher), epoch })
+            .collect()
+    }
+
+    /// Returns the numbers of what was published. `patience` replaces the Channel's `blockTimeout`, and what stands for
+    /// it under other policies.
     pub(crate) async fn publish(
         &self,
         name: &ChannelName,
         mut messages: Vec<Message>,
         patience: Option<Duration>,
-    ) -> Result<Vec<Position>, Problem> {
+    ) -> Result<Range<i64>, Problem> {
         self.refuse_when_draining(name)?;
         let view = self.view();
         let channel = match route::publish(&view, name, "") {
@@ -243,14 +253,7 @@ impl Core {
         }
         let first = i64::try_from(first).unwrap_or(i64::MAX);
         let count = i64::try_from(count).unwrap_or(0);
-        Ok((first..first.saturating_add(count))
-            .map(|offset| Position {
-                partition: 0,
-                offset,
-                publisher: Arc::clone(&self.sidecar),
-                epoch: self.epoch,
-            })
-            .collect())
+        Ok(first..first.saturating_add(count))
     }
 
     pub(crate) async fn subscribe(

@@ -3,19 +3,21 @@
 //! The app gets at most what it gave credit for. Each publisher behind a connection gets its share of that credit,
 //! at least one message, so what this sidecar holds is bounded by the credit and the number of publishers.
 
+mod answer;
 mod owing;
 mod remote;
 
+pub(crate) use answer::{At, Events};
 pub(crate) use owing::Acks;
 
-use super::buffer::Sink;
 use super::core::Core;
 use super::queue::{GENERATION_FIRST, Queue};
 use super::waker::Waker;
-use crate::messaging::{ChannelEvent, ChannelName, Message, Position, Problem, Receipt, Resumed};
+use crate::messaging::{ChannelEvent, ChannelName, Message, Problem, Receipt, Resumed};
 use crate::metrics::ChannelMetrics;
+use answer::Answer;
 use bytes::Bytes;
-use peer_wire::{Credit, Failure, Gap, GapReason, Origin, Sequenced, Span, Subscribe};
+use peer_wire::{Credit, Failure, Gap, GapReason, Sequenced, Span, Subscribe};
 use remote::Remote;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -35,6 +37,15 @@ pub(crate) struct Owed {
     /// With the delay in milliseconds.
     pub(crate) nacks: Vec<(u32, Vec<Span>)>,
     pub(crate) replies: Vec<(u64, Result<Message, Failure>)>,
+}
+
+/// What [`Subscriber::take`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Took {
+    Nothing,
+    Something,
+    /// Nothing ever follows.
+    End,
 }
 
 struct State {
@@ -138,13 +149,19 @@ impl Subscriber {
     }
 
     pub(crate) async fn next(&self) -> Option<Vec<ChannelEvent>> {
-        self.acknowledge_taken();
         loop {
-            if let Some(answer) = self.collect() {
-                return answer;
+            let mut events = Vec::new();
+            match self.take(&mut events) {
+                Took::Nothing => self.came().await,
+                Took::Something => return Some(events),
+                Took::End => return None,
             }
-            self.ready.notified().await;
         }
+    }
+
+    /// Waits until there may be something to take.
+    pub(crate) async fn came(&self) {
+        self.ready.notified().await;
     }
 
     /// The door has come back: what it had is with the app.
@@ -155,43 +172,40 @@ impl Subscriber {
         }
     }
 
-    /// `None`: nothing yet. `Some(None)`: nothing follows.
-    fn collect(&self) -> Option<Option<Vec<ChannelEvent>>> {
+    /// Hands over what is there.
+    pub(crate) fn take(&self, events: &mut impl Events) -> Took {
+        self.acknowledge_taken();
         let mut guard = self.lock();
         let state = &mut *guard;
         if state.finished {
-            return Some(None);
+            return Took::End;
         }
         if let Some(reason) = state.ended.take() {
             state.finished = true;
-            return Some(Some(vec![ChannelEvent::End { reason }]));
+            events.end(reason);
+            return Took::Something;
         }
-        let mut answer = Answer {
-            allowed: state.credit.min(ANSWER_MESSAGES_MAX),
-            events: Vec::new(),
-            publisher: Arc::clone(&self.own),
-            epoch: self.own_epoch,
-            gap_messages: 0,
-            taken: (self.acks == Acks::WhenTaken).then(Vec::new),
-        };
-        let allowed = answer.allowed;
+        let allowed = state.credit.min(ANSWER_MESSAGES_MAX);
+        let taken = (self.acks == Acks::WhenTaken).then(Vec::new);
+        let mut answer = Answer::new(events, (&self.own, self.own_epoch), (allowed, taken));
         self.collect_local(&mut answer);
         self.collect_remotes(state, &mut answer);
         let messages = allowed - answer.allowed;
         state.credit -= messages;
-        state.taken.extend(answer.taken.take().into_iter().flatten());
+        let (gap_messages, took) = (answer.gap_messages, answer.took);
+        state.taken.extend(answer.taken.into_iter().flatten());
         self.local.set_credit(state.credit);
         self.metrics.delivered.inc_by(messages);
-        self.metrics.gap.inc_by(answer.gap_messages);
-        if answer.events.is_empty() { None } else { Some(Some(answer.events)) }
+        self.metrics.gap.inc_by(gap_messages);
+        if took { Took::Something } else { Took::Nothing }
     }
 
-    fn collect_local(&self, answer: &mut Answer) {
+    fn collect_local(&self, answer: &mut Answer<'_, impl Events>) {
         let now = self.core.upgrade().map(|core| core.now()).unwrap_or_default();
         self.local.drain(GENERATION_FIRST, answer, now);
     }
 
-    fn collect_remotes(&self, state: &mut State, answer: &mut Answer) {
+    fn collect_remotes(&self, state: &mut State, answer: &mut Answer<'_, impl Events>) {
         let count = state.remotes.len();
         if count == 0 {
             return;
@@ -404,78 +418,6 @@ impl State {
     fn attached(&self) -> u64 {
         let count = self.remotes.values().filter(|remote| remote.is_attached()).count();
         u64::try_from(count).unwrap_or(u64::MAX).max(1)
-    }
-}
-
-/// Collects events until the credit is used up.
-struct Answer {
-    allowed: u64,
-    events: Vec<ChannelEvent>,
-    publisher: Arc<str>,
-    epoch: u64,
-    gap_messages: u64,
-    /// Receipts of what was handed over, where coming back for more acknowledges it.
-    taken: Option<Vec<Receipt>>,
-}
-
-fn offset(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
-}
-
-impl Answer {
-    fn take(&mut self, (number, origin): (u64, Option<Origin>), message: Message) {
-        self.allowed = self.allowed.saturating_sub(1);
-        let publisher = Arc::clone(&self.publisher);
-        let sequence = origin.map_or(number, |origin| origin.sequence);
-        let position = Position { partition: 0, offset: offset(sequence), publisher, epoch: self.epoch };
-        let receipt = origin.map(|origin| self.receipt(number, origin));
-        if let (Some(taken), Some(receipt)) = (&mut self.taken, &receipt) {
-            taken.push(receipt.clone());
-        }
-        self.events.push(ChannelEvent::Message { position, message, receipt });
-    }
-
-    fn take_gap(&mut self, gap: &Gap) {
-        self.gap_messages = self.gap_messages.saturating_add(gap.messages);
-        self.events.push(ChannelEvent::Gap {
-            publisher: Arc::clone(&self.publisher),
-            epoch: self.epoch,
-            first: offset(gap.first),
-            last: offset(gap.last),
-            messages: gap.messages,
-            reason: gap.reason.as_str(),
-        });
-    }
-}
-
-impl Sink for Answer {
-    fn has_room(&mut self) -> bool {
-        self.allowed > 0
-    }
-
-    fn message(&mut self, sequence: u64, message: &Message) -> bool {
-        if self.allowed == 0 {
-            return false;
-        }
-        self.take((sequence, None), message.clone());
-        true
-    }
-
-    fn work(&mut self, number: u64, origin: Origin, message: &Message) -> bool {
-        if self.allowed == 0 {
-            return false;
-        }
-        self.take((number, Some(origin)), message.clone());
-        true
-    }
-
-    fn numbered_gap(&mut self, _number: u64, gap: &Gap) -> bool {
-        self.gap(gap)
-    }
-
-    fn gap(&mut self, gap: &Gap) -> bool {
-        self.take_gap(gap);
-        true
     }
 }
 

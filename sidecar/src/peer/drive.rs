@@ -2,6 +2,7 @@
 
 use super::link::{Link, LinkError};
 use bytes::{Buf as _, Bytes, BytesMut};
+use futures::FutureExt as _;
 use peer_wire::GoodbyeCode;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -12,7 +13,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 const OUTPUT_BYTES: usize = 256 * 1024;
 /// Room for one read on a connection with little traffic, and with much.
 const READ_BYTES_MIN: usize = 4 * 1024;
-const READ_BYTES_MAX: usize = 128 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// What came is looked at when there is so much of it, though more may be there.
+const READ_ON_BYTES: usize = 32 * 1024;
 /// Most chunks of one write.
 const CHUNKS_MAX: usize = 64;
 /// How long a connection may take to send what waits when the sidecar shuts down.
@@ -195,12 +198,22 @@ impl Input {
         }
     }
 
-    /// So much came at once; nothing is the end.
-    fn note(&mut self, read: usize) -> Result<(), DriveError> {
+    /// After a read of so many bytes; nothing is the end. Takes what else is there already: a read brings one record of
+    /// TLS, and a round of the loop is dear for so few. Another end, or an error, waits for the next read: what came
+    /// before it is looked at first.
+    fn read_on(&mut self, read: usize, reader: &mut (impl AsyncRead + Unpin)) -> Result<(), DriveError> {
         if read == 0 {
             return Err(DriveError::Closed);
         }
-        if read >= self.room / 2 {
+        let mut came = read;
+        while came < READ_ON_BYTES {
+            self.make_room();
+            match reader.read_buf(&mut self.bytes).now_or_never() {
+                Some(Ok(read)) if read > 0 => came += read,
+                _ => break,
+            }
+        }
+        if came >= self.room / 2 {
             self.room = (self.room * 2).min(READ_BYTES_MAX);
         }
         Ok(())
@@ -288,7 +301,7 @@ where
             step = step((&mut *reader, &mut *writer), &mut input, pending, write_first) => match step? {
                 Step::Read(bytes) => {
                     write_first = true;
-                    input.note(bytes)?;
+                    input.read_on(bytes, reader)?;
                     let taken = link.session.handle_input(&mut input.bytes, core.now());
                     // What came before the error still counts.
                     link.handle_events()?;

@@ -48,7 +48,7 @@ pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Re
     let programs = Programs {
         ours: match &args.broker {
             Some(program) => program.clone(),
-            None => tools::build(root, "pinnace-broker", &["--release", "--package", "broker"])?,
+            None => tools::build(root, "pinnace-broker", &["--profile", "dist", "--package", "broker"])?,
         },
         client: Client::build(root, cache)?,
         kafka: kafka::install(cache)?,

@@ -28,14 +28,14 @@ use crate::wait::Stopwatch;
 
 pub(crate) use self::apps::value;
 pub(crate) use self::local::Local;
-pub(crate) use self::programs::Programs;
+pub(crate) use self::programs::{GivenPrograms, Programs};
 
 /// Measures what is wanted.
 pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Report> {
-    let programs = Programs::prepare(root, cache, args.pinnace.as_deref())?;
+    let programs = Programs::prepare(root, cache, &args.programs)?;
     let folder = std::env::temp_dir().join(format!("pinnace-bench-channel-{}", std::process::id()));
     remove_folder(&folder)?;
-    let local = Local::start(&programs.pinnace, &folder.join("local"))?;
+    let local = Local::start(&programs, &folder.join("local"))?;
     let peer_programs = PeerPrograms::prepare(root, cache, args.grpc_load.as_deref())?;
     let peers = Peers::start(peer_programs, &folder)?;
     let rounds = args.rounds();

@@ -15,7 +15,9 @@ pub(super) fn sidecar_of(parent: u32) -> Result<u32> {
     let found = processes.find(|process| {
         let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        line.split(|byte| *byte == 0).nth(1) == Some(b"sidecar") && parent_of(&stat) == Some(parent)
+        let mut words = line.split(|byte| *byte == 0);
+        let separate = words.next().is_some_and(|program| program.ends_with(b"/pinnace-sidecar"));
+        (separate || words.next() == Some(b"sidecar")) && parent_of(&stat) == Some(parent)
     });
     found.with_context(|| format!("process {parent} has no sidecar"))
 }

@@ -11,6 +11,8 @@ pub struct Sequenced {
     pub sequence: u64,
     /// Set in a numbered subscription.
     pub origin: Option<Origin>,
+    /// Bytes of its frame: what it costs of the credit in bytes.
+    pub frame_bytes: u64,
     /// The message.
     pub message: Message,
 }

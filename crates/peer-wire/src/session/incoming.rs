@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Confirm at once when so many bytes came unconfirmed: the publisher keeps them until then.
 const UNCONFIRMED_BYTES_MAX: u64 = 256 * 1024;
 
+/// Messages that room is made for because bytes for them are there.
+const FOLLOWING_MAX: usize = 1024;
+
 /// One subscription of ours.
 #[derive(Debug)]
 pub(crate) struct Incoming {
@@ -136,11 +139,13 @@ impl Session {
         Ok(payload.saturating_add(limits::MESSAGE_OVERHEAD_BYTES_MAX))
     }
 
+    #[inline]
+    /// `rest_bytes` came behind it.
     pub(super) fn handle_message(
         &mut self,
         header: Header,
         body: Bytes,
-        now: Duration,
+        (now, rest_bytes): (Duration, usize),
     ) -> Result<(), ProtocolError> {
         let id = header.id;
         let Some(incoming) = self.incoming.get_mut(&id) else {
@@ -176,19 +181,24 @@ impl Session {
             self.push_gap(id, unexplained(last, placed.previous));
         }
         let (sequence, origin) = (placed.sequence, placed.origin);
-        self.push_message(id, Sequenced { sequence, origin, message: placed.message });
+        let frame_bytes = frame_bytes.unsigned_abs();
+        let message = Sequenced { sequence, origin, frame_bytes, message: placed.message };
+        self.push_message(id, message, rest_bytes.checked_div(header.frame_bytes()).unwrap_or(0));
         Ok(())
     }
 
-    /// Neighbours of one subscription become one event.
-    fn push_message(&mut self, id: u32, message: Sequenced) {
+    /// Neighbours of one subscription become one event; so many more may follow.
+    #[inline]
+    fn push_message(&mut self, id: u32, message: Sequenced, more: usize) {
         if let Some(Event::Messages { id: last, messages }) = self.events.back_mut()
             && *last == id
         {
             messages.push(message);
             return;
         }
-        self.events.push_back(Event::Messages { id, messages: vec![message] });
+        let mut messages = Vec::with_capacity(more.min(FOLLOWING_MAX).saturating_add(1));
+        messages.push(message);
+        self.events.push_back(Event::Messages { id, messages });
     }
 
     fn push_gap(&mut self, id: u32, gap: Gap) {

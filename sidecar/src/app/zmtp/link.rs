@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use zmtp::Session;
 
 const READ_BYTES_MIN: usize = 4 * 1024;
-const READ_BYTES_MAX: usize = 128 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
 /// How long a peer that is being closed may take to read its last words.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 

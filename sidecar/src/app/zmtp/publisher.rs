@@ -29,8 +29,9 @@ pub(super) async fn serve<S: Stream>(
     endpoint: &Endpoint,
     ended: Shutdown,
 ) -> io::Result<()> {
+    let mut usual = 0;
     loop {
-        let batch = match take(&mut link, endpoint.name().role) {
+        let batch = match take(&mut link, endpoint.name().role, usual) {
             Ok(batch) => batch,
             Err(error) => {
                 endpoint.session_failed(&error);
@@ -49,6 +50,7 @@ pub(super) async fn serve<S: Stream>(
             }
             continue;
         }
+        usual = batch.len();
         // Nothing is read until this is done: that is the back-pressure.
         let published = tokio::select! {
             biased;
@@ -79,15 +81,21 @@ async fn goodbye<S: Stream>(mut link: Link<S>, reason: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// All whole messages that were read.
-fn take<S: Stream>(link: &mut Link<S>, role: Role) -> Result<Vec<Message>, SessionError> {
+/// All whole messages that were read: `usual`ly about so many, where there is any.
+fn take<S: Stream>(link: &mut Link<S>, role: Role, usual: usize) -> Result<Vec<Message>, SessionError> {
     let mut batch = Vec::new();
     while batch.len() < BATCH_MESSAGES_MAX {
         match link.session.poll_event()? {
-            Some(Event::Message(parts)) if role == Role::Push => {
-                batch.push(Message { parts, ..Message::default() });
+            Some(Event::Message(frames)) => {
+                if batch.is_empty() {
+                    batch.reserve_exact(usual);
+                }
+                if role == Role::Push {
+                    batch.push(Message { parts: frames, ..Message::default() });
+                } else {
+                    batch.extend(message(frames));
+                }
             }
-            Some(Event::Message(frames)) => batch.extend(message(frames)),
             // What a PUB socket has nobody gets who does not ask for it.
             Some(Event::Ready(_)) if role == Role::Pub => link.session.send_subscribe(&Bytes::new()),
             Some(Event::Ready(_)) => {}
@@ -100,10 +108,12 @@ fn take<S: Stream>(link: &mut Link<S>, role: Role) -> Result<Vec<Message>, Sessi
 }
 
 /// Of a PUB socket: the first frame is the subject, the others are the parts.
-fn message(frames: Vec<Bytes>) -> Option<Message> {
-    let mut frames = frames.into_iter();
-    let subject = frames.next()?;
-    Some(Message { subject, parts: frames.collect(), ..Message::default() })
+fn message(mut frames: Vec<Bytes>) -> Option<Message> {
+    if frames.is_empty() {
+        return None;
+    }
+    let subject = frames.remove(0);
+    Some(Message { subject, parts: frames, ..Message::default() })
 }
 
 /// # Errors

@@ -2,16 +2,17 @@
 //! the socket takes bytes.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Buf as _;
+use peer_wire::Gap;
 use runtime::shutdown::Shutdown;
-use zmtp::{Change, Event, Subscriptions};
+use zmtp::{Change, Event, Session, Subscriptions};
 
 use super::endpoint::Endpoint;
 use super::link::{Happened, Link, Stream};
-use crate::messaging::{
-    ChannelEvent, ChannelStart, ChannelSubscription, Message, Problem, ProblemKind, SubscribeOptions,
-};
+use crate::delivery::{At, Events, Took};
+use crate::messaging::{ChannelStart, ChannelSubscription, Message, Problem, ProblemKind, SubscribeOptions};
 
 const SHUTTING_DOWN: &str = "the Channel's socket is closing";
 /// Messages on their way to one socket; enough to cover the way to the publisher and back at
@@ -23,26 +24,25 @@ const PREFIXES_MAX: usize = 10_000;
 
 pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: Shutdown) -> io::Result<()> {
     let subscriptions = Subscriptions::new(PREFIXES_MAX);
-    let mut subscriber = Subscriber { link, endpoint, subscriptions, subscription: None, unwritten: 0 };
+    let mut subscriber =
+        Subscriber { link, endpoint, subscriptions, subscription: None, more: false, unwritten: 0 };
     let reason = loop {
         if let Err(reason) = subscriber.take().await {
             break reason;
         }
-        let Subscriber { link, subscription, .. } = &mut subscriber;
+        let Subscriber { link, subscription, more, .. } = &mut subscriber;
         let takes = link.session.output().remaining() < OUTPUT_BYTES_MAX;
-        let events = tokio::select! {
+        let came = tokio::select! {
             happened = link.step() => {
                 if happened? == Happened::Closed {
                     return Ok(());
                 }
-                None
+                false
             }
-            events = next(subscription), if takes => Some(events),
+            () = came(subscription.as_ref(), *more), if takes => true,
             () = ended.begun() => break Some(SHUTTING_DOWN.to_owned()),
         };
-        if let Some(events) = events
-            && let Err(reason) = subscriber.send(events)
-        {
+        if came && let Err(reason) = subscriber.send() {
             break Some(reason);
         }
         subscriber.give_back_credit();
@@ -54,9 +54,11 @@ pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: 
     Ok(())
 }
 
-async fn next(subscription: &mut Option<ChannelSubscription>) -> Option<Vec<ChannelEvent>> {
+/// Waits until the subscription may have something; `more`: it may now.
+pub(super) async fn came(subscription: Option<&ChannelSubscription>, more: bool) {
     match subscription {
-        Some(subscription) => subscription.next().await,
+        Some(_) if more => {}
+        Some(subscription) => subscription.came().await,
         None => std::future::pending().await,
     }
 }
@@ -66,6 +68,8 @@ struct Subscriber<'a, S> {
     endpoint: &'a Endpoint,
     subscriptions: Subscriptions,
     subscription: Option<ChannelSubscription>,
+    /// The subscription may have more, without a word that something came.
+    more: bool,
     /// Messages whose credit is not given back yet.
     unwritten: u32,
 }
@@ -128,6 +132,7 @@ impl<S: Stream> Subscriber<'_, S> {
         match self.endpoint.doors().channels.subscribe(self.endpoint.channel(), options).await {
             Ok(subscription) => {
                 self.unwritten = 0;
+                self.more = true;
                 self.subscription = Some(subscription);
                 Ok(())
             }
@@ -138,33 +143,24 @@ impl<S: Stream> Subscriber<'_, S> {
         }
     }
 
-    /// Queues a batch for the socket.
+    /// Queues for the socket what is there.
     ///
     /// # Errors
     /// Why the subscription ended.
-    fn send(&mut self, events: Option<Vec<ChannelEvent>>) -> Result<(), String> {
-        let Some(events) = events else {
-            return Err("the subscription ended".to_owned());
+    fn send(&mut self) -> Result<(), String> {
+        let Self { link, endpoint, subscriptions, subscription: Some(subscription), unwritten, .. } = self
+        else {
+            return Ok(());
         };
-        for event in events {
-            match event {
-                ChannelEvent::Message { message, .. } => {
-                    self.unwritten = self.unwritten.saturating_add(1);
-                    // What was on its way when a prefix was cancelled is not for the app any more.
-                    if self.subscriptions.matches(&message.subject) {
-                        let Message { subject, parts, .. } = &message;
-                        self.link.session.send_message(std::iter::once(subject).chain(parts));
-                    }
-                }
-                // ZeroMQ has no word for it; the metric counts it.
-                ChannelEvent::Gap { .. } => {}
-                ChannelEvent::End { reason } => {
-                    self.endpoint.problem(&reason);
-                    return Err(reason.message);
-                }
-            }
+        let mut socket =
+            Socket { session: &mut link.session, endpoint, subscriptions, unwritten, ended: None };
+        let took = subscription.take(&mut socket);
+        self.more = took == Took::Something;
+        match socket.ended {
+            Some(reason) => Err(reason),
+            None if took == Took::End => Err("the subscription ended".to_owned()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn give_back_credit(&mut self) {
@@ -174,5 +170,32 @@ impl<S: Stream> Subscriber<'_, S> {
         {
             subscription.grant(std::mem::take(&mut self.unwritten));
         }
+    }
+}
+
+/// Puts what comes into the session.
+struct Socket<'a> {
+    session: &'a mut Session,
+    endpoint: &'a Endpoint,
+    subscriptions: &'a Subscriptions,
+    unwritten: &'a mut u32,
+    ended: Option<String>,
+}
+
+impl Events for Socket<'_> {
+    fn shared(&mut self, _at: &At<'_>, message: &Message) {
+        *self.unwritten = self.unwritten.saturating_add(1);
+        // What was on its way when a prefix was cancelled is not for the app any more.
+        if self.subscriptions.matches(&message.subject) {
+            self.session.send_message(std::iter::once(&message.subject).chain(&message.parts));
+        }
+    }
+
+    // ZeroMQ has no word for it; the metric counts it.
+    fn gap(&mut self, _publisher: &Arc<str>, _epoch: u64, _gap: &Gap) {}
+
+    fn end(&mut self, reason: Problem) {
+        self.endpoint.problem(&reason);
+        self.ended = Some(reason.message);
     }
 }

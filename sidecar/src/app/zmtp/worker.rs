@@ -3,14 +3,18 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
+use peer_wire::Gap;
 use runtime::shutdown::Shutdown;
-use zmtp::Event;
+use zmtp::{Event, Session};
 
 use super::endpoint::Endpoint;
 use super::link::{End, Happened, Link, Stream};
-use crate::messaging::{ChannelEvent, ChannelSubscription, Receipt, SubscribeOptions};
+use super::subscriber::came;
+use crate::delivery::{At, Events, Took};
+use crate::messaging::{ChannelSubscription, Message, Problem, Receipt, SubscribeOptions};
 
 const SHUTTING_DOWN: &str = "the Channel's socket is closing";
 /// Messages on their way to one socket: as many as libzmq queues by default. A stuck app keeps no more from others.
@@ -19,7 +23,7 @@ const CREDIT: u32 = 1000;
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: Shutdown) -> io::Result<()> {
-    let mut worker = Worker { link, endpoint, subscription: None, unwritten: VecDeque::new() };
+    let mut worker = Worker { link, endpoint, subscription: None, more: false, unwritten: VecDeque::new() };
     let outcome = worker.run(&ended).await;
     worker.count_lost();
     // Whoever is next gets what the socket did not take.
@@ -39,15 +43,10 @@ struct Worker<'a, S> {
     link: Link<S>,
     endpoint: &'a Endpoint,
     subscription: Option<ChannelSubscription>,
+    /// The subscription may have more, without a word that something came.
+    more: bool,
     /// In the order of sending; at most as many as the credit.
     unwritten: VecDeque<Unwritten>,
-}
-
-async fn next(subscription: &mut Option<ChannelSubscription>) -> Option<Vec<ChannelEvent>> {
-    match subscription {
-        Some(subscription) => subscription.next().await,
-        None => std::future::pending().await,
-    }
 }
 
 impl<S: Stream> Worker<'_, S> {
@@ -56,21 +55,19 @@ impl<S: Stream> Worker<'_, S> {
             if let Err(end) = self.take().await {
                 return Ok(end);
             }
-            let Self { link, subscription, .. } = self;
+            let Self { link, subscription, more, .. } = self;
             let takes = link.session.output().remaining() < OUTPUT_BYTES_MAX;
-            let events = tokio::select! {
+            let came = tokio::select! {
                 happened = link.step() => {
                     if happened? == Happened::Closed {
                         return Ok(End::Gone);
                     }
-                    None
+                    false
                 }
-                events = next(subscription), if takes => Some(events),
+                () = came(subscription.as_ref(), *more), if takes => true,
                 () = ended.begun() => return Ok(End::Why(SHUTTING_DOWN.to_owned())),
             };
-            if let Some(events) = events
-                && let Err(reason) = self.send(events)
-            {
+            if came && let Err(reason) = self.send() {
                 return Ok(End::Why(reason));
             }
             self.settle();
@@ -104,38 +101,27 @@ impl<S: Stream> Worker<'_, S> {
             problem.message
         })?;
         self.subscription = Some(subscription);
+        self.more = true;
         Ok(())
     }
 
-    /// Queues a batch for the socket.
+    /// Queues for the socket what is there.
     ///
     /// # Errors
     /// Why the subscription ended.
-    fn send(&mut self, events: Option<Vec<ChannelEvent>>) -> Result<(), String> {
-        let Some(events) = events else {
-            return Err("the subscription ended".to_owned());
+    fn send(&mut self) -> Result<(), String> {
+        let Self { link, endpoint, subscription: Some(subscription), unwritten, .. } = self else {
+            return Ok(());
         };
-        for event in events {
-            match event {
-                ChannelEvent::Message { message, receipt, .. } => {
-                    if message.parts.is_empty() {
-                        self.link.session.send_message(&[Bytes::new()]);
-                    } else {
-                        self.link.session.send_message(&message.parts);
-                    }
-                    let waiting = u64::try_from(self.link.session.output().remaining()).unwrap_or(u64::MAX);
-                    let end = self.link.written.saturating_add(waiting);
-                    self.unwritten.push_back(Unwritten { end, receipt });
-                }
-                // ZeroMQ has no word for it; the metric counts it.
-                ChannelEvent::Gap { .. } => {}
-                ChannelEvent::End { reason } => {
-                    self.endpoint.problem(&reason);
-                    return Err(reason.message);
-                }
-            }
+        let Link { session, written, .. } = link;
+        let mut socket = Socket { session, written: *written, endpoint, unwritten, ended: None };
+        let took = subscription.take(&mut socket);
+        self.more = took == Took::Something;
+        match socket.ended {
+            Some(reason) => Err(reason),
+            None if took == Took::End => Err("the subscription ended".to_owned()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Acknowledges what the socket took, and gives the credit back.
@@ -161,5 +147,36 @@ impl<S: Stream> Worker<'_, S> {
             let lost = u64::try_from(self.unwritten.len()).unwrap_or(u64::MAX);
             self.endpoint.dropped("disconnected", lost);
         }
+    }
+}
+
+/// Puts what comes into the session.
+struct Socket<'a> {
+    session: &'a mut Session,
+    /// Bytes that the socket took until now.
+    written: u64,
+    endpoint: &'a Endpoint,
+    unwritten: &'a mut VecDeque<Unwritten>,
+    ended: Option<String>,
+}
+
+impl Events for Socket<'_> {
+    fn shared(&mut self, at: &At<'_>, message: &Message) {
+        if message.parts.is_empty() {
+            self.session.send_message(&[Bytes::new()]);
+        } else {
+            self.session.send_message(&message.parts);
+        }
+        let waiting = u64::try_from(self.session.output().remaining()).unwrap_or(u64::MAX);
+        let end = self.written.saturating_add(waiting);
+        self.unwritten.push_back(Unwritten { end, receipt: at.receipt() });
+    }
+
+    // ZeroMQ has no word for it; the metric counts it.
+    fn gap(&mut self, _publisher: &Arc<str>, _epoch: u64, _gap: &Gap) {}
+
+    fn end(&mut self, reason: Problem) {
+        self.endpoint.problem(&reason);
+        self.ended = Some(reason.message);
     }
 }

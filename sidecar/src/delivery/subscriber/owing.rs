@@ -1,11 +1,11 @@
 //! What one subscription owes to one publisher of a numbered subscription: acks, nacks and replies, until the
 //! connection takes them. Bounded by what the publisher sent. Also the half of a subscriber that deals with them.
 
-use super::{Answer, Remote, Source, Subscriber};
+use super::{Remote, Source, Subscriber};
 use crate::delivery::calls::failure_of;
 use crate::delivery::work::spans_of;
 use crate::messaging::{Message, Problem, Receipt};
-use peer_wire::{Failure, Gap, Origin, Span};
+use peer_wire::{Failure, Gap, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,16 +128,4 @@ impl Subscriber {
 /// The publisher of a receipt, if it is still the process that sent it.
 fn remote_of<'a>(remotes: &'a mut BTreeMap<Arc<str>, Remote>, receipt: &Receipt) -> Option<&'a mut Remote> {
     remotes.get_mut(&receipt.publisher).filter(|remote| remote.epoch == receipt.epoch)
-}
-
-impl Answer {
-    pub(super) fn receipt(&self, number: u64, origin: Origin) -> Receipt {
-        Receipt {
-            publisher: Arc::clone(&self.publisher),
-            epoch: self.epoch,
-            number,
-            attempt: u32::from(origin.attempt),
-            timeout: origin.timeout_ms.map(|timeout| Duration::from_millis(timeout.into())),
-        }
-    }
 }

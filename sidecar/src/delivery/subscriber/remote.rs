@@ -1,12 +1,14 @@
 //! One publisher behind a connection, as one subscription sees it: what came from it, and how much more may.
 
 use super::super::waker::Waker;
+use super::answer::{Answer, Events};
 use super::owing::Owing;
-use super::{Answer, restarted};
+use super::restarted;
 use crate::messaging::Resumed;
-use peer_wire::{Credit, Gap, Message, Resume, Sequenced};
+use peer_wire::{Credit, Gap, Resume, Sequenced};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 /// Every publisher may have at least this much under way.
 pub(super) const WINDOW_BYTES_MIN: u64 = 64 * 1024;
@@ -17,8 +19,9 @@ pub(super) const WINDOW_BYTES_MAX: u64 = 1 << 30;
 
 /// Came and waits for the app.
 #[derive(Debug)]
-pub(super) enum Held {
-    Message(Sequenced),
+enum Held {
+    /// As they came, so that none is moved one by one.
+    Messages(IntoIter<Sequenced>),
     Gap(Gap),
 }
 
@@ -45,10 +48,6 @@ pub(super) struct Remote {
     pub(super) owing: Owing,
     /// It has accepted the subscription on this connection.
     pub(super) standing: bool,
-}
-
-fn cost(message: &Message) -> u64 {
-    u64::try_from(message.frame_bytes_max()).unwrap_or(u64::MAX)
 }
 
 impl Remote {
@@ -117,13 +116,14 @@ impl Remote {
     }
 
     pub(super) fn deliver(&mut self, messages: Vec<Sequenced>) {
-        for message in messages {
-            self.open_messages = self.open_messages.saturating_sub(1);
-            self.held_messages += 1;
-            self.held_bytes = self.held_bytes.saturating_add(cost(&message.message));
-            self.received = Some(message.sequence);
-            self.hold(Held::Message(message));
-        }
+        let Some(last) = messages.last() else { return };
+        self.received = Some(last.sequence);
+        let count = u64::try_from(messages.len()).unwrap_or(u64::MAX);
+        self.open_messages = self.open_messages.saturating_sub(count);
+        self.held_messages = self.held_messages.saturating_add(count);
+        let bytes = messages.iter().map(|message| message.frame_bytes).sum();
+        self.held_bytes = self.held_bytes.saturating_add(bytes);
+        self.hold(Held::Messages(messages.into_iter()));
     }
 
     pub(super) fn numbered_gap(&mut self, number: u64, gap: Gap) {
@@ -154,26 +154,31 @@ impl Remote {
     }
 
     /// Moves to the answer what its credit allows; returns whether anything moved.
-    pub(super) fn hand_over(&mut self, answer: &mut Answer) -> bool {
-        let before = self.inbox.len();
-        while let Some((epoch, held)) = self.inbox.pop_front() {
-            answer.epoch = epoch;
+    pub(super) fn hand_over(&mut self, answer: &mut Answer<'_, impl Events>) -> bool {
+        let mut moved = false;
+        while let Some((epoch, held)) = self.inbox.front_mut() {
+            answer.epoch = *epoch;
             match held {
-                Held::Gap(gap) => answer.take_gap(&gap),
-                Held::Message(Sequenced { sequence, origin, message }) if answer.allowed > 0 => {
-                    self.held_messages = self.held_messages.saturating_sub(1);
-                    let cost = cost(&message);
-                    self.held_bytes = self.held_bytes.saturating_sub(cost);
-                    self.freed_bytes = self.freed_bytes.saturating_add(cost);
-                    answer.take((sequence, origin), message);
-                }
-                held @ Held::Message(_) => {
-                    self.inbox.push_front((epoch, held));
-                    break;
+                Held::Gap(gap) => answer.take_gap(gap),
+                Held::Messages(messages) => {
+                    while answer.allowed > 0
+                        && let Some(message) = messages.next()
+                    {
+                        self.held_messages = self.held_messages.saturating_sub(1);
+                        self.held_bytes = self.held_bytes.saturating_sub(message.frame_bytes);
+                        self.freed_bytes = self.freed_bytes.saturating_add(message.frame_bytes);
+                        moved = true;
+                        answer.take_own(message);
+                    }
+                    if messages.len() > 0 {
+                        break;
+                    }
                 }
             }
+            moved = true;
+            self.inbox.pop_front();
         }
-        before != self.inbox.len()
+        moved
     }
 
     /// Whether [`Self::owed`] may have something: asked often, so without the exact bytes.

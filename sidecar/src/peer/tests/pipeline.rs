@@ -46,7 +46,7 @@ async fn what_comes_after_the_app_is_counted() {
         let origin = Some(Origin { sequence: number, attempt: 1, timeout_ms: None });
         subscriber.deliver(
             (&sidecar, &waker),
-            vec![Sequenced { sequence: number, origin, message: numbered(number) }],
+            vec![Sequenced { sequence: number, origin, frame_bytes: 30, message: numbered(number) }],
         );
     };
     come(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::programs::Programs;
 use crate::process::Process;
 use crate::wait;
 
@@ -68,30 +69,35 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Local {
     up: Process,
     program: PathBuf,
+    sidecar: Option<PathBuf>,
     manifests: PathBuf,
     data: PathBuf,
 }
 
 impl Local {
     /// Starts it in `folder` and waits until apps can join.
-    pub(crate) fn start(program: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(programs: &Programs, folder: &Path) -> Result<Self> {
         let (manifests, data) = (folder.join("manifests"), folder.join("data"));
         std::fs::create_dir_all(&manifests).context("cannot make the folder of the manifests")?;
         std::fs::write(manifests.join("bench.yaml"), MANIFESTS).context("cannot write the manifests")?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&programs.pinnace);
         command.args(["up", "--plain", "--json", "--file"]).arg(&manifests).arg("--data").arg(&data);
         let mut up = Process::start("up", command, folder)?;
         wait::until("pinnace up", PATIENCE, || {
             up.runs()?;
             Ok(data.join("attach").is_file().then_some(()))
         })?;
-        Ok(Self { up, program: program.to_owned(), manifests, data })
+        let (program, sidecar) = (programs.pinnace.clone(), programs.sidecar.clone());
+        Ok(Self { up, program, sidecar, manifests, data })
     }
 
     /// A command that runs `app` under this service account with a sidecar of its own.
     pub(crate) fn run(&self, service_account: &str, app: &Path) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["run", "--as", &format!("bench/{service_account}"), "--file"]).arg(&self.manifests);
+        if let Some(sidecar) = &self.sidecar {
+            command.arg("--sidecar-program").arg(sidecar);
+        }
         command.arg("--data").arg(&self.data).arg("--").arg(app);
         command
     }

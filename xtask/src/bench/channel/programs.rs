@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::Args;
 
 use crate::cache::{Cache, key};
 use crate::python::PYZMQ_VERSION;
@@ -13,29 +14,51 @@ use crate::tools;
 const SOURCES: &str = "benches/channel";
 const COMPILER_FLAGS: [&str; 5] = ["-O2", "-std=gnu11", "-Wall", "-Wextra", "-Wl,-rpath,$ORIGIN/pyzmq.libs"];
 
+/// Programs to measure instead of those that are built from the checkout.
+#[derive(Args)]
+pub(crate) struct GivenPrograms {
+    /// A pinnace, built as it is shipped, to measure instead of one built from the checkout.
+    #[arg(long, value_name = "FILE")]
+    pinnace: Option<PathBuf>,
+    /// The same of pinnace-sidecar. Without it, with --pinnace, the sidecar that is part of that.
+    #[arg(long, value_name = "FILE")]
+    sidecar: Option<PathBuf>,
+}
+
 pub(crate) struct Programs {
     pub(crate) pinnace: PathBuf,
+    /// The program of the image; `None`: the sidecar that is part of `pinnace`.
+    pub(crate) sidecar: Option<PathBuf>,
     pub(crate) load: PathBuf,
     pub(crate) libzmq_version: String,
 }
 
 impl Programs {
-    /// Builds what is not there yet; `pinnace` unless one is given.
-    pub(crate) fn prepare(root: &Path, cache: &Cache, pinnace: Option<&Path>) -> Result<Self> {
+    /// Builds what is not there yet: `pinnace` and the sidecar unless they are given. With a given `pinnace` alone, the
+    /// sidecar is the one that is part of it.
+    pub(crate) fn prepare(root: &Path, cache: &Cache, given: &GivenPrograms) -> Result<Self> {
         let load = load(root, cache)?;
         let version = tools::output(&mut tools::command(&load, ["version"]))?;
         let libzmq_version = format!("{} of pyzmq {PYZMQ_VERSION}", version.trim());
-        let pinnace = given_or_built(root, "pinnace", pinnace)?;
-        Ok(Self { pinnace, load, libzmq_version })
+        let pinnace = given_or_built(root, "pinnace", given.pinnace.as_deref())?;
+        let sidecar = match (&given.pinnace, &given.sidecar) {
+            (Some(_), None) => None,
+            (_, sidecar) => Some(given_or_built(root, "pinnace-sidecar", sidecar.as_deref())?),
+        };
+        Ok(Self { pinnace, sidecar, load, libzmq_version })
     }
 }
 
-/// A program of the checkout, built for release unless one is given. Always with the other one: alone it would have
+/// A program of the checkout, built as it is shipped unless one is given. Always with the other one: alone it would have
 /// some dependencies with fewer features, and all would be built again.
 pub(super) fn given_or_built(root: &Path, program: &str, given: Option<&Path>) -> Result<PathBuf> {
     match given {
         Some(program) => std::path::absolute(program).context("the program has no absolute path"),
-        None => tools::build(root, program, &["--release", "--package", "pinnace", "--package", "benches"]),
+        None => tools::build(
+            root,
+            program,
+            &["--profile", "dist", "--package", "pinnace", "--package", "benches", "--package", "sidecar"],
+        ),
     }
 }
 
