@@ -2,6 +2,9 @@
 //! Uses the very helm that the test cluster uses; `PINNACE_GENERATE=1` writes the goldens anew.
 
 #[cfg(test)]
+#[path = "chart/dashboards.rs"]
+mod dashboards;
+#[cfg(test)]
 #[path = "chart/helm.rs"]
 mod helm;
 #[cfg(test)]
