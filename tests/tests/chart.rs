@@ -8,8 +8,14 @@ mod dashboards;
 #[path = "chart/helm.rs"]
 mod helm;
 #[cfg(test)]
+#[path = "chart/objects.rs"]
+mod objects;
+#[cfg(test)]
 #[path = "chart/renders.rs"]
 mod renders;
 #[cfg(test)]
 #[path = "chart/rules.rs"]
 mod rules;
+#[cfg(test)]
+#[path = "chart/values.rs"]
+mod values;

@@ -7,29 +7,46 @@ use serde_json::Value;
 
 use crate::helm::{generating, is_crd, objects, rendered, root, run, template, under};
 
-/// Sets of values, each with its golden: the defaults, one replica more and everything that is
-/// off by default on, and everything off.
-const VALUE_SETS: [(&str, &[&str]); 3] = [
+/// Sets of values that people use, each with its golden: the defaults; more replicas with a priority; everything for
+/// Prometheus and Grafana; as little as possible allowed; and as little as possible brought.
+pub(crate) const VALUE_SETS: [(&str, &[&str]); 5] = [
     ("default", &[]),
     (
-        "all",
+        "ha",
         &[
-            "operator.replicas=2",
-            "image.pullSecrets={mirror}",
-            "rbac.brokerNamespaces={infra,shop}",
-            "webhook.excludedNamespaces={legacy}",
-            "networkPolicy.enabled=true",
+            "operator.replicas=3",
+            "operator.priorityClassName=system-cluster-critical",
+            "operator.nodeSelector.disk=fast",
+            "operator.tolerations[0].key=infra",
+            "operator.tolerations[0].operator=Exists",
+        ],
+    ),
+    (
+        "monitoring",
+        &[
             "monitoring.serviceMonitor.enabled=true",
             "monitoring.podMonitor.enabled=true",
             "monitoring.rules.enabled=true",
             "monitoring.dashboards.enabled=true",
-            "operator.priorityClassName=system-cluster-critical",
-            "operator.nodeSelector.disk=fast",
+        ],
+    ),
+    (
+        "locked-down",
+        &[
+            "image.registry=mirror.example/pinnace",
+            "image.pullSecrets={mirror}",
+            "rbac.brokerNamespaces={infra,shop}",
+            "webhook.excludedNamespaces={legacy}",
+            "networkPolicy.enabled=true",
+            "networkPolicy.egress.enabled=true",
+            "networkPolicy.egress.apiServerCidrs={10.0.0.1/32}",
+            "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=monitoring",
         ],
     ),
     (
         "least",
         &[
+            "operator.replicas=1",
             "crds.install=false",
             "rbac.create=false",
             "serviceAccount.create=false",
@@ -99,8 +116,12 @@ fn renders_are_the_goldens() {
 /// Goal: helm itself has nothing to object to.
 #[test]
 fn helm_lint_passes() {
-    let output = run("lint", &["--strict", "charts/pinnace"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    for (name, values) in VALUE_SETS {
+        let mut arguments = vec!["--strict", "charts/pinnace"];
+        arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+        let output = run("lint", &arguments);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    }
 }
 
 /// Goal: a value that the chart does not know, or of a wrong shape, is refused by its name.
@@ -114,6 +135,12 @@ fn wrong_values_are_refused() {
         ("sidecar.resources.limits.gpu=1", "gpu"),
         ("webhook.timeoutSeconds=60", "timeoutSeconds"),
         ("trustDomain=Cluster.Local", "trustDomain"),
+        ("operator.resources.limits.memory=lots", "memory"),
+        ("operator.tolerations[0].kye=infra", "kye"),
+        ("networkPolicy.metricsFrom[0].namespace=monitoring", "namespace"),
+        ("networkPolicy.egress.apiServerCidrs={10.0.0.1}", "apiServerCidrs"),
+        ("monitoring.rules.alertLabels.my-team=a", "my-team"),
+        ("scope.namespaces={shop}", "scope"),
     ] {
         let output = template(&[value]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -46,6 +46,9 @@ pub(crate) fn install() -> Result<()> {
             NAMESPACE,
             "--set-string",
             &run,
+            // Scenarios look into the one Pod; the README's commands install as many as the chart says.
+            "--set",
+            "operator.replicas=1",
             "--wait",
             "--timeout",
             "180s",
