@@ -2,6 +2,7 @@
 //! it brings: an unknown field, a field at the wrong place, or a value of a wrong type is found. And whether the
 //! objects fit together.
 
+use api::field::FieldError;
 use k8s_openapi::api::admissionregistration::v1 as admission;
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, networking::v1 as networking};
 use k8s_openapi::api::{policy::v1 as policy, rbac::v1 as rbac};
@@ -52,7 +53,7 @@ fn lost(given: &Value, kept: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 /// What is wrong with an object of Kubernetes or of ours; none when its kind is another's.
-fn wrong(object: &Value) -> Option<Vec<String>> {
+pub(crate) fn wrong(object: &Value) -> Option<Vec<String>> {
     let kept = match object["kind"].as_str().unwrap_or_default() {
         "ClusterRole" => kept::<rbac::ClusterRole>(object),
         "ClusterRoleBinding" => kept::<rbac::ClusterRoleBinding>(object),
@@ -71,9 +72,8 @@ fn wrong(object: &Value) -> Option<Vec<String>> {
         "ValidatingAdmissionPolicy" => kept::<admission::ValidatingAdmissionPolicy>(object),
         "ValidatingAdmissionPolicyBinding" => kept::<admission::ValidatingAdmissionPolicyBinding>(object),
         "ValidatingWebhookConfiguration" => kept::<admission::ValidatingWebhookConfiguration>(object),
-        "Channel" => return Some(strictly::<api::Channel>(object)),
-        "Topic" => return Some(strictly::<api::Topic>(object)),
-        _ => return None,
+        "ResourceQuota" => kept::<core::ResourceQuota>(object),
+        _ => return ours(object),
     };
     let mut found = Vec::new();
     match kept {
@@ -83,10 +83,26 @@ fn wrong(object: &Value) -> Option<Vec<String>> {
     Some(found)
 }
 
-/// Our kinds refuse unknown fields by themselves.
-fn strictly<K: DeserializeOwned>(object: &Value) -> Vec<String> {
-    let error = api::decode::decode::<K>(object).err();
-    error.map(|error| error.to_string()).into_iter().collect()
+/// Our kinds refuse unknown fields by themselves; what is not built is wrong too.
+fn ours(object: &Value) -> Option<Vec<String>> {
+    let judged = match object["kind"].as_str()? {
+        "Broker" => strictly::<api::Broker>(object)
+            .map(|one| [api::broker::validate(&one), api::broker::not_supported(&one.spec)].concat()),
+        "Channel" => strictly::<api::Channel>(object)
+            .map(|one| [api::channel::validate(&one), api::channel::not_supported(&one.spec)].concat()),
+        "Subscription" => strictly::<api::Subscription>(object).map(|one| {
+            [api::subscription::validate(&one), api::subscription::not_supported(&one.spec)].concat()
+        }),
+        "Topic" => strictly::<api::Topic>(object)
+            .map(|one| [api::topic::validate(&one), api::topic::not_supported(&one.spec)].concat()),
+        _ => return None,
+    };
+    let found = judged.unwrap_or_else(|error| vec![error]);
+    Some(found.iter().map(ToString::to_string).collect())
+}
+
+fn strictly<K: DeserializeOwned>(object: &Value) -> Result<K, FieldError> {
+    api::decode::decode::<K>(object)
 }
 
 fn only(object: &Value, allowed: &[&str], what: &str) {
