@@ -58,6 +58,8 @@ mod replicas;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod sidecars;
 #[cfg(test)]
 mod topics;
