@@ -85,7 +85,7 @@ impl<R> Kind<R>
 where
     R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    fn watch(
+    pub(crate) fn watch(
         name: &'static str,
         tasks: &Tasks,
         events: BoxStream<'static, watcher::Result<watcher::Event<R>>>,

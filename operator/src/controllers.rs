@@ -1,6 +1,7 @@
 //! Starts the controllers, all alike: reconciles on changes that matter, bounded concurrency, a growing and
 //! jittered pause for each object that fails. A reconcile assumes nothing about why it runs.
 
+mod action;
 pub mod broker;
 pub mod channel;
 mod failures;
@@ -8,7 +9,7 @@ pub mod subscription;
 #[cfg(test)]
 mod tests;
 pub mod topic;
-mod triggers;
+pub(crate) mod triggers;
 
 use crate::{
     apply::{ApplyError, Namespaced},
@@ -18,6 +19,8 @@ use crate::{
     kafka::KafkaError,
     leadership::NotLeader,
 };
+pub use action::Action;
+
 use api::condition::{Part, REASON_INVALID, conditions};
 use control::ObjectName;
 use failures::Failures;
@@ -30,7 +33,7 @@ use kube::{
     Resource,
     core::{PartialObjectMeta, PartialObjectMetaExt as _},
     runtime::{
-        controller::{Action, Config, Controller},
+        controller::{Config, Controller},
         reflector::ObjectRef,
     },
 };
@@ -92,15 +95,27 @@ impl ReconcileError {
 }
 
 /// The story of one kind: what one reconcile does, and when to look again without a change.
-type Reconcile<R> = fn(Arc<R>, Arc<Context>) -> BoxFuture<'static, Result<Action, ReconcileError>>;
+pub(crate) type Reconcile<R> = fn(Arc<R>, Arc<Context>) -> BoxFuture<'static, Result<Action, ReconcileError>>;
 
 /// What the runs of one controller share.
-struct Shared<R> {
+pub(crate) struct Shared<R> {
     context: Arc<Context>,
     kind: &'static str,
     reconcile: Reconcile<R>,
     failures: Failures,
     shutdown: Shutdown,
+}
+
+impl<R> Shared<R> {
+    pub(crate) fn new(
+        kind: &'static str,
+        reconcile: Reconcile<R>,
+        context: &Arc<Context>,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let (context, shutdown) = (Arc::clone(context), shutdown.clone());
+        Self { context, kind, reconcile, failures: Failures::default(), shutdown }
+    }
 }
 
 /// Starts all controllers. Call it once in a term, when the stores are complete.
@@ -134,19 +149,17 @@ fn start_one<R>(
     R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let shutdown = tasks.shutdown().clone();
-    let shared = Arc::new(Shared {
-        context: Arc::clone(context),
-        kind,
-        reconcile,
-        failures: Failures::default(),
-        shutdown: shutdown.clone(),
-    });
+    let shared = Arc::new(Shared::new(kind, reconcile, context, &shutdown));
     let stopped = shutdown.clone();
     let stream = Controller::for_stream(stream::pending(), objects.store())
         .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
         .reconcile_on(triggers.map(|name| reference(&name)))
         .graceful_shutdown_on(async move { stopped.begun().await })
-        .run(run_one, |object, error, shared| failed(object.as_ref(), error, &shared), shared);
+        .run(
+            |object, shared| async move { run_one(object, shared).await.map(Into::into) },
+            |object, error, shared| failed(object.as_ref(), error, &shared).into(),
+            shared,
+        );
     drop(tasks.spawn(kind, OnError::Shutdown, drain(kind, stream, shutdown)));
 }
 
@@ -176,7 +189,7 @@ async fn drain<T, E: std::error::Error>(
     if shutdown.has_begun() { Ok(()) } else { Err(Ended(kind)) }
 }
 
-async fn run_one<R>(object: Arc<R>, shared: Arc<Shared<R>>) -> Result<Action, ReconcileError>
+pub(crate) async fn run_one<R>(object: Arc<R>, shared: Arc<Shared<R>>) -> Result<Action, ReconcileError>
 where
     R: Resource<DynamicType = ()>,
 {
@@ -200,7 +213,11 @@ where
     result
 }
 
-fn failed<R: Resource<DynamicType = ()>>(object: &R, error: &ReconcileError, shared: &Shared<R>) -> Action {
+pub(crate) fn failed<R: Resource<DynamicType = ()>>(
+    object: &R,
+    error: &ReconcileError,
+    shared: &Shared<R>,
+) -> Action {
     let name = name_of(object);
     if error.label() == NOT_LEADER {
         tracing::debug!(kind = shared.kind, object = %name, "reconcile cut short: this replica may not write");

@@ -13,4 +13,6 @@ pub mod leadership;
 pub mod metrics;
 pub mod run;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod testing;

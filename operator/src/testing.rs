@@ -5,8 +5,8 @@ mod api_server;
 mod brokers;
 mod kubelet;
 
-pub(crate) use api_server::{FakeApi, Fault, Line};
-pub(crate) use brokers::FakeBrokers;
+pub(crate) use api_server::{Changes, FakeApi, Fault, Line};
+pub(crate) use brokers::{FakeBrokers, Node, make};
 pub(crate) use kubelet::run as run_kubelet;
 
 use crate::{

@@ -1,6 +1,7 @@
-//! `cargo xtask simulate`: the whole broker in one thread on a made-up disk and clock, or several sidecars over a made-up
-//! network, over many seeds. The simulations and their judges are in `broker/src/simulation.rs` and
-//! `sidecar/src/peer/simulation.rs`; this builds them and tells them the seeds.
+//! `cargo xtask simulate`: the whole broker in one thread on a made-up disk and clock, several sidecars over a made-up
+//! network, or the operator's controllers against a made-up API server, over many seeds. The simulations and their judges are
+//! in `broker/src/simulation.rs`, `sidecar/src/peer/simulation.rs` and `operator/src/simulation.rs`; this builds them and
+//! tells them the seeds.
 
 use std::path::Path;
 
@@ -16,6 +17,8 @@ enum Part {
     Broker,
     /// Sidecars, over a network.
     Peers,
+    /// The operator's controllers, against an API server and brokers.
+    Operator,
 }
 
 /// Which seeds.
@@ -38,6 +41,7 @@ pub(crate) fn run(root: &Path, args: &SimulateArgs) -> Result<()> {
     let (package, test) = match args.part {
         Part::Broker => ("broker", "simulation::given_seeds"),
         Part::Peers => ("sidecar", "peer::simulation::given_seeds"),
+        Part::Operator => ("operator", "simulation::given_seeds"),
     };
     let mut cargo =
         tools::command("cargo", ["test", "--release", "--package", package, "--lib", "--quiet", "--"]);

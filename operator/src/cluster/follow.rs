@@ -91,8 +91,10 @@ where
     fn look_at_all(&mut self) {
         let present: HashSet<ObjectName> =
             self.kind.all().iter().map(|object| name_of(object.as_ref())).collect();
-        let gone = self.known.keys().filter(|name| !present.contains(*name)).cloned();
-        self.pending = gone.collect::<Vec<_>>().into_iter().chain(present).collect();
+        let gone = self.known.keys().filter(|name| !present.contains(*name));
+        let mut all: Vec<ObjectName> = gone.cloned().chain(present.iter().cloned()).collect();
+        all.sort();
+        self.pending = all.into();
     }
 
     fn look_at(&mut self, name: ObjectName) -> Option<Change<R>> {

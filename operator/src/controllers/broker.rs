@@ -16,11 +16,11 @@ pub use observe::Engines;
 mod tests;
 
 use super::ReconcileError;
+use crate::controllers::Action;
 use crate::{context::Context, guard::Guarded, kafka::Address};
 use api::{Broker, broker::conditions::SERVING, condition::find};
 use control::ObjectName;
 use futures::future::BoxFuture;
-use kube::runtime::controller::Action;
 use std::sync::Arc;
 
 /// Field manager of this controller.
@@ -29,7 +29,7 @@ const MANAGER: &str = "pinnace-broker";
 pub const KAFKA_PORT: u16 = 9093;
 
 /// One reconcile.
-pub(super) fn reconcile(
+pub(crate) fn reconcile(
     broker: Arc<Guarded<Broker>>,
     context: Arc<Context>,
 ) -> BoxFuture<'static, Result<Action, ReconcileError>> {

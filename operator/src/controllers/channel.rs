@@ -5,6 +5,7 @@
 mod tests;
 
 use super::{ReconcileError, report_invalid};
+use crate::controllers::Action;
 use crate::{apply::Writer, cluster::name_of, context::Context, guard::Guarded};
 use api::{
     Channel, ChannelStatus, Topic,
@@ -15,14 +16,13 @@ use api::{
 use control::{ObjectName, index::ChannelMembers};
 use futures::future::BoxFuture;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::controller::Action;
 use std::sync::Arc;
 
 /// Field manager of this controller.
 const MANAGER: &str = "pinnace-channel";
 
 /// One reconcile.
-pub(super) fn reconcile(
+pub(crate) fn reconcile(
     channel: Arc<Guarded<Channel>>,
     context: Arc<Context>,
 ) -> BoxFuture<'static, Result<Action, ReconcileError>> {

@@ -1,6 +1,7 @@
 //! What a Subscription means: nothing yet, and it says so. Never ignored in silence.
 
 use super::{ReconcileError, report_invalid};
+use crate::controllers::Action;
 use crate::{context::Context, guard::Guarded};
 use api::{
     Subscription, SubscriptionStatus,
@@ -9,7 +10,6 @@ use api::{
     subscription::{conditions::ACCEPTED, not_supported, validate},
 };
 use futures::future::BoxFuture;
-use kube::runtime::controller::Action;
 use std::sync::Arc;
 
 /// Field manager of this controller.

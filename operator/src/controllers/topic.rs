@@ -13,18 +13,19 @@ mod validate;
 mod tests;
 
 use super::ReconcileError;
+use crate::controllers::Action;
 use crate::{context::Context, guard::Guarded};
 use api::Topic;
 use control::ObjectName;
 use futures::future::BoxFuture;
-use kube::{ResourceExt as _, runtime::controller::Action};
+use kube::ResourceExt as _;
 use std::sync::Arc;
 
 /// Field manager of this controller.
 const MANAGER: &str = "pinnace-topic";
 
 /// One reconcile.
-pub(super) fn reconcile(
+pub(crate) fn reconcile(
     topic: Arc<Guarded<Topic>>,
     context: Arc<Context>,
 ) -> BoxFuture<'static, Result<Action, ReconcileError>> {

@@ -70,7 +70,7 @@ fn broker_of_child<R: Resource>(change: &Change<R>, suffixes: &[&str]) -> Option
 }
 
 /// A Broker's own changes, those of its StatefulSet and volumes, and the number of its Topics.
-pub(super) fn brokers(context: &Arc<Context>) -> Names {
+pub(crate) fn brokers(context: &Arc<Context>) -> Names {
     let cluster = &context.cluster;
     let sets = cluster.stateful_sets.follow(version).into_stream();
     let sets = sets.filter_map(|change| std::future::ready(broker_of_child(&change, &["-broker"])));
@@ -86,8 +86,15 @@ pub(super) fn brokers(context: &Arc<Context>) -> Names {
     stream::select_all([own(&cluster.brokers), sets.boxed(), claims.boxed(), roots.boxed(), topics]).boxed()
 }
 
+/// A store has no order; a run that is repeated has one.
+fn sorted(names: impl Iterator<Item = ObjectName>) -> Vec<ObjectName> {
+    let mut names: Vec<ObjectName> = names.collect();
+    names.sort();
+    names
+}
+
 fn all_brokers(cluster: &Cluster) -> Vec<ObjectName> {
-    cluster.brokers.all().iter().map(|broker| crate::cluster::name_of(broker.as_ref())).collect()
+    sorted(cluster.brokers.all().iter().map(|broker| crate::cluster::name_of(broker.as_ref())))
 }
 
 /// Brokers whose number of Topics changed; many changes within a pause are one.
@@ -123,14 +130,14 @@ fn homes_of(cluster: &Cluster, change: &Change<Guarded<Topic>>) -> Vec<ObjectNam
 }
 
 /// A Topic's own changes, those of its Broker that matter to it, and of its namespace's labels.
-pub(super) fn topics(cluster: &Cluster) -> Names {
+pub(crate) fn topics(cluster: &Cluster) -> Names {
     let all = cluster.clone();
     let brokers = cluster.brokers.follow(broker_face).into_stream();
     let brokers = brokers.flat_map(move |change| {
         let broker = change.name();
         let topics = all.decoded_topics();
         let names = topics.iter().filter(|topic| super::topic::broker_name(topic) == broker);
-        stream::iter(names.map(|topic| crate::cluster::name_of(topic.as_ref())).collect::<Vec<_>>())
+        stream::iter(sorted(names.map(|topic| crate::cluster::name_of(topic.as_ref()))))
     });
     let all = cluster.clone();
     let namespaces =
@@ -139,7 +146,7 @@ pub(super) fn topics(cluster: &Cluster) -> Names {
         let namespace = change.name().name;
         let topics = all.decoded_topics();
         let names = topics.iter().map(|topic| crate::cluster::name_of(topic.as_ref()));
-        stream::iter(names.filter(|name| name.namespace == namespace).collect::<Vec<_>>())
+        stream::iter(sorted(names.filter(|name| name.namespace == namespace)))
     });
     stream::select_all([own(&cluster.topics), brokers.boxed(), namespaces.boxed()]).boxed()
 }
@@ -159,7 +166,7 @@ fn broker_face(broker: &Guarded<Broker>) -> u64 {
 }
 
 /// A Channel's own changes, those of its members, looked at every 10 s, and those of the Topics that it names.
-pub(super) fn channels(context: &Arc<Context>) -> Names {
+pub(crate) fn channels(context: &Arc<Context>) -> Names {
     let context = Arc::clone(context);
     let all = context.cluster.channels.clone();
     let topics = context.cluster.topics.follow(topic_face).into_stream();
@@ -198,7 +205,7 @@ fn channels_with(channels: &[Arc<Guarded<Channel>>], topic: &ObjectName) -> Vec<
             |channel: &Arc<Channel>| channel.spec.topics().any(|(_, its)| its.topic.as_str() == topic.name);
         of_namespace && channel.decoded().is_some_and(names_it)
     });
-    names.map(|channel| crate::cluster::name_of(channel.as_ref())).collect()
+    sorted(names.map(|channel| crate::cluster::name_of(channel.as_ref())))
 }
 
 /// A Subscription's own changes.

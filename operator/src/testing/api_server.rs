@@ -19,22 +19,39 @@ use std::{
     sync::{Arc, Mutex},
 };
 use store::Store;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// What a client gets for a request.
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// See the module. Clones share the state.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct FakeApi {
     store: Arc<Mutex<Store>>,
-    /// The newest version, for watches.
-    changed: Arc<watch::Sender<u64>>,
+    /// Wakes who waits for a change, in the order in which they came: a seed repeats it.
+    changed: Arc<Notify>,
 }
 
-impl Default for FakeApi {
-    fn default() -> Self {
-        Self { store: Arc::default(), changed: Arc::new(watch::Sender::new(0)) }
+/// Tells of changes.
+pub(crate) struct Changes {
+    api: FakeApi,
+    seen: u64,
+}
+
+impl Changes {
+    /// Waits for the first change since the last call.
+    pub(crate) async fn changed(&mut self) {
+        loop {
+            let notify = Arc::clone(&self.api.changed);
+            let notified = notify.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            let version = self.api.version();
+            if std::mem::replace(&mut self.seen, version) != version {
+                return;
+            }
+            notified.await;
+        }
     }
 }
 
@@ -50,10 +67,11 @@ impl FakeApi {
 
     fn with<T>(&self, work: impl FnOnce(&mut Store) -> T) -> T {
         let mut store = self.store.lock().unwrap();
+        let before = store.version;
         let outcome = work(&mut store);
-        let version = store.version;
-        drop(store);
-        self.changed.send_if_modified(|known| std::mem::replace(known, version) != version);
+        if store.version != before {
+            self.changed.notify_waiters();
+        }
         outcome
     }
 
@@ -86,10 +104,8 @@ impl FakeApi {
     }
 
     /// Tells of every change, from the first on.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        let mut changes = self.changed.subscribe();
-        changes.mark_changed();
-        changes
+    pub(crate) fn changes(&self) -> Changes {
+        Changes { api: self.clone(), seen: 0 }
     }
 
     /// All objects.
@@ -102,9 +118,64 @@ impl FakeApi {
         self.objects().into_iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
     }
 
-    /// Everything that happened to objects, in its order: `ADDED`, `MODIFIED` or `DELETED`, and the object.
-    pub(crate) fn history(&self) -> Vec<Value> {
-        self.with(|store| store.history.iter().map(|(_, _, event)| event.clone()).collect())
+    /// Everything that happened to objects, in its order: the version, and `ADDED`, `MODIFIED` or `DELETED` with the object.
+    pub(crate) fn history(&self) -> Vec<(u64, Value)> {
+        self.with(|store| store.history.iter().map(|(version, _, event)| (*version, event.clone())).collect())
+    }
+
+    /// The newest version.
+    pub(crate) fn version(&self) -> u64 {
+        self.with(|store| store.version)
+    }
+
+    /// All objects of a kind, and the version that they are of.
+    pub(crate) fn snapshot(&self, kind: &str) -> (u64, Vec<Value>) {
+        self.with(|store| {
+            let of_kind = store.objects.values().filter(|object| object["kind"] == kind);
+            (store.version, of_kind.cloned().collect())
+        })
+    }
+
+    /// The first thing that happened to an object of a kind after a version.
+    pub(crate) fn first_after(&self, version: u64, kind: &str) -> Option<(u64, Value)> {
+        self.with(|store| {
+            let from = store.history.partition_point(|(at, _, _)| *at <= version);
+            let mut news = store.history.get(from..).unwrap_or_default().iter();
+            let first = news.find(|(_, _, event)| event["object"]["kind"] == kind)?;
+            Some((first.0, first.2.clone()))
+        })
+    }
+
+    /// Changes an object of a namespace as somebody else would; does nothing when it is not there.
+    pub(crate) fn edit_in(&self, namespace: &str, kind: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        if let Some(mut object) = self.find_in(namespace, kind, name) {
+            change(&mut object);
+            self.put(object);
+        }
+    }
+
+    /// Deletes an object of a namespace as somebody else would.
+    pub(crate) fn delete_in(&self, namespace: &str, kind: &str, name: &str) {
+        if let Some(object) = self.find_in(namespace, kind, name) {
+            self.with(|store| store.delete(&store::path_of(&object)));
+        }
+    }
+
+    fn find_in(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        self.objects().into_iter().find(|object| {
+            let metadata = &object["metadata"];
+            object["kind"] == kind && metadata["name"] == name && metadata["namespace"] == namespace
+        })
+    }
+
+    /// Deletes a namespace with all that is in it; it goes when nothing is left.
+    pub(crate) fn terminate(&self, namespace: &str) {
+        self.with(|store| store.terminate(namespace));
+    }
+
+    /// Whether objects can be made in a namespace.
+    pub(crate) fn takes_objects(&self, namespace: &str) -> bool {
+        self.with(|store| store.takes_objects(namespace))
     }
 
     /// Writes since the last call, as `VERB path`.

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// One broker.
@@ -23,7 +24,15 @@ struct State {
     changes: Vec<Change>,
     requests: usize,
     problem: Option<Problem>,
+    witness: Option<Witness>,
+    slow: Option<Slow>,
 }
+
+/// How long the next call takes to arrive.
+type Slow = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// Who sees each change before it is made.
+type Witness = Arc<dyn Fn(&Address, &Change) + Send + Sync>;
 
 /// What goes wrong with a request: before it is done, or with `true` after.
 type Problem = Arc<dyn Fn(&Address) -> Option<(KafkaError, bool)> + Send + Sync>;
@@ -57,6 +66,11 @@ impl FakeBrokers {
         self.state.lock().unwrap().problem = problem;
     }
 
+    /// Tells of each change before it is made.
+    pub(crate) fn witness(&self, witness: Witness) {
+        self.state.lock().unwrap().witness = Some(witness);
+    }
+
     /// A topic, wherever it is.
     pub(crate) fn topic(&self, name: &str) -> Option<Observed> {
         self.state.lock().unwrap().nodes.values().find_map(|node| node.topics.get(name).cloned())
@@ -72,55 +86,72 @@ impl FakeBrokers {
         change(self.state.lock().unwrap().nodes.entry(address.bootstrap.clone()).or_default());
     }
 
+    /// Asks before each call how long it takes to arrive.
+    pub(crate) fn slow(&self, slow: Slow) {
+        self.state.lock().unwrap().slow = Some(slow);
+    }
+
     fn with<'a, T: Send + 'a>(
-        &self,
-        address: &Address,
-        work: impl FnOnce(&mut State) -> T,
+        &'a self,
+        address: &'a Address,
+        work: impl FnOnce(&mut State) -> T + Send + 'a,
     ) -> BoxFuture<'a, Result<T, KafkaError>> {
-        let mut state = self.state.lock().unwrap();
-        state.requests += 1;
-        let problem = state.problem.clone().and_then(|problem| problem(address));
-        let outcome = match problem {
-            Some((error, false)) => Err(error),
-            Some((error, true)) => {
-                work(&mut state);
-                Err(error)
+        Box::pin(async move {
+            let slow = self.state.lock().unwrap().slow.clone();
+            if let Some(slow) = slow {
+                tokio::time::sleep(slow()).await;
             }
-            None => Ok(work(&mut state)),
-        };
-        Box::pin(std::future::ready(outcome))
+            let mut state = self.state.lock().unwrap();
+            state.requests += 1;
+            let problem = state.problem.clone().and_then(|problem| problem(address));
+            match problem {
+                Some((error, false)) => Err(error),
+                Some((error, true)) => {
+                    work(&mut state);
+                    Err(error)
+                }
+                None => Ok(work(&mut state)),
+            }
+        })
     }
 }
 
 impl State {
     fn make(&mut self, address: &Address, change: &Change) {
-        self.changes.push(change.clone());
-        let node = self.nodes.entry(address.bootstrap.clone()).or_default();
-        match change.clone() {
-            Change::Create { name, partitions, replicas, config } => {
-                let id = format!("id-of-{name}");
-                let topic =
-                    Observed { id, partitions, replicas: replicas.unwrap_or(1), under_replicated: 0, config };
-                node.topics.entry(name).or_insert(topic);
-            }
-            Change::Grow { name, partitions } => {
-                if let Some(topic) = node.topics.get_mut(&name) {
-                    topic.partitions = partitions;
-                }
-            }
-            Change::Configure { name, entries } => {
-                let Some(topic) = node.topics.get_mut(&name) else { return };
-                for (key, value) in entries {
-                    match value {
-                        Some(value) => drop(topic.config.insert(key, value)),
-                        None => drop(topic.config.remove(&key)),
-                    }
-                }
-            }
-            Change::Allow(acls) => node.acls.extend(acls),
-            Change::Revoke(acls) => node.acls.retain(|acl| !acls.contains(acl)),
-            Change::Delete { name } => drop(node.topics.remove(&name)),
+        if let Some(witness) = &self.witness {
+            witness(address, change);
         }
+        self.changes.push(change.clone());
+        make(self.nodes.entry(address.bootstrap.clone()).or_default(), change);
+    }
+}
+
+/// Makes a change on a broker.
+pub(crate) fn make(node: &mut Node, change: &Change) {
+    match change.clone() {
+        Change::Create { name, partitions, replicas, config } => {
+            let id = format!("id-of-{name}");
+            let topic =
+                Observed { id, partitions, replicas: replicas.unwrap_or(1), under_replicated: 0, config };
+            node.topics.entry(name).or_insert(topic);
+        }
+        Change::Grow { name, partitions } => {
+            if let Some(topic) = node.topics.get_mut(&name) {
+                topic.partitions = partitions;
+            }
+        }
+        Change::Configure { name, entries } => {
+            let Some(topic) = node.topics.get_mut(&name) else { return };
+            for (key, value) in entries {
+                match value {
+                    Some(value) => drop(topic.config.insert(key, value)),
+                    None => drop(topic.config.remove(&key)),
+                }
+            }
+        }
+        Change::Allow(acls) => node.acls.extend(acls),
+        Change::Revoke(acls) => node.acls.retain(|acl| !acls.contains(acl)),
+        Change::Delete { name } => drop(node.topics.remove(&name)),
     }
 }
 

@@ -1,4 +1,5 @@
-//! What happens in a cluster to a StatefulSet: its volume is made and its node becomes ready.
+//! What happens in a cluster by itself: a StatefulSet gets its volume and its node becomes ready; what belongs to nobody is
+//! collected.
 
 use super::FakeApi;
 use serde_json::{Value, json};
@@ -10,10 +11,25 @@ const PERIOD: Duration = Duration::from_millis(700);
 /// Runs until it is dropped.
 pub(crate) async fn run(api: FakeApi) {
     let mut changes = api.changes();
-    while changes.changed().await.is_ok() {
+    loop {
+        changes.changed().await;
         tokio::time::sleep(PERIOD).await;
-        changes.borrow_and_update();
         step(&api);
+        collect(&api);
+    }
+}
+
+/// Deletes what belongs to an owner who is gone.
+fn collect(api: &FakeApi) {
+    let all = api.objects();
+    let there: Vec<&Value> = all.iter().map(|object| &object["metadata"]["uid"]).collect();
+    for object in &all {
+        let Some(owners) = object["metadata"]["ownerReferences"].as_array() else { continue };
+        if owners.iter().all(|owner| !there.contains(&&owner["uid"])) {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let metadata = &object["metadata"];
+            api.delete_in(&text(&metadata["namespace"]), &text(&object["kind"]), &text(&metadata["name"]));
+        }
     }
 }
 

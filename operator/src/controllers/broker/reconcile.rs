@@ -8,6 +8,7 @@ use super::{
     status::{Outcome, status},
     validate::validate,
 };
+use crate::controllers::Action;
 use crate::{
     apply::{ApplyError, Writer},
     cluster::name_of,
@@ -18,7 +19,6 @@ use crate::{
 use api::{Broker, labels};
 use control::ObjectName;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use kube::runtime::controller::Action;
 use std::{collections::BTreeSet, time::Duration};
 
 /// Children that are not watched are looked at so often, in case somebody else changed them. It costs reads alone.

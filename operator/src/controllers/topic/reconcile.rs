@@ -5,6 +5,7 @@ use super::{
     status::{Outcome, status},
     validate::{Next, validate},
 };
+use crate::controllers::Action;
 use crate::{
     apply::Writer,
     context::Context,
@@ -13,7 +14,6 @@ use crate::{
     kafka::KafkaError,
 };
 use api::{Topic, labels::TOPIC_FINALIZER, topic::TopicStatus};
-use kube::runtime::controller::Action;
 use std::time::Duration;
 
 /// A topic that the broker refused is tried again after so long.

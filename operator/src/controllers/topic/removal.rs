@@ -2,10 +2,12 @@
 //! that is gone never holds it; a short outage of the Broker does, or the topic would stay behind.
 
 use super::{desired::change_all, observe::holder_of, reconcile::report, status::Outcome};
+use crate::controllers::Action;
 use crate::{
     cluster::name_of,
     context::Context,
     controllers::{ReconcileError, broker},
+    guard::Guarded,
     kafka::KafkaError,
 };
 use api::{
@@ -14,7 +16,7 @@ use api::{
     topic::{DeletionPolicy, ManagementPolicy},
 };
 use control::topics::{Acl, plan_removal, revoke_groups, wanted};
-use kube::runtime::controller::Action;
+use kube::Resource as _;
 use std::collections::BTreeSet;
 
 pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, ReconcileError> {
@@ -22,20 +24,25 @@ pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, R
     if !held {
         return Ok(Action::await_change());
     }
-    let broker = context.cluster.broker(&super::broker_name(topic));
-    if is_ours_to_clean(topic, broker.as_deref(), context)
-        && let Err(error) = clean(topic, context).await
+    // What follows cannot be undone, and the stores may be behind: another policy, a Broker that was made anew.
+    let fresh = context.writer.read::<Topic>(&name_of(topic)).await?;
+    let Some(topic) = fresh.filter(|fresh| fresh.metadata.uid == topic.metadata.uid) else {
+        return Ok(Action::await_change());
+    };
+    let broker = context.writer.read::<Guarded<Broker>>(&super::broker_name(&topic)).await?;
+    if is_ours_to_clean(&topic, broker.as_ref(), context)
+        && let Err(error) = clean(&topic, context).await
     {
-        report(topic, &Outcome::Leaving(&error), context).await?;
+        report(&topic, &Outcome::Leaving(&error), context).await?;
         return Err(error.into());
     }
-    context.writer.finalizer(topic, TOPIC_FINALIZER, false).await?;
+    context.writer.finalizer(&topic, TOPIC_FINALIZER, false).await?;
     context.writer.forget(topic.metadata.uid.as_deref());
     Ok(Action::await_change())
 }
 
-fn is_ours_to_clean(topic: &Topic, broker: Option<&Broker>, context: &Context) -> bool {
-    let broker_stays = broker.is_some_and(|broker| broker.metadata.deletion_timestamp.is_none());
+fn is_ours_to_clean(topic: &Topic, broker: Option<&Guarded<Broker>>, context: &Context) -> bool {
+    let broker_stays = broker.is_some_and(|broker| broker.meta().deletion_timestamp.is_none());
     broker_stays
         && topic.spec.management_policy == ManagementPolicy::Full
         && holder_of(topic, &context.cluster.decoded_topics()) == name_of(topic)

@@ -1,6 +1,7 @@
 //! Pure: a Topic and what surrounds it → a topic that can be brought about, or what stands in the way.
 
 use super::observe::Surroundings;
+use crate::controllers::Action;
 use crate::{cluster::name_of, controllers::broker, kafka::Address};
 use api::{
     Broker, BrokerSpec, Topic,
@@ -13,7 +14,6 @@ use control::{
     ObjectName,
     topics::{Wanted, wanted},
 };
-use kube::runtime::controller::Action;
 use std::time::Duration;
 
 /// What may change without a trigger is looked at again after so long; it costs no request.

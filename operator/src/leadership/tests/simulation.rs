@@ -58,7 +58,7 @@ impl Process {
 /// A write that arrives while somebody else holds the Lease, or nobody, is one of two writers. Returns how many there were.
 fn judge(api: &FakeApi, seed: u64) -> usize {
     let (mut holder, mut writes) = (String::new(), 0);
-    for event in api.history() {
+    for (_, event) in api.history() {
         let object = &event["object"];
         match (object["kind"].as_str(), event["type"].as_str()) {
             // Whoever had one that was deleted goes on for its window.

@@ -5,7 +5,7 @@
 use apply::{applied, take_away};
 use http::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 mod apply;
 
@@ -24,6 +24,8 @@ pub(super) struct Store {
     pub(super) forgotten: u64,
     /// Version, path, event.
     pub(super) history: Vec<(u64, String, Value)>,
+    /// Namespaces that are going.
+    terminating: BTreeSet<String>,
     /// What each manager last applied, by path and manager.
     managed: BTreeMap<(String, String), Value>,
 }
@@ -100,6 +102,9 @@ impl Store {
             path.strip_suffix("/status").map_or((path, false), |path| (path, true));
         match *method {
             Method::GET => self.get(object_path, query),
+            // Events are of no use here, and their names are not repeated.
+            Method::POST if path.ends_with("/events") => (201, body),
+            Method::POST if !self.is_open(path) => failure(403, "Forbidden"),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
                 if self.objects.contains_key(&path) {
@@ -151,6 +156,7 @@ impl Store {
         match present {
             None if is_status => return failure(404, "NotFound"),
             None if !uid.is_null() => return failure(409, "Conflict"),
+            None if !self.is_open(path) => return failure(403, "Forbidden"),
             Some(present) if !uid.is_null() && *uid != present["metadata"]["uid"] => {
                 return failure(409, "Conflict");
             }
@@ -258,6 +264,39 @@ impl Store {
         }
     }
 
+    /// Whether a path is in no namespace that is going.
+    fn is_open(&self, path: &str) -> bool {
+        let inside = path.split_once("/namespaces/").and_then(|(_, rest)| rest.split_once('/'));
+        inside.is_none_or(|(namespace, _)| !self.terminating.contains(namespace))
+    }
+
+    pub(super) fn takes_objects(&self, namespace: &str) -> bool {
+        let path = format!("/api/v1/namespaces/{namespace}");
+        self.objects.contains_key(&path) && !self.terminating.contains(namespace)
+    }
+
+    pub(super) fn terminate(&mut self, namespace: &str) {
+        self.terminating.insert(namespace.to_owned());
+        for path in self.inside(namespace) {
+            self.delete(&path);
+        }
+        self.close_namespaces();
+    }
+
+    fn inside(&self, namespace: &str) -> Vec<String> {
+        let part = format!("/namespaces/{namespace}/");
+        self.objects.keys().filter(|path| path.contains(&part)).cloned().collect()
+    }
+
+    fn close_namespaces(&mut self) {
+        let empty: Vec<String> =
+            self.terminating.iter().filter(|namespace| self.inside(namespace).is_empty()).cloned().collect();
+        for namespace in empty {
+            self.terminating.remove(&namespace);
+            self.remove(&format!("/api/v1/namespaces/{namespace}"));
+        }
+    }
+
     fn remove(&mut self, path: &str) {
         let Some(mut object) = self.objects.remove(path) else { return };
         self.managed.retain(|(of, _), _| of != path);
@@ -274,6 +313,7 @@ impl Store {
         for child in children {
             self.delete(&child);
         }
+        self.close_namespaces();
     }
 
     /// What happened after a version to the objects of a selection.

@@ -19,7 +19,7 @@ impl FakeApi {
         let selection = store::Selection::new(path, query);
         let until = runtime::clock::now() + Duration::from_secs(number("timeoutSeconds").unwrap_or(SECONDS));
         let from = number("resourceVersion").unwrap_or(0);
-        let (api, line, changed) = (self.clone(), line.clone(), self.changed.subscribe());
+        let (api, line, changed) = (self.clone(), line.clone(), self.changes());
         let state = (from, changed, false);
         let events = futures::stream::unfold(state, move |(from, mut changed, over)| {
             let (api, line, selection) = (api.clone(), line.clone(), selection.clone());
@@ -46,8 +46,9 @@ impl FakeApi {
                         return Some((lines, (last, changed, false)));
                     }
                     tokio::select! {
+                        biased;
+                        () = changed.changed() => {}
                         () = tokio::time::sleep_until(until) => return None,
-                        more = changed.changed() => more.ok()?,
                     }
                 }
             }
