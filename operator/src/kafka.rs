@@ -9,7 +9,11 @@ pub use admin::{AdminBrokers, Identity};
 use crate::leadership::Leadership;
 use control::topics::{Acl, Change, Observed};
 use futures::future::BoxFuture;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::RwLock;
 
 /// Where a Broker is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,13 +93,22 @@ pub trait Brokers: Send + Sync + 'static {
 pub struct FencedBrokers {
     brokers: Arc<dyn Brokers>,
     leadership: Leadership,
+    group_rules: Arc<Mutex<HashMap<Address, Arc<RwLock<()>>>>>,
 }
 
 impl FencedBrokers {
     /// The gate in front of `brokers`.
     #[must_use]
     pub fn new(brokers: Arc<dyn Brokers>, leadership: Leadership) -> Self {
-        Self { brokers, leadership }
+        Self { brokers, leadership, group_rules: Arc::default() }
+    }
+
+    /// Rules for groups belong to all topics of a broker. Whoever looks whether they are there and adds them shares the
+    /// lock; whoever takes some away, since no topic needs them, has it alone.
+    #[must_use]
+    pub fn group_rules(&self, address: &Address) -> Arc<RwLock<()>> {
+        let mut all = self.group_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(address.clone()).or_default())
     }
 
     /// See [`Brokers::describe`].

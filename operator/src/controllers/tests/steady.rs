@@ -192,3 +192,37 @@ async fn foreign_settings_of_a_topic_are_put_right() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(world.brokers.topic("orders").is_some(), "a topic that somebody deleted is made again");
 }
+
+fn reader(name: &str, account: &str) -> Value {
+    json!({
+        "apiVersion": "pinnace.dev/v1alpha1", "kind": "Topic", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"access": {"publish": [], "subscribe": [{"serviceAccount": account}]}},
+    })
+}
+
+/// Goal: a rule for groups that goes with one Topic is there for another one that comes at any moment meanwhile.
+#[tokio::test(start_paused = true)]
+async fn rules_for_groups_outlast_a_race() {
+    let world = World::start().await;
+    world.brokers.slow(Arc::new(|| Duration::from_millis(100)));
+    let group = |account: &str| control::topics::Acl {
+        resource: control::topics::Resource::Group("*".into()),
+        principal: format!("User:shop/{account}"),
+        operation: control::topics::Operation::Read,
+    };
+    for moment in 0..20 {
+        let account = format!("reader-{moment}");
+        world.api.put(reader("goes", &account));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(world.brokers.node(&shop()).acls.contains(&group(&account)));
+        world.api.delete("Topic", "goes");
+        tokio::time::sleep(Duration::from_millis(moment * 40)).await;
+        world.api.put(reader("comes", &account));
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(world.api.find("Topic", "goes").is_none());
+        assert!(world.brokers.node(&shop()).acls.contains(&group(&account)), "{} ms after", moment * 40);
+        world.api.delete("Topic", "comes");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!world.brokers.node(&shop()).acls.contains(&group(&account)), "nobody needs it any more");
+    }
+}

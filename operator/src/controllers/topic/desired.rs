@@ -21,6 +21,8 @@ pub(super) async fn bring_about(
     metrics: &ReconcileMetrics,
 ) -> Result<Reached, KafkaError> {
     let name = valid.wanted.name.as_str();
+    let rules = brokers.group_rules(&valid.address);
+    let _shared = rules.read().await;
     let state = brokers.observe(&valid.address, name).await?;
     let plan = plan(&valid.wanted, state.topic.as_ref(), &state.acls);
     let differences = plan.differences;

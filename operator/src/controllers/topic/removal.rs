@@ -15,7 +15,7 @@ use api::{
     labels::TOPIC_FINALIZER,
     topic::{DeletionPolicy, ManagementPolicy},
 };
-use control::topics::{Acl, plan_removal, revoke_groups, wanted};
+use control::topics::{Acl, Change, plan_removal, revoke_groups, wanted};
 use kube::Resource as _;
 use std::collections::BTreeSet;
 
@@ -56,9 +56,18 @@ async fn clean(topic: &Topic, context: &Context) -> Result<(), KafkaError> {
     let log_name = topic.spec.log_name(&own.namespace, &own.name);
     let state = context.brokers.observe(&address, &log_name).await?;
     let delete = topic.spec.deletion_policy == DeletionPolicy::Delete;
-    let mut changes = plan_removal(&log_name, delete, state.topic.is_some(), &state.acls);
-    changes.extend(revoke_groups(&state.acls, &groups_of_others(topic, context)));
-    change_all(&address, &changes, &context.brokers, &context.metrics.reconciles).await
+    let changes = plan_removal(&log_name, delete, state.topic.is_some(), &state.acls);
+    change_all(&address, &changes, &context.brokers, &context.metrics.reconciles).await?;
+    if revoke_groups(&state.acls, &groups_of_others(topic, context)).is_none() {
+        return Ok(());
+    }
+    // A Topic that came meanwhile may have found the rules in place: look again while nobody else does.
+    let rules = context.brokers.group_rules(&address);
+    let _alone = rules.write().await;
+    let state = context.brokers.observe(&address, &log_name).await?;
+    let surplus = revoke_groups(&state.acls, &groups_of_others(topic, context));
+    let surplus: Vec<Change> = surplus.into_iter().collect();
+    change_all(&address, &surplus, &context.brokers, &context.metrics.reconciles).await
 }
 
 /// The rules for groups that the other Topics of the Broker need.
