@@ -61,6 +61,10 @@ impl Cache {
         make: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<PathBuf> {
         let place = self.place(kind, key);
+        // It has its name only when all of it is there; who needs it does not wait for others to be made.
+        if place.is_dir() {
+            return Ok(place);
+        }
         let _alone = self.lock(kind)?;
         if place.is_dir() {
             return Ok(place);
@@ -130,7 +134,7 @@ mod tests {
         assert_eq!(one.len(), KEY_DIGITS);
     }
 
-    /// Goal: a folder whose making failed is not there the next time, a finished one is made once.
+    /// Goal: a folder whose making failed is not there the next time; a finished one is made once, and waits for nobody.
     #[test]
     fn a_half_made_folder_is_never_found() {
         let home = tempfile::tempdir().unwrap();
@@ -146,6 +150,8 @@ mod tests {
         let made = cache.folder("parts", "one", |folder| Ok(fs::write(folder.join("whole"), "x")?));
         assert!(made.unwrap().join("whole").is_file());
         assert!(!cache.place("parts", "one").join("half").exists());
+        cache.folder("parts", "one", |_| anyhow::bail!("made twice")).unwrap();
+        let _another = cache.lock("parts").unwrap();
         cache.folder("parts", "one", |_| anyhow::bail!("made twice")).unwrap();
     }
 }
