@@ -159,7 +159,7 @@ impl Subscriber {
         }
     }
 
-    /// Waits until there may be something to take.
+    /// Waits until there may be something to take: something came, or there is credit again.
     pub(crate) async fn came(&self) {
         self.ready.notified().await;
     }
@@ -191,6 +191,10 @@ impl Subscriber {
         self.collect_local(&mut answer);
         self.collect_remotes(state, &mut answer);
         let messages = allowed - answer.allowed;
+        if answer.allowed == 0 && allowed < state.credit {
+            // There may be more, and nobody says so again.
+            self.ready.notify_one();
+        }
         state.credit -= messages;
         let (gap_messages, took) = (answer.gap_messages, answer.took);
         state.taken.extend(answer.taken.into_iter().flatten());

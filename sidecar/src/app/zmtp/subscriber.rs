@@ -24,13 +24,12 @@ const PREFIXES_MAX: usize = 10_000;
 
 pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: Shutdown) -> io::Result<()> {
     let subscriptions = Subscriptions::new(PREFIXES_MAX);
-    let mut subscriber =
-        Subscriber { link, endpoint, subscriptions, subscription: None, more: false, unwritten: 0 };
+    let mut subscriber = Subscriber { link, endpoint, subscriptions, subscription: None, unwritten: 0 };
     let reason = loop {
         if let Err(reason) = subscriber.take().await {
             break reason;
         }
-        let Subscriber { link, subscription, more, .. } = &mut subscriber;
+        let Subscriber { link, subscription, .. } = &mut subscriber;
         let takes = link.session.output().remaining() < OUTPUT_BYTES_MAX;
         let came = tokio::select! {
             happened = link.step() => {
@@ -39,7 +38,7 @@ pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: 
                 }
                 false
             }
-            () = came(subscription.as_ref(), *more), if takes => true,
+            () = came(subscription.as_ref()), if takes => true,
             () = ended.begun() => break Some(SHUTTING_DOWN.to_owned()),
         };
         if came && let Err(reason) = subscriber.send() {
@@ -54,10 +53,9 @@ pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: 
     Ok(())
 }
 
-/// Waits until the subscription may have something; `more`: it may now.
-pub(super) async fn came(subscription: Option<&ChannelSubscription>, more: bool) {
+/// Waits until the subscription may have something.
+pub(super) async fn came(subscription: Option<&ChannelSubscription>) {
     match subscription {
-        Some(_) if more => {}
         Some(subscription) => subscription.came().await,
         None => std::future::pending().await,
     }
@@ -68,8 +66,6 @@ struct Subscriber<'a, S> {
     endpoint: &'a Endpoint,
     subscriptions: Subscriptions,
     subscription: Option<ChannelSubscription>,
-    /// The subscription may have more, without a word that something came.
-    more: bool,
     /// Messages whose credit is not given back yet.
     unwritten: u32,
 }
@@ -132,7 +128,6 @@ impl<S: Stream> Subscriber<'_, S> {
         match self.endpoint.doors().channels.subscribe(self.endpoint.channel(), options).await {
             Ok(subscription) => {
                 self.unwritten = 0;
-                self.more = true;
                 self.subscription = Some(subscription);
                 Ok(())
             }
@@ -155,7 +150,6 @@ impl<S: Stream> Subscriber<'_, S> {
         let mut socket =
             Socket { session: &mut link.session, endpoint, subscriptions, unwritten, ended: None };
         let took = subscription.take(&mut socket);
-        self.more = took == Took::Something;
         match socket.ended {
             Some(reason) => Err(reason),
             None if took == Took::End => Err("the subscription ended".to_owned()),

@@ -18,6 +18,7 @@ use crate::app::testing::{
     BUFFER_MESSAGES, Growth, MESSAGE_BYTES_MAX, Stage, channel, message, pub_sub, soon,
 };
 use crate::messaging::{ChannelEvent, ChannelSubscription, SubscribeOptions};
+use crate::view::{Acknowledge, Redeliver};
 
 /// A ZeroMQ app made of our own state machine.
 struct App<S> {
@@ -100,6 +101,30 @@ fn bytes(frames: &[&'static str]) -> Vec<Bytes> {
 
 fn refusals(stage: &Stage, reason: &str) -> u64 {
     stage.doors.metrics.door_refusals.with_label_values(&["zmtp", reason]).get()
+}
+
+/// Goal: where the Channel asks for it, what a SUB socket has is acknowledged, without another message that follows.
+#[tokio::test]
+async fn what_a_sub_has_is_acknowledged() {
+    const AFTER: Duration = Duration::from_millis(200);
+    let stage = Stage::open().await;
+    stage.change(|view| {
+        let prices = view.channels.get_mut(&channel("shop", "prices")).unwrap();
+        prices.acknowledge = Acknowledge::Required;
+        prices.redeliver = Redeliver { after: AFTER, attempts: 10 };
+    });
+    let mut sub = app(&stage, "prices.sub", SocketType::Sub).await.ready().await;
+    sub.session.send_subscribe(&Bytes::new());
+    until_subscribed(&stage, &mut sub, "sync").await;
+    stage.doors.channels.publish(&channel("shop", "prices"), vec![message("a", "once")]).await.unwrap();
+    let mut times = 0;
+    let reading = async {
+        while let Ok(Some(event)) = sub.next().await {
+            times += u32::from(event == Event::Message(bytes(&["a", "once"])));
+        }
+    };
+    assert!(tokio::time::timeout(AFTER * 4, reading).await.is_err(), "the door stays open");
+    assert_eq!(times, 1);
 }
 
 /// Goal: frames and messages are the same thing both ways: first frame = subject, a message of

@@ -23,7 +23,7 @@ const CREDIT: u32 = 1000;
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 pub(super) async fn serve<S: Stream>(link: Link<S>, endpoint: &Endpoint, ended: Shutdown) -> io::Result<()> {
-    let mut worker = Worker { link, endpoint, subscription: None, more: false, unwritten: VecDeque::new() };
+    let mut worker = Worker { link, endpoint, subscription: None, unwritten: VecDeque::new() };
     let outcome = worker.run(&ended).await;
     worker.count_lost();
     // Whoever is next gets what the socket did not take.
@@ -43,8 +43,6 @@ struct Worker<'a, S> {
     link: Link<S>,
     endpoint: &'a Endpoint,
     subscription: Option<ChannelSubscription>,
-    /// The subscription may have more, without a word that something came.
-    more: bool,
     /// In the order of sending; at most as many as the credit.
     unwritten: VecDeque<Unwritten>,
 }
@@ -55,7 +53,7 @@ impl<S: Stream> Worker<'_, S> {
             if let Err(end) = self.take().await {
                 return Ok(end);
             }
-            let Self { link, subscription, more, .. } = self;
+            let Self { link, subscription, .. } = self;
             let takes = link.session.output().remaining() < OUTPUT_BYTES_MAX;
             let came = tokio::select! {
                 happened = link.step() => {
@@ -64,7 +62,7 @@ impl<S: Stream> Worker<'_, S> {
                     }
                     false
                 }
-                () = came(subscription.as_ref(), *more), if takes => true,
+                () = came(subscription.as_ref()), if takes => true,
                 () = ended.begun() => return Ok(End::Why(SHUTTING_DOWN.to_owned())),
             };
             if came && let Err(reason) = self.send() {
@@ -101,7 +99,6 @@ impl<S: Stream> Worker<'_, S> {
             problem.message
         })?;
         self.subscription = Some(subscription);
-        self.more = true;
         Ok(())
     }
 
@@ -116,7 +113,6 @@ impl<S: Stream> Worker<'_, S> {
         let Link { session, written, .. } = link;
         let mut socket = Socket { session, written: *written, endpoint, unwritten, ended: None };
         let took = subscription.take(&mut socket);
-        self.more = took == Took::Something;
         match socket.ended {
             Some(reason) => Err(reason),
             None if took == Took::End => Err("the subscription ended".to_owned()),

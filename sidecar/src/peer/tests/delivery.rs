@@ -1,7 +1,8 @@
 //! What publishers and subscribers get when nothing breaks.
 
 use super::mesh::*;
-use crate::messaging::{ProblemKind, SubscribeOptions};
+use crate::delivery::Took;
+use crate::messaging::{ChannelEvent, ProblemKind, SubscribeOptions};
 use crate::view::{ChannelView, Overflow};
 use bytes::Bytes;
 use std::time::Duration;
@@ -168,7 +169,7 @@ async fn large_messages() {
     while messages.len() < 2 {
         for event in tokio::time::timeout(DEADLINE, subscription.next()).await.unwrap().unwrap() {
             match event {
-                crate::messaging::ChannelEvent::Message { message, .. } => messages.push(message),
+                ChannelEvent::Message { message, .. } => messages.push(message),
                 other => panic!("{other:?}"),
             }
         }
@@ -248,4 +249,23 @@ async fn one_connection_per_pair_of_pods() {
     second.publish(1000..1010).await;
     Seen::default().take_total(&mut at_first, 20).await;
     Seen::default().take_total(&mut at_second, 20).await;
+}
+
+/// Goal: who waits for what came and takes it gets all of it, however much that is, and nothing beyond the credit.
+#[tokio::test]
+async fn all_that_came_is_taken() {
+    let node = Node::start(&TestAuthority::new(), "node", "pricing").await;
+    node.show(ChannelView { buffer_messages: 10_000, ..channel() });
+    let mut subscription = node.subscribe(9000).await;
+    node.publish(0..9500).await;
+    let mut events: Vec<ChannelEvent> = Vec::new();
+    while events.len() < 9000 {
+        tokio::time::timeout(DEADLINE, subscription.came()).await.expect("it is told");
+        subscription.take(&mut events);
+    }
+    assert_eq!((events.len(), subscription.take(&mut events)), (9000, Took::Nothing));
+    subscription.grant(500);
+    tokio::time::timeout(DEADLINE, subscription.came()).await.expect("it is told");
+    subscription.take(&mut events);
+    assert_eq!(events.len(), 9500);
 }
