@@ -31,12 +31,11 @@ fn may(who: &str, namespace: &str, verb: &str, what: &str) -> Result<bool> {
     words.extend(what.split_whitespace());
     words.extend(["--as", who, "--namespace", namespace]);
     let output = attempt("kubectl", &words, "")?;
-    let answer = said(&output);
-    // It warns before it answers, and ends with 1 for no.
-    match answer.lines().last().unwrap_or_default() {
+    // It may warn beside its answer, and ends with 1 for no.
+    match String::from_utf8_lossy(&output.stdout).trim() {
         "yes" => Ok(true),
         "no" => Ok(false),
-        other => anyhow::bail!("kubectl auth can-i {verb} {what} said {other}"),
+        _ => anyhow::bail!("kubectl auth can-i {verb} {what} said {}", said(&output)),
     }
 }
 
@@ -161,7 +160,7 @@ fn the_policy_of_the_tenancy_page_holds() -> Result<()> {
             "apiVersion: pinnace.dev/v1alpha1\nkind: Topic\nmetadata: {{name: orders}}\nspec: {spec}\n"
         );
         let words = ["--namespace", &namespace.name, "apply", "--dry-run=server", "-f", "-"];
-        kube::attempt("kubectl", &words, &topic)
+        attempt("kubectl", &words, &topic)
     };
     let right = "broker: {name: default, namespace: infra}, retention: {size: 1Gi}";
     until("the policy to act", kube::LIMIT, || Ok((!attempt("{}")?.status.success()).then_some(())))?;
