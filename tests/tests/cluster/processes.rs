@@ -51,9 +51,20 @@ impl Processes {
         Ok(Self(pids))
     }
 
-    /// They go on after they stood still.
-    pub(crate) fn go_on(&self) -> Result<()> {
-        self.signal("-CONT")
+    /// They stand still until the guard goes.
+    pub(crate) fn stopped(&self) -> Result<Stopped<'_>> {
+        self.stop()?;
+        Ok(Stopped(self))
+    }
+
+    /// They go on after they stood still; so do those that started them, since nsenter stands still with its child.
+    fn go_on(&self) -> Result<()> {
+        let status = |pid: &String| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let parent = |status: String| {
+            Some(status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().to_owned())
+        };
+        let parents = self.0.iter().map(status).filter_map(parent);
+        Self(self.0.iter().cloned().chain(parents).collect()).signal("-CONT")
     }
 
     /// They are asked to end.
@@ -70,5 +81,14 @@ impl Processes {
         let mut words = vec![signal];
         words.extend(self.0.iter().map(String::as_str));
         kube::run("kill", &words).map(drop)
+    }
+}
+
+/// Processes that stand still. They go on when it is dropped, however the scenario ends.
+pub(crate) struct Stopped<'a>(&'a Processes);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        drop(self.0.go_on());
     }
 }

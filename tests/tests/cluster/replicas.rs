@@ -158,14 +158,12 @@ fn is_followed_in_time(namespace: &Namespace) -> Result<()> {
     let process = leader.process()?;
     let written =
         |metrics: &str| WRITES.iter().map(|counter| scrape::sum(metrics, counter, &[])).sum::<f64>();
-    process.stop()?;
+    let still = process.stopped()?;
     let begin = kube::now();
-    let taken_over = other.leads_after(begin);
+    let taken_over = other.leads_after(begin)?;
     namespace.apply(&topic("meanwhile"))?;
-    let ready = wait_ready(&namespace.name, "topic/meanwhile", kube::LIMIT);
-    process.go_on()?;
-    let taken_over = taken_over?;
-    ready?;
+    wait_ready(&namespace.name, "topic/meanwhile", kube::LIMIT)?;
+    drop(still);
     println!("a leader that stands still is followed after {} ms", taken_over.as_millis());
     ensure!(taken_over <= TAKEN_OVER_MAX, "the other replica leads after {taken_over:?}");
     let before = written(&leader.scraped()?);
@@ -199,10 +197,10 @@ fn outlasts(namespace: &Namespace) -> Result<()> {
     let (leader, other) = leader_of_two()?;
     let restarts = (leader.restarts()?, other.restarts()?);
     let api_server = Processes::of_machine(API_SERVER)?;
-    api_server.stop()?;
+    let outage = api_server.stopped()?;
     kube::pause(OUTAGE);
     let idle = [&leader, &other].map(Replica::scraped);
-    api_server.go_on()?;
+    drop(outage);
     for metrics in idle {
         ensure!(
             scrape::sum(&metrics?, "pinnace_leader", &[]) == 0.0,
