@@ -67,11 +67,6 @@ impl Processes {
         Self(self.0.iter().cloned().chain(parents).collect()).signal("-CONT")
     }
 
-    /// They are asked to end.
-    pub(crate) fn end(&self) -> Result<()> {
-        self.signal("-TERM")
-    }
-
     /// They end at once and without a word.
     pub(crate) fn kill(&self) -> Result<()> {
         self.signal("-KILL")
