@@ -11,6 +11,7 @@ use crate::kube;
 pub(crate) const SIDECAR: &str = "pinnace-sidecar";
 
 /// Processes of one pod.
+#[derive(PartialEq)]
 pub(crate) struct Processes(Vec<String>);
 
 impl Processes {
@@ -65,6 +66,11 @@ impl Processes {
         };
         let parents = self.0.iter().map(status).filter_map(parent);
         Self(self.0.iter().cloned().chain(parents).collect()).signal("-CONT")
+    }
+
+    /// They are asked to end.
+    pub(crate) fn end(&self) -> Result<()> {
+        self.signal("-TERM")
     }
 
     /// They end at once and without a word.

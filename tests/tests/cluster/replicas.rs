@@ -1,6 +1,6 @@
 //! Two replicas of the operator.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::channels::{arrived, pair};
@@ -12,8 +12,16 @@ use crate::processes::Processes;
 use crate::{apps, scrape};
 use std::time::Duration;
 
+/// From the death of the leader to the next one.
+const TAKEN_OVER_MAX: Duration = Duration::from_secs(5);
+/// From the order to end to the next leader.
+const HANDED_OVER_MAX: Duration = Duration::from_secs(1);
 /// How long the API server is away.
 const OUTAGE: Duration = Duration::from_secs(60);
+/// How often it is looked who leads.
+const LOOK: Duration = Duration::from_millis(50);
+/// The operator, as the kernel cuts its name.
+const PROCESS: &str = "pinnace-operato";
 /// The API server of the test cluster.
 const API_SERVER: &str = "kube-apiserver";
 
@@ -41,12 +49,41 @@ impl Replica {
         scrape::get(address(&self.object), scrape::ADMIN_PORT, "/metrics")
     }
 
+    fn process(&self) -> Result<Processes> {
+        Processes::of(&self.object, |name| name == PROCESS)
+    }
+
     /// How often its container was started again.
     fn restarts(&self) -> Result<u64> {
         let pod = kubectl(&["--namespace", NAMESPACE, "get", "pod", &self.pod, "--output=json"])?;
         let pod: Value = serde_json::from_str(&pod)?;
         pod["status"]["containerStatuses"][0]["restartCount"].as_u64().context("the pod has no container")
     }
+
+    fn leads_now(&self) -> Result<bool> {
+        Ok(scrape::sum(&self.scraped()?, "pinnace_leader", &[]) > 0.0)
+    }
+
+    /// Whether it leads, in another process than that of `before`.
+    fn leads_anew(&self, before: &Processes) -> bool {
+        // While its container starts nobody answers.
+        self.process().is_ok_and(|process| process != *before)
+            && self.scraped().is_ok_and(|metrics| scrape::sum(&metrics, "pinnace_leader", &[]) > 0.0)
+    }
+}
+
+/// How long it takes, from `begin`, until `leads`; otherwise what the Lease and the replicas say.
+fn followed(begin: std::time::Instant, leads: impl Fn() -> Result<bool>) -> Result<Duration> {
+    while !leads()? {
+        if begin.elapsed() >= kube::LIMIT {
+            let seen = kubectl(&["--namespace", NAMESPACE, "get", "leases,pods", "--output=yaml"])?;
+            let selector = "--selector=app.kubernetes.io/component=operator";
+            let logs = ["--namespace", NAMESPACE, "logs", selector, "--prefix", "--tail=60"];
+            bail!("nobody follows: {seen}\n{}", kubectl(&logs)?);
+        }
+        kube::pause(LOOK);
+    }
+    Ok(begin.elapsed())
 }
 
 /// The replicas that are Ready.
@@ -130,6 +167,46 @@ fn in_two(work: fn(&Namespace) -> Result<()>, name: &str) -> Result<()> {
     let outcome = work(&namespace);
     scale(1)?;
     outcome
+}
+
+fn is_followed_in_time(namespace: &Namespace) -> Result<()> {
+    let (leader, other) = leader_of_two()?;
+    let process = leader.process()?;
+    let written =
+        |metrics: &str| WRITES.iter().map(|counter| scrape::sum(metrics, counter, &[])).sum::<f64>();
+    let still = process.stopped()?;
+    let begin = kube::now();
+    let taken_over = followed(begin, || other.leads_now())?;
+    // The API server may ask the webhook of the replica that stands still, until the Service leaves it out.
+    until("a Topic to be taken", kube::LIMIT, || Ok(namespace.apply(&topic("meanwhile")).ok()))?;
+    wait_ready(&namespace.name, "topic/meanwhile", kube::LIMIT)?;
+    drop(still);
+    println!("a leader that stands still is followed after {} ms", taken_over.as_millis());
+    ensure!(taken_over <= TAKEN_OVER_MAX, "the other replica leads after {taken_over:?}");
+    let before = written(&leader.scraped()?);
+    namespace.apply(&topic("afterwards"))?;
+    wait_ready(&namespace.name, "topic/afterwards", kube::LIMIT)?;
+    let metrics = leader.scraped()?;
+    ensure!(written(&metrics) <= before, "the replica that stood still writes again");
+    ensure!(scrape::sum(&metrics, "pinnace_leader", &[]) == 0.0, "it believes that it leads");
+    ensure!(leader.restarts()? == 0, "it was started again instead of taking part");
+
+    // Now the other way round, in order.
+    let (leader, other) = leader_of_two()?;
+    let process = leader.process()?;
+    process.end()?;
+    // A container that is started again may be the next to look, under the name of its Pod.
+    let handed_over = followed(kube::now(), || Ok(leader.leads_anew(&process) || other.leads_now()?))?;
+    println!("a leader that ends is followed after {} ms", handed_over.as_millis());
+    ensure!(handed_over <= HANDED_OVER_MAX, "somebody leads again after {handed_over:?}");
+    Ok(())
+}
+
+/// Promise: a leader that stands still is followed within 5 s and writes nothing when it goes on; one that ends in order
+/// is followed within 1 s.
+#[test]
+fn a_leader_is_followed_in_time() -> Result<()> {
+    in_two(is_followed_in_time, "operators-in-time")
 }
 
 fn outlasts(namespace: &Namespace) -> Result<()> {
