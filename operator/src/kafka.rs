@@ -108,6 +108,8 @@ impl FencedBrokers {
     #[must_use]
     pub fn group_rules(&self, address: &Address) -> Arc<RwLock<()>> {
         let mut all = self.group_rules.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that nobody has is as good as none.
+        all.retain(|_, rules| Arc::strong_count(rules) > 1);
         Arc::clone(all.entry(address.clone()).or_default())
     }
 

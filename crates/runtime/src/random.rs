@@ -1,6 +1,7 @@
 //! The only place that draws random numbers.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use rand::{RngCore as _, SeedableRng as _, rngs::StdRng};
 
@@ -41,6 +42,12 @@ pub fn number() -> u64 {
 pub fn fraction() -> f64 {
     // Fifty-three bits are what a double holds.
     (number() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Between three quarters of a period and all of it, so that those who began together do not stay together.
+#[must_use]
+pub fn jittered(period: Duration) -> Duration {
+    period.mul_f64(0.75 + fraction() / 4.0)
 }
 
 /// Thirty-two hexadecimal digits that nobody can guess, for tokens of local mode.

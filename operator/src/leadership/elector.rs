@@ -10,7 +10,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{Api, api::ObjectMeta};
-use runtime::{clock, shutdown::Shutdown};
+use runtime::{clock, random::jittered, shutdown::Shutdown};
 use std::{convert::Infallible, time::Duration};
 
 /// How often the API server is asked when it does not answer.
@@ -227,11 +227,6 @@ fn free(lease: &Lease) -> Lease {
 async fn in_time<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Unanswered> {
     let answer = tokio::time::timeout(REQUEST_DEADLINE, request).await;
     answer.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Refused)
-}
-
-/// Between three quarters of a period and all of it, so that replicas do not ask at the same moments.
-fn jittered(period: Duration) -> Duration {
-    period.mul_f64(0.75 + runtime::random::fraction() / 4.0)
 }
 
 /// Wall-clock time for fields that people read.

@@ -29,22 +29,14 @@ impl<S> ReadAhead<S> {
     }
 
     /// The next room, after a read that filled so much of it.
-    const fn room_after(&self, filled: usize) -> usize {
+    fn room_after(&self, filled: usize) -> usize {
         let room = self.buffer.len();
-        let next = if filled == room {
-            room.saturating_mul(4)
-        } else if filled < room / 4 {
-            room / 2
-        } else {
-            room
+        let next = match filled {
+            _ if filled == room => room.saturating_mul(4),
+            _ if filled < room / 4 => room / 2,
+            _ => room,
         };
-        if next > ROOM_MAX {
-            ROOM_MAX
-        } else if next < ROOM_MIN {
-            ROOM_MIN
-        } else {
-            next
-        }
+        next.clamp(ROOM_MIN, ROOM_MAX)
     }
 
     fn set_room(&mut self, room: usize) {

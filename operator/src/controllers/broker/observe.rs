@@ -4,7 +4,7 @@ use super::objects::{claim_name, secret_name, service_name};
 use crate::{
     apply::ApplyError,
     context::Context,
-    kafka::{ClusterState, FencedBrokers, KafkaError},
+    kafka::{ClusterState, KafkaError},
 };
 use control::ObjectName;
 use k8s_openapi::api::{
@@ -32,7 +32,7 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
     let cluster = &context.cluster;
     let stateful_set = cluster.stateful_sets.get(&child(service_name(&own.name)));
     let engine = match stateful_set.as_deref().filter(|set| is_ready(set)) {
-        Some(set) => Some(context.engines.describe(own, set, &context.brokers).await),
+        Some(set) => Some(context.engines.describe(own, set, context).await),
         None => None,
     };
     let topics = cluster.topics.all();
@@ -49,7 +49,7 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
 }
 
 /// What engines last said of themselves. It holds while the StatefulSet does not change: a Broker that is looked at
-/// again is not asked again. Bounded by the number of Brokers that there ever were.
+/// again is not asked again. Of Brokers that are gone nothing is kept once another one is asked.
 #[derive(Debug, Default)]
 pub struct Engines {
     said: Mutex<HashMap<ObjectName, (Option<String>, ClusterState)>>,
@@ -60,7 +60,7 @@ impl Engines {
         &self,
         own: &ObjectName,
         set: &StatefulSet,
-        brokers: &FencedBrokers,
+        context: &Context,
     ) -> Result<ClusterState, KafkaError> {
         let version = &set.metadata.resource_version;
         if let Some((said_at, said)) = self.lock().get(own)
@@ -68,8 +68,10 @@ impl Engines {
         {
             return Ok(said.clone());
         }
-        let said = brokers.describe(&super::address(own)).await?;
-        self.lock().insert(own.clone(), (version.clone(), said.clone()));
+        let said = context.brokers.describe(&super::address(own)).await?;
+        let mut all = self.lock();
+        all.retain(|broker, _| context.cluster.brokers.get(broker).is_some());
+        all.insert(own.clone(), (version.clone(), said.clone()));
         Ok(said)
     }
 

@@ -19,15 +19,11 @@ use crate::{
 use api::{Broker, labels};
 use control::ObjectName;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use runtime::random::jittered;
 use std::{collections::BTreeSet, time::Duration};
 
 /// Children that are not watched are looked at so often, in case somebody else changed them. It costs reads alone.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
-
-/// Between three quarters of it and all, so that Brokers that started together do not stay together.
-fn jittered(period: Duration) -> Duration {
-    period.mul_f64(0.75 + runtime::random::fraction() / 4.0)
-}
 
 pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Result<Action, ReconcileError> {
     let broker = match &broker.0 {
