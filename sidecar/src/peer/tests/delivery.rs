@@ -2,7 +2,7 @@
 
 use super::mesh::*;
 use crate::delivery::Took;
-use crate::messaging::{ChannelEvent, ProblemKind, SubscribeOptions};
+use crate::messaging::{ChannelEvent, Message, ProblemKind, SubscribeOptions};
 use crate::view::{ChannelView, Overflow};
 use bytes::Bytes;
 use std::time::Duration;
@@ -268,4 +268,34 @@ async fn all_that_came_is_taken() {
     tokio::time::timeout(DEADLINE, subscription.came()).await.expect("it is told");
     subscription.take(&mut events);
     assert_eq!(events.len(), 9500);
+}
+
+/// Goal: an app that gives credit and takes nothing makes its sidecar hold no more bytes than the Channel's buffer has.
+#[tokio::test]
+async fn what_waits_for_the_app_is_bounded_in_bytes() {
+    const WINDOW: u64 = 64 * 1024;
+    const PAYLOAD: u64 = 1024;
+    let authority = TestAuthority::new();
+    let publisher = Node::start(&authority, "publisher", "pricing").await;
+    let subscriber = Node::start(&authority, "subscriber", "billing").await;
+    publisher.show(channel());
+    let buffer_bytes = usize::try_from(WINDOW).unwrap();
+    subscriber.show(ChannelView { publishers: vec![publisher.as_peer()], buffer_bytes, ..channel() });
+    let subscription = subscriber.subscribe(100).await;
+    publisher.wait_for_guests(1).await;
+    let payload = Bytes::from(vec![0; usize::try_from(PAYLOAD).unwrap()]);
+    let message = Message { parts: vec![payload], ..Message::default() };
+    publisher.channels.publish(&prices(), vec![message; 1000]).await.unwrap();
+    let held = || subscriber.core.subscribers()[0].held_messages();
+    let full = async {
+        while held() < WINDOW / PAYLOAD / 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, full).await.expect("messages come");
+    for _ in 0..5 {
+        subscription.grant(100);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert!(held() * PAYLOAD <= WINDOW + PAYLOAD, "{} messages are held", held());
+    }
 }
