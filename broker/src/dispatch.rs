@@ -102,7 +102,9 @@ pub(crate) fn dispatch(context: &Context, frame: Bytes) -> Result<Answer, Unansw
     let version = header.api_version;
     let unsupported = Unanswerable::Unsupported { api_key: header.api_key, version };
     let api_key = ApiKey::from_code(header.api_key);
-    let entry = SUPPORTED.iter().find(|entry| Some(entry.api_key) == api_key).ok_or(unsupported)?;
+    let mut table = SUPPORTED.iter().enumerate();
+    let (row, entry) = table.find(|(_, entry)| Some(entry.api_key) == api_key).ok_or(unsupported)?;
+    context.broker.metrics.requests.came(row);
     if !(entry.min..=entry.max).contains(&version) {
         if entry.api_key == ApiKey::ApiVersions {
             let correlation_id = header.correlation_id;

@@ -1,12 +1,15 @@
-//! All metrics of the broker. Label values are topic names and partitions, which configuration bounds.
+//! All metrics of the broker. Label values are topic names and partitions, which configuration bounds, and
+//! APIs.
 
 mod compaction;
+mod requests;
 
 pub(crate) use compaction::CompactionMetrics;
 use prometheus::{
     CounterVec, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, core::Collector,
 };
+pub(crate) use requests::RequestMetrics;
 
 /// Upper bounds in seconds: a sync takes 0.1 ms on a good disk and seconds on a sick one.
 const SYNC_BUCKETS: [f64; 13] =
@@ -29,6 +32,7 @@ pub(crate) struct Metrics {
     pub(crate) aborted_transactions: IntCounter,
     pub(crate) timed_out_transactions: IntCounter,
     pub(crate) disk: DiskMetrics,
+    pub(crate) requests: RequestMetrics,
     pub(crate) denied: IntCounter,
     pub(crate) quotas: QuotaMetrics,
     pub(crate) failed_authentications: IntCounter,
@@ -239,6 +243,7 @@ impl Metrics {
                 "pinnace_broker_timed_out_transactions_total",
                 "Transactions that were aborted for being open too long.",
             )?,
+            requests: RequestMetrics::new(&make)?,
             denied: make
                 .counter("pinnace_broker_denied_requests_total", "Things that an ACL did not allow.")?,
             quotas: QuotaMetrics::new(&make)?,

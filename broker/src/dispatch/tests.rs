@@ -48,6 +48,7 @@ macro_rules! row {
     };
 }
 
+mod requests;
 mod transactions;
 
 fn code<T>(answer: T, code: fn(T) -> i16) -> i16 {
