@@ -20,7 +20,7 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
-    core::DynamicObject,
+    core::{DynamicObject, PartialObjectMeta},
     runtime::events::{Recorder, Reporter},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -98,6 +98,7 @@ pub struct Writer {
     leadership: Leadership,
     metrics: ReconcileMetrics,
     recorder: Recorder,
+    reporter: Reporter,
     statuses: Arc<Mutex<HashMap<String, Value>>>,
 }
 
@@ -107,8 +108,8 @@ impl Writer {
     pub fn new(client: Client, leadership: Leadership, metrics: ReconcileMetrics, instance: &str) -> Self {
         let reporter =
             Reporter { controller: "pinnace-operator".to_owned(), instance: Some(instance.to_owned()) };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, leadership, metrics, recorder, statuses: Arc::default() }
+        let recorder = Recorder::new(client.clone(), reporter.clone());
+        Self { client, leadership, metrics, recorder, reporter, statuses: Arc::default() }
     }
 
     fn failed<K: Resource<DynamicType = ()>>(
@@ -137,6 +138,18 @@ impl Writer {
     pub async fn read<K: Namespaced>(&self, name: &ObjectName) -> Result<Option<K>, ApplyError> {
         let api = Api::<K>::namespaced(self.client.clone(), &name.namespace);
         api.get_opt(&name.name).await.map_err(Self::failed::<K>("read", name))
+    }
+
+    /// Reads the metadata of an object that no store holds.
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn read_metadata<K: Namespaced>(
+        &self,
+        name: &ObjectName,
+    ) -> Result<Option<PartialObjectMeta<K>>, ApplyError> {
+        let api = Api::<K>::namespaced(self.client.clone(), &name.namespace);
+        api.get_metadata_opt(&name.name).await.map_err(Self::failed::<K>("read", name))
     }
 
     /// Makes or changes an object so that it has all fields of `wanted`. It must carry name and namespace.
@@ -328,11 +341,20 @@ pub async fn create_once<K>(api: &Api<K>, object: &K) -> Result<Once<K>, kube::E
 where
     K: Resource + Clone + Debug + DeserializeOwned + Serialize,
 {
+    match create_unless_there(api, object).await? {
+        Some(made) => Ok(Once::Created(made)),
+        None => Ok(Once::AlreadyThere(api.get(object.meta().name.as_deref().unwrap_or_default()).await?)),
+    }
+}
+
+/// `None` when there is one of this name.
+async fn create_unless_there<K>(api: &Api<K>, object: &K) -> Result<Option<K>, kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned + Serialize,
+{
     match api.create(&PostParams::default(), object).await {
-        Ok(made) => Ok(Once::Created(made)),
-        Err(error) if is_code(&error, 409) => {
-            Ok(Once::AlreadyThere(api.get(object.meta().name.as_deref().unwrap_or_default()).await?))
-        }
+        Ok(made) => Ok(Some(made)),
+        Err(error) if is_code(&error, 409) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -57,6 +57,13 @@ pub struct WebhookArgs {
     /// The name that the API server dials.
     #[arg(long, env = "PINNACE_WEBHOOK_SERVER_NAME", default_value = "pinnace-operator.pinnace-system.svc")]
     pub webhook_server_name: String,
+    /// A namespace whose Pods the webhooks do not see, as their configurations say; may be given again.
+    #[arg(
+        long = "webhook-excluded-namespace",
+        env = "PINNACE_WEBHOOK_EXCLUDED_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub webhook_excluded_namespaces: Vec<String>,
 }
 
 /// Where the control plane is.

@@ -1,12 +1,16 @@
 //! What the cluster holds, as this replica watches it: one watch and one store per kind, shared by controllers,
 //! webhook and control plane. Reads only.
 
+mod bell;
 mod follow;
+mod pod;
 
 #[cfg(test)]
 mod tests;
 
+pub use bell::Bell;
 pub use follow::{Change, Follow, fingerprint};
+pub use pod::LabelledPod;
 
 use crate::guard::Guarded;
 use api::{Broker, Channel, Subscription, Topic};
@@ -68,6 +72,8 @@ pub struct Cluster {
     pub stateful_sets: Kind<StatefulSet>,
     /// Volume claims of ours.
     pub volume_claims: Kind<PersistentVolumeClaim>,
+    /// Pods that ask for a sidecar.
+    pub pods: Kind<LabelledPod>,
 }
 
 /// The watch of a kind ended, which it must not.
@@ -143,6 +149,12 @@ where
         self.store.clone()
     }
 
+    /// Rings at every change from now on.
+    #[must_use]
+    pub fn bell(&self) -> Bell {
+        Bell::new(self.changes.subscribe())
+    }
+
     /// Every object now and every change from now on, as far as `print` tells versions apart.
     #[must_use]
     pub fn follow(&self, print: fn(&R) -> u64) -> Follow<R> {
@@ -194,6 +206,7 @@ impl Cluster {
     #[must_use]
     pub fn watch(client: &Client, tasks: &Tasks) -> Self {
         let ours = format!("{}={}", api::labels::MANAGED_BY, api::labels::MANAGER);
+        let asking = format!("{}=true", api::labels::INJECT);
         Self {
             topics: watch_all("topics", client, "", tasks),
             channels: watch_all("channels", client, "", tasks),
@@ -202,10 +215,12 @@ impl Cluster {
             namespaces: watch_all("namespaces", client, "", tasks),
             stateful_sets: watch_all("statefulsets", client, &ours, tasks),
             volume_claims: watch_all("persistentvolumeclaims", client, &ours, tasks),
+            pods: watch_all("pods", client, &asking, tasks),
         }
     }
 
-    /// Waits until every store holds all objects.
+    /// Waits until every store holds all objects, but for that of Pods: nothing that anybody waits for needs them, so who
+    /// gave the operator no right to watch them has an operator all the same.
     ///
     /// # Errors
     /// When a watch ended.

@@ -44,6 +44,8 @@ pub struct Settings {
     pub trust_domain: String,
     /// Our own service account, `NAMESPACE/NAME`: super user of every broker.
     pub identity: String,
+    /// Namespaces whose Pods no webhook of ours sees.
+    pub excluded_namespaces: Vec<String>,
 }
 
 impl Context {

@@ -137,6 +137,7 @@ pub fn start(context: &Arc<Context>, tasks: &Tasks) {
         subscription::reconcile,
         (context, tasks),
     );
+    crate::workloads::start(context, tasks);
 }
 
 fn start_one<R>(

@@ -16,3 +16,4 @@ pub mod run;
 mod simulation;
 #[cfg(test)]
 mod testing;
+pub mod workloads;

@@ -3,9 +3,11 @@
 
 mod admission;
 mod objects;
+mod pods;
 
 pub use admission::AdmissionMetrics;
 pub use objects::NotReadyObjects;
+pub use pods::UninjectedPods;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
 use std::time::Duration;

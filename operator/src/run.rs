@@ -11,7 +11,7 @@ use crate::{
     controllers,
     kafka::{AdminBrokers, FencedBrokers, Identity},
     leadership::{Elector, Leadership, Term},
-    metrics::{Metrics, NotReadyObjects},
+    metrics::{Metrics, NotReadyObjects, UninjectedPods},
 };
 use anyhow::Context as _;
 use kube::{Api, Client, Config};
@@ -69,6 +69,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     let tasks = Tasks::new(shutdown.clone());
     let cluster = Cluster::watch(&client, &tasks);
     registry.register(Box::new(NotReadyObjects::new(cluster.clone())?))?;
+    let excluded = args.webhook.webhook_excluded_namespaces.clone();
+    registry.register(Box::new(UninjectedPods::new(cluster.clone(), excluded)?))?;
     let leadership = Leadership::new();
     let grace = args.shutdown_grace;
     // The Lease outlives the work: it is given back when nothing writes any more, or may.
@@ -254,6 +256,7 @@ fn settings(args: &Args, account: &control::Identity) -> Settings {
         image_pull_secrets: args.pods.image_pull_secrets.clone(),
         trust_domain: args.trust_domain.clone(),
         identity: account.to_string(),
+        excluded_namespaces: args.webhook.webhook_excluded_namespaces.clone(),
     }
 }
 

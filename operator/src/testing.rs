@@ -64,6 +64,7 @@ impl Objects {
             namespaces: self.kind("Namespace"),
             stateful_sets: self.kind("StatefulSet"),
             volume_claims: self.kind("PersistentVolumeClaim"),
+            pods: self.kind("Pod"),
         }
     }
 }
@@ -110,6 +111,7 @@ pub(crate) fn context_over(cluster: Cluster, client: kube::Client, brokers: &Fak
             image_pull_secrets: Vec::new(),
             trust_domain: "cluster.local".into(),
             identity: "pinnace-system/pinnace-operator".into(),
+            excluded_namespaces: vec!["kube-system".into(), "pinnace-system".into()],
         },
     }
 }

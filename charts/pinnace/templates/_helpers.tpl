@@ -50,13 +50,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* Namespaces that no webhook of ours looks at. */}}
+{{/* Namespaces that no webhook of ours looks at, as a JSON list. */}}
+{{- define "pinnace.excludedNamespaces" -}}
+{{- concat (list "kube-system" .Release.Namespace) .Values.webhook.excludedNamespaces | uniq | toJson -}}
+{{- end -}}
+
+{{/* All others. */}}
 {{- define "pinnace.namespaceSelector" -}}
 matchExpressions:
   - key: kubernetes.io/metadata.name
     operator: NotIn
     values:
-      {{- range concat (list "kube-system" .Release.Namespace) .Values.webhook.excludedNamespaces | uniq }}
+      {{- range include "pinnace.excludedNamespaces" . | fromJsonArray }}
       - {{ . | quote }}
       {{- end }}
 {{- end -}}

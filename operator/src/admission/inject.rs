@@ -6,6 +6,7 @@
 mod annotations;
 mod check;
 mod editor;
+mod missed;
 mod settings;
 mod sidecar;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use api::labels;
 use json_patch::Patch;
 use serde_json::{Value, json};
 
+pub use missed::{Missed, missed};
 pub use settings::{CONTAINER, LABEL_INJECTED, LOG_LEVELS, Settings};
 
 use annotations::Wishes;
@@ -24,6 +26,8 @@ use settings::{RUN_PATH, VOLUME_RUN, VOLUME_STATE};
 
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+/// Where a Pod says that it is in the node's network.
+const HOST_NETWORK: &str = "/spec/hostNetwork";
 /// On the copies that a kubelet makes of its own static Pods.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 

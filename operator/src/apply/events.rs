@@ -1,15 +1,23 @@
-//! Events: one when the Ready condition of an object changes, with the next step in its note.
+//! Events: one when the Ready condition of an object changes, with the next step in its note; and one for each thing
+//! that is told only once.
 
-use super::{Applied, ApplyError, Writer};
+use super::{Applied, ApplyError, Writer, create_unless_there};
 use api::condition::{READY, find, truncated};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use control::ObjectName;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events::v1},
+    apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, ObjectMeta},
+};
 use kube::{
-    Resource,
+    Api, Resource,
     runtime::events::{Event, EventType},
 };
+use sha2::{Digest as _, Sha256};
 
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 1000;
+/// What an Event's name takes of the name of its object; the rest of 253 is for the hash.
+const NAME_BYTES_MAX: usize = 200;
 
 /// The Event for a change of conditions, if Ready or its reason changed. Pure.
 pub(super) fn event_for(before: &[Condition], after: &[Condition]) -> Option<Event> {
@@ -49,4 +57,53 @@ impl Writer {
         }
         Ok(Applied::Written)
     }
+
+    /// Writes an Event that is there once for each `key`, whoever writes it: its name is made of the key, and one that is
+    /// there already is left alone.
+    ///
+    /// # Errors
+    /// When this replica may not write, or the API server refuses.
+    pub async fn event_once(
+        &self,
+        regarding: &ObjectReference,
+        key: &str,
+        event: &Event,
+    ) -> Result<Applied, ApplyError> {
+        let namespace = regarding.namespace.clone().unwrap_or_default();
+        let object = v1::Event {
+            action: Some(event.action.clone()),
+            event_time: Some(MicroTime(
+                jiff::Timestamp::from_millisecond(runtime::clock::unix_ms()).unwrap_or_default(),
+            )),
+            metadata: ObjectMeta {
+                name: Some(name_once(regarding.name.as_deref().unwrap_or_default(), key)),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            note: event.note.clone(),
+            reason: Some(event.reason.clone()),
+            regarding: Some(regarding.clone()),
+            reporting_controller: Some(self.reporter.controller.clone()),
+            reporting_instance: self.reporter.instance.clone(),
+            type_: Some(format!("{:?}", event.type_)),
+            ..v1::Event::default()
+        };
+        let name = ObjectName::new(&namespace, object.metadata.name.as_deref().unwrap_or_default());
+        let api = Api::<v1::Event>::namespaced(self.client.clone(), &namespace);
+        match self.leadership.write(create_unless_there(&api, &object)).await? {
+            Ok(Some(_)) => {
+                self.metrics.written("Event", "create");
+                Ok(Applied::Written)
+            }
+            Ok(None) => Ok(Applied::Unchanged),
+            Err(error) => Err(Self::failed::<v1::Event>("create", &name)(error)),
+        }
+    }
+}
+
+/// The name of the one Event for `key`.
+fn name_once(object: &str, key: &str) -> String {
+    let hash: String = Sha256::digest(key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let object = truncated(object, NAME_BYTES_MAX).trim_end_matches(['.', '-']);
+    format!("{object}.{hash}")
 }

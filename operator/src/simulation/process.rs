@@ -30,6 +30,7 @@ impl Process {
                 &tasks,
                 feed(world, "PersistentVolumeClaim"),
             ),
+            pods: Kind::watch("pods", &tasks, feed(world, "Pod")),
         };
         let (world, shutdown) = (world.clone(), tasks.shutdown().clone());
         drop(tasks.spawn_until_shutdown("process", async move {

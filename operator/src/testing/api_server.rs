@@ -118,6 +118,11 @@ impl FakeApi {
         self.objects().into_iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name)
     }
 
+    /// Events that were made.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.with(|store| store.events.clone())
+    }
+
     /// Everything that happened to objects, in its order: the version, and `ADDED`, `MODIFIED` or `DELETED` with the object.
     pub(crate) fn history(&self) -> Vec<(u64, Value)> {
         self.with(|store| store.history.iter().map(|(version, _, event)| (*version, event.clone())).collect())

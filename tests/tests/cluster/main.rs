@@ -46,6 +46,8 @@ mod injection;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod missed;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod overflow;

@@ -6,6 +6,7 @@
 use api::labels::INJECT;
 use serde_json::Value;
 
+use super::HOST_NETWORK;
 use super::settings::{CONTAINER, PORTS, RUN_PATH, VOLUMES};
 
 /// Both lists of containers that an app brings.
@@ -31,7 +32,7 @@ pub(super) fn has_sidecar(pod: &Value) -> bool {
 /// All reasons why this Pod cannot have a sidecar.
 pub(super) fn obstacles(pod: &Value) -> Vec<String> {
     let mut obstacles = Vec::new();
-    if pod.pointer("/spec/hostNetwork") == Some(&Value::Bool(true)) {
+    if pod.pointer(HOST_NETWORK) == Some(&Value::Bool(true)) {
         obstacles.push(format!(
             "spec.hostNetwork is true: the sidecar's doors on 127.0.0.1 would be open to the whole node; \
              remove hostNetwork or the label {INJECT}"

@@ -19,6 +19,8 @@ pub(super) const CONTENT: &str = "content-type";
 pub(super) struct Store {
     pub(super) objects: BTreeMap<String, Value>,
     pub(super) requests: Vec<String>,
+    /// Events that were made; nobody watches them.
+    pub(super) events: Vec<Value>,
     pub(super) version: u64,
     /// What happened up to this version can no longer be watched.
     pub(super) forgotten: u64,
@@ -102,8 +104,7 @@ impl Store {
             path.strip_suffix("/status").map_or((path, false), |path| (path, true));
         match *method {
             Method::GET => self.get(object_path, query),
-            // Events are of no use here, and their names are not repeated.
-            Method::POST if path.ends_with("/events") => (201, body),
+            Method::POST if path.ends_with("/events") => self.take_event(body),
             Method::POST if !self.is_open(path) => failure(403, "Forbidden"),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
@@ -131,6 +132,17 @@ impl Store {
             }
             _ => failure(405, "MethodNotAllowed"),
         }
+    }
+
+    fn take_event(&mut self, event: Value) -> (u16, Value) {
+        let same = |other: &Value| {
+            ["name", "namespace"].iter().all(|key| other["metadata"][key] == event["metadata"][key])
+        };
+        if self.events.iter().any(same) {
+            return failure(409, "AlreadyExists");
+        }
+        self.events.push(event.clone());
+        (201, event)
     }
 
     fn get(&self, path: &str, query: &Query) -> (u16, Value) {
