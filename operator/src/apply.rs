@@ -12,6 +12,7 @@ mod tests;
 pub use compare::is_applied;
 
 use crate::{
+    cluster::fingerprint,
     leadership::{Leadership, NotLeader},
     metrics::ReconcileMetrics,
 };
@@ -99,7 +100,8 @@ pub struct Writer {
     metrics: ReconcileMetrics,
     recorder: Recorder,
     reporter: Reporter,
-    statuses: Arc<Mutex<HashMap<String, Value>>>,
+    /// Prints of the statuses that were written, by uid: whole ones would take more memory than all else.
+    statuses: Arc<Mutex<HashMap<String, u64>>>,
 }
 
 impl Writer {
@@ -190,8 +192,9 @@ impl Writer {
     ) -> Result<Applied, ApplyError> {
         let name = crate::cluster::name_of(object);
         let uid = object.meta().uid.clone().unwrap_or_default();
-        let last = self.lock_statuses().get(&uid).cloned();
-        if before == status && last.is_none_or(|last| &last == status) {
+        let print = fingerprint(&status.to_string());
+        let last = self.lock_statuses().get(&uid).copied();
+        if before == status && last.is_none_or(|last| last == print) {
             return Ok(Applied::Unchanged);
         }
         let patch = json!({
@@ -204,7 +207,7 @@ impl Writer {
         let patch = Patch::Apply(&patch);
         let writing = api.patch_status(&name.name, &params, &patch);
         self.leadership.write(writing).await?.map_err(Self::failed::<K>("write the status of", &name))?;
-        self.lock_statuses().insert(uid, status.clone());
+        self.lock_statuses().insert(uid, print);
         self.written::<K>("status", &name);
         Ok(Applied::Written)
     }
@@ -214,7 +217,7 @@ impl Writer {
         self.lock_statuses().remove(uid.unwrap_or_default());
     }
 
-    fn lock_statuses(&self) -> std::sync::MutexGuard<'_, HashMap<String, Value>> {
+    fn lock_statuses(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,6 +3,7 @@
 
 mod bell;
 mod follow;
+mod homes;
 mod pod;
 
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 
 pub use bell::Bell;
 pub use follow::{Change, Follow, fingerprint};
+pub use homes::Homes;
 pub use pod::LabelledPod;
 
 use crate::guard::Guarded;
@@ -32,6 +34,9 @@ use tokio::sync::broadcast;
 
 /// Changes that a slow follower may be behind before it looks at the whole store again.
 const CHANGES_MAX: usize = 4096;
+
+/// What the watch of a kind brings.
+type Events<R> = BoxStream<'static, watcher::Result<watcher::Event<R>>>;
 
 /// One kind: the store, and who changed.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ enum Notice {
 pub struct Cluster {
     /// Topics.
     pub topics: Kind<Guarded<Topic>>,
+    /// Where each of them lives.
+    pub homes: Homes,
     /// Channels.
     pub channels: Kind<Guarded<Channel>>,
     /// Brokers.
@@ -91,11 +98,7 @@ impl<R> Kind<R>
 where
     R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    pub(crate) fn watch(
-        name: &'static str,
-        tasks: &Tasks,
-        events: BoxStream<'static, watcher::Result<watcher::Event<R>>>,
-    ) -> Self {
+    pub(crate) fn watch(name: &'static str, tasks: &Tasks, events: Events<R>) -> Self {
         let (store, writer) = reflector::store();
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let kind = Self { store, changes: changes.clone() };
@@ -164,7 +167,7 @@ where
 
 async fn drive<R>(
     name: &'static str,
-    mut events: BoxStream<'static, watcher::Result<watcher::Event<R>>>,
+    mut events: Events<R>,
     mut writer: reflector::store::Writer<R>,
     changes: broadcast::Sender<Notice>,
 ) where
@@ -197,8 +200,16 @@ fn watch_all<R>(name: &'static str, client: &Client, labels: &str, tasks: &Tasks
 where
     R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    Kind::watch(name, tasks, listed(client, labels))
+}
+
+/// A list and what changes after it, for ever.
+fn listed<R>(client: &Client, labels: &str) -> Events<R>
+where
+    R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
     let config = watcher::Config::default().page_size(PAGE_SIZE).labels(labels);
-    Kind::watch(name, tasks, watcher(Api::all(client.clone()), config).default_backoff().boxed())
+    watcher(Api::all(client.clone()), config).default_backoff().boxed()
 }
 
 impl Cluster {
@@ -207,8 +218,11 @@ impl Cluster {
     pub fn watch(client: &Client, tasks: &Tasks) -> Self {
         let ours = format!("{}={}", api::labels::MANAGED_BY, api::labels::MANAGER);
         let asking = format!("{}=true", api::labels::INJECT);
+        let homes = Homes::default();
+        let topics = homes.hear(listed(client, ""));
         Self {
-            topics: watch_all("topics", client, "", tasks),
+            topics: Kind::watch("topics", tasks, topics),
+            homes,
             channels: watch_all("channels", client, "", tasks),
             brokers: watch_all("brokers", client, "", tasks),
             subscriptions: watch_all("subscriptions", client, "", tasks),
@@ -238,6 +252,22 @@ impl Cluster {
     #[must_use]
     pub fn broker(&self, name: &ObjectName) -> Option<Arc<Broker>> {
         self.brokers.get(name)?.decoded().cloned()
+    }
+
+    /// The Topics that claim this name on this Broker.
+    #[must_use]
+    pub fn topics_claiming(&self, broker: &ObjectName, name: &str) -> Vec<Arc<Topic>> {
+        self.homes.claimants(broker, name).iter().filter_map(|topic| self.topic(topic)).collect()
+    }
+
+    /// The Topics on this Broker, in the order of their names.
+    #[must_use]
+    pub fn topics_on(&self, broker: &ObjectName) -> Vec<Arc<Topic>> {
+        self.homes.on(broker).iter().filter_map(|topic| self.topic(topic)).collect()
+    }
+
+    fn topic(&self, name: &ObjectName) -> Option<Arc<Topic>> {
+        self.topics.get(name)?.decoded().cloned()
     }
 
     /// All Topics that could be decoded.

@@ -9,16 +9,19 @@ pub(crate) use api_server::{Changes, FakeApi, Fault, Line};
 pub(crate) use brokers::{FakeBrokers, Node, make};
 pub(crate) use kubelet::run as run_kubelet;
 
+use crate::guard::Guarded;
 use crate::{
     apply::Writer,
-    cluster::{Cluster, Kind},
+    cluster::{Cluster, Homes, Kind},
     context::{Context, Settings},
     controllers::broker::Engines,
     kafka::FencedBrokers,
     leadership::Leadership,
     metrics::Metrics,
 };
+use api::Topic;
 use control_plane::{Authority, ControlPlane, TokenTable};
+use kube::runtime::watcher::Event;
 use prometheus::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -56,8 +59,12 @@ impl Objects {
 
     /// The stores with these objects, which never change.
     pub(crate) fn cluster(&self) -> Cluster {
+        let topics: Kind<Guarded<Topic>> = self.kind("Topic");
+        let homes = Homes::default();
+        topics.all().iter().for_each(|topic| homes.note(&Event::Apply(Guarded::clone(topic))));
         Cluster {
-            topics: self.kind("Topic"),
+            topics,
+            homes,
             channels: self.kind("Channel"),
             brokers: self.kind("Broker"),
             subscriptions: self.kind("Subscription"),

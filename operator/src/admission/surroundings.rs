@@ -18,6 +18,10 @@ impl Surroundings for Cluster {
         self.decoded_topics()
     }
 
+    fn claimants(&self, (namespace, name): (&str, &str), log_name: &str) -> Vec<Arc<Topic>> {
+        self.topics_claiming(&ObjectName::new(namespace, name), log_name)
+    }
+
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         Self::namespace_labels(self, namespace)
     }

@@ -27,6 +27,10 @@ impl Surroundings for Empty {
         Vec::new()
     }
 
+    fn claimants(&self, _: (&str, &str), _: &str) -> Vec<Arc<api::Topic>> {
+        Vec::new()
+    }
+
     fn namespace_labels(&self, _: &str) -> Option<std::collections::BTreeMap<String, String>> {
         None
     }

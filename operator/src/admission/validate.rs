@@ -28,6 +28,8 @@ pub trait Surroundings: Send + Sync {
     fn broker(&self, namespace: &str, name: &str) -> Option<Arc<Broker>>;
     /// Every Topic of the cluster.
     fn topics(&self) -> Vec<Arc<Topic>>;
+    /// The Topics that claim a name on a Broker, which is given as namespace and name.
+    fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>>;
     /// The labels of a namespace.
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
 }
@@ -161,11 +163,11 @@ fn allowed(
 
 /// Two Topics with one name on one Broker: the older has it, and this one will wait.
 fn judge_claim(new: &Topic, surroundings: &dyn Surroundings, found: &mut Findings) {
-    let claim = claim_of(new);
+    let own = new.namespace().unwrap_or_default();
+    let log_name = new.spec.log_name(&own, &new.name_any());
     let same = |other: &Topic| (other.namespace(), other.name_any()) == (new.namespace(), new.name_any());
-    let Some(holder) =
-        surroundings.topics().into_iter().find(|other| !same(other) && claim_of(other) == claim)
-    else {
+    let claimants = surroundings.claimants(new.spec.broker_of(&own), &log_name);
+    let Some(holder) = claimants.into_iter().find(|other| !same(other)) else {
         return;
     };
     found.warnings.push(FieldError::new(
@@ -174,16 +176,9 @@ fn judge_claim(new: &Topic, surroundings: &dyn Surroundings, found: &mut Finding
             "Topic {}/{} already has the name {} on this Broker; of two the older one wins, so choose another",
             holder.namespace().unwrap_or_default(),
             holder.name_any(),
-            claim.2
+            log_name
         ),
     ));
-}
-
-/// Namespace and name of the Broker, name on it.
-fn claim_of(topic: &Topic) -> (String, String, String) {
-    let own = topic.namespace().unwrap_or_default();
-    let (namespace, name) = topic.spec.broker_of(&own);
-    (namespace.to_owned(), name.to_owned(), topic.spec.log_name(&own, &topic.name_any()))
 }
 
 fn judge_broker(new: &Broker, old: Option<&Broker>) -> Findings {

@@ -19,11 +19,15 @@ const NOTE_BYTES_MAX: usize = 1000;
 /// What an Event's name takes of the name of its object; the rest of 253 is for the hash.
 const NAME_BYTES_MAX: usize = 200;
 
-/// The Event for a change of conditions, if Ready or its reason changed. Pure.
+/// The Event for a change of conditions, if Ready or its reason changed. An object that is Ready from the beginning is
+/// none: ten thousand of them would be ten thousand writes that tell what their status says. Pure.
 pub(super) fn event_for(before: &[Condition], after: &[Condition]) -> Option<Event> {
     let ready = find(after, READY)?;
-    let unchanged = |before: &Condition| before.status == ready.status && before.reason == ready.reason;
-    if find(before, READY).is_some_and(unchanged) {
+    let is_told = match find(before, READY) {
+        Some(before) => before.status != ready.status || before.reason != ready.reason,
+        None => ready.status != "True",
+    };
+    if !is_told {
         return None;
     }
     Some(Event {

@@ -111,5 +111,7 @@ fn events_are_not_repeated() {
     assert_eq!(event.reason, "Starting");
     assert!(event.note.unwrap().len() <= 1024);
     assert!(events::event_for(&bad, &ready("False", "Other")).is_some());
-    assert!(events::event_for(&[], &good).is_some());
+    assert!(events::event_for(&bad, &good).is_some(), "that it is well again is told");
+    assert!(events::event_for(&[], &good).is_none(), "that it is well from the beginning is not");
+    assert!(events::event_for(&[], &bad).is_some());
 }

@@ -18,8 +18,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 /// How often Channels' members are looked at.
 const MEMBERSHIP_PERIOD: Duration = Duration::from_secs(10);
 
-/// Topics that come or go within this time make one reconcile of their Broker.
-const COUNT_PAUSE: Duration = Duration::from_secs(2);
+/// Topics that come or go within this time make one reconcile of their Broker: its status is written for a number that
+/// nobody waits for, as that of a Channel.
+const COUNT_PAUSE: Duration = Duration::from_secs(10);
 
 type Names = BoxStream<'static, ObjectName>;
 

@@ -2,7 +2,7 @@
 
 use super::{feed::feed, runner, world::World};
 use crate::{
-    cluster::{Cluster, Kind},
+    cluster::{Cluster, Homes, Kind},
     context::Context,
     controllers::{Shared, broker, channel, topic, triggers},
     testing::context_over,
@@ -18,8 +18,10 @@ impl Process {
     pub(super) fn start(world: &World) -> Self {
         world.log("the operator starts");
         let tasks = Tasks::new(Shutdown::new());
+        let homes = Homes::default();
         let cluster = Cluster {
-            topics: Kind::watch("topics", &tasks, feed(world, "Topic")),
+            topics: Kind::watch("topics", &tasks, homes.hear(feed(world, "Topic"))),
+            homes,
             channels: Kind::watch("channels", &tasks, feed(world, "Channel")),
             brokers: Kind::watch("brokers", &tasks, feed(world, "Broker")),
             subscriptions: Kind::watch("subscriptions", &tasks, feed(world, "Subscription")),

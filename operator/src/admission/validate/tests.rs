@@ -22,6 +22,14 @@ impl Surroundings for Cluster {
         self.topics.clone()
     }
 
+    fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>> {
+        let claims = |topic: &&Arc<Topic>| {
+            let own = topic.namespace().unwrap_or_default();
+            topic.spec.broker_of(&own) == broker && topic.spec.log_name(&own, &topic.name_any()) == log_name
+        };
+        self.topics.iter().filter(claims).cloned().collect()
+    }
+
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         self.labels.get(namespace).cloned()
     }

@@ -35,14 +35,10 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
         Some(set) => Some(context.engines.describe(own, set, context).await),
         None => None,
     };
-    let topics = cluster.topics.all();
-    let here = |topic: &&Arc<crate::guard::Guarded<api::Topic>>| {
-        topic.decoded().is_some_and(|topic| &crate::controllers::topic::broker_name(topic) == own)
-    };
     Ok(Observed {
         claim: cluster.volume_claims.get(&child(claim_name(&own.name))),
         secret: context.writer.read(&child(secret_name(&own.name))).await?,
-        topics: topics.iter().filter(here).count(),
+        topics: cluster.homes.count(own),
         stateful_set,
         engine,
     })

@@ -24,32 +24,16 @@ pub(super) fn surroundings(topic: &Topic, cluster: &Cluster) -> Surroundings {
     Surroundings {
         broker: cluster.broker(&super::broker_name(topic)),
         namespace_labels: cluster.namespace_labels(&namespace).unwrap_or_default(),
-        holder: holder_of(topic, &cluster.decoded_topics()),
+        holder: holder_of(topic, cluster),
     }
 }
 
-/// Of all Topics, the one that has the name on the broker that `topic` claims. One that is being deleted keeps
-/// it until it is gone.
-pub(super) fn holder_of(topic: &Topic, all: &[Arc<Topic>]) -> ObjectName {
+/// The Topic that has the name on the broker that `topic` claims. One that is being deleted keeps it until it is gone.
+pub(super) fn holder_of(topic: &Topic, cluster: &Cluster) -> ObjectName {
     let own = name_of(topic);
-    let broker = super::broker_name(topic);
     let log_name = topic.spec.log_name(&own.namespace, &own.name);
-    let others = all
-        .iter()
-        .filter(|other| claims(other, &log_name) && super::broker_name(other) == broker)
-        .map(|other| claim(other));
-    holder(others.chain([claim(topic)])).unwrap_or(own)
-}
-
-/// Whether a Topic may have this name on its broker; cheap, for every Topic of the cluster is asked.
-fn claims(topic: &Topic, log_name: &str) -> bool {
-    match (&topic.spec.topic_name, &topic.metadata.name, &topic.metadata.namespace) {
-        (Some(name), _, _) => name.as_str() == log_name,
-        (None, Some(name), Some(namespace)) => {
-            log_name.ends_with(name.as_str()) && topic.spec.log_name(namespace, name) == log_name
-        }
-        _ => false,
-    }
+    let others = cluster.topics_claiming(&super::broker_name(topic), &log_name);
+    holder(others.iter().map(|other| claim(other)).chain([claim(topic)])).unwrap_or(own)
 }
 
 fn claim(topic: &Topic) -> Claim {

@@ -45,7 +45,7 @@ fn is_ours_to_clean(topic: &Topic, broker: Option<&Guarded<Broker>>, context: &C
     let broker_stays = broker.is_some_and(|broker| broker.meta().deletion_timestamp.is_none());
     broker_stays
         && topic.spec.management_policy == ManagementPolicy::Full
-        && holder_of(topic, &context.cluster.decoded_topics()) == name_of(topic)
+        && holder_of(topic, &context.cluster) == name_of(topic)
         // A Topic that never reached its Broker has nothing there, and the name may be somebody else's.
         && topic.status.as_ref().is_some_and(|status| status.topic_id.is_some())
 }
