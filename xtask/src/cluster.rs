@@ -28,9 +28,9 @@ use crate::cache::{Cache, CacheArgs};
 use layout::Layout;
 
 pub(crate) use load::load;
-pub(crate) use namespace::{check_machine, pass_on};
+pub(crate) use namespace::{beside, check_machine, pass_on};
 pub(crate) use packages::{apt, install as install_packages};
-pub(crate) use up::up;
+pub(crate) use up::{down, up};
 
 /// The exit code that says "this machine cannot run a cluster", so that a caller can skip.
 const CANNOT_RUN: u8 = 3;
@@ -122,7 +122,7 @@ pub(crate) fn run(args: ClusterArgs) -> Result<ExitCode> {
     let cluster = args.place.open()?;
     match args.command {
         ClusterCommand::Up => up(&cluster)?,
-        ClusterCommand::Down => up::down(&cluster)?,
+        ClusterCommand::Down => down(&cluster)?,
         ClusterCommand::Status => {
             let health = up::health(&cluster);
             println!("{health}");
@@ -154,4 +154,11 @@ pub(crate) struct Cluster {
     pub(crate) cache: Cache,
     /// The caller's PATH, for programs that run beside the cluster.
     path: String,
+}
+
+impl Cluster {
+    /// The cluster of this name, which is one of those that [`ClusterPlace`] takes.
+    pub(crate) fn named(name: &str, cache: Cache, path: &str) -> Self {
+        Self { layout: Layout::new(name), cache, path: path.to_owned() }
+    }
 }

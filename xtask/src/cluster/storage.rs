@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, bail};
 use super::{Cluster, namespace, programs};
 use crate::{cache, tools};
 
-/// How many volumes there are; each test run gives its own back.
-const VOLUMES: usize = 40;
+/// How many volumes there are, as many as the benchmark of the operator has Brokers and some more; each test run gives
+/// its own back.
+const VOLUMES: usize = 64;
 /// Pods of any user write into a volume.
 const VOLUME_MODE: u32 = 0o777;
 /// kubectl's answer format: volumes whose claim is gone.

@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sidecar", &["kafka-wire", "peer-wire", "proto", "runtime", "zmtp"]),
     ("broker", &["kafka-wire", "record-log", "runtime"]),
     ("benches", &["proto", "runtime"]),
+    ("fleet", &["api", "proto", "runtime"]),
     (
         "pinnace",
         &["api", "broker", "control", "control-plane", "kafka-admin", "proto", "runtime", "sidecar", "zmtp"],
