@@ -20,7 +20,7 @@ const MESSAGES: u64 = 10_000;
 const BATCH: u64 = 100;
 const KILLS: u64 = 3;
 /// The broker's pod and its only container.
-const BROKER: &str = "pod/default-broker-0";
+pub(crate) const BROKER: &str = "pod/default-broker-0";
 
 /// Ends the broker's process with SIGKILL, from outside of its namespaces, where that works on a
 /// first process too.
@@ -39,7 +39,7 @@ fn kill_broker(namespace: &Namespace) -> Result<()> {
 }
 
 /// How many messages the publisher had acknowledged so far.
-fn acknowledged(app: &App<'_>) -> Result<u64> {
+pub(crate) fn acknowledged(app: &App<'_>) -> Result<u64> {
     Ok(app.printed("publisher")?.lines().filter(|line| line.starts_with("acknowledged ")).count() as u64
         * BATCH)
 }
@@ -50,9 +50,27 @@ fn acknowledged(app: &App<'_>) -> Result<u64> {
 fn acknowledged_messages_survive_kill_9_three_times() -> Result<()> {
     installed()?;
     let namespace = Namespace::new("kill-nine")?;
+    let app = publisher(&namespace)?;
+    for kill in 1..=KILLS {
+        let from = MESSAGES / (KILLS + 1) * kill;
+        until(&format!("{from} acknowledgements"), kube::LIMIT * 2, || {
+            Ok((acknowledged(&app)? >= from).then_some(()))
+        })?;
+        kill_broker(&namespace)?;
+    }
+    let printed = all_printed(&app)?;
+    let restarts = &pods::container(&object(&namespace.name, BROKER)?.unwrap_or_default(), "broker")
+        .map(|status| status["restartCount"].clone());
+    ensure!(restarts.as_ref().is_some_and(|count| *count == KILLS), "restarts: {restarts:?}");
+
+    check(&printed, &app)
+}
+
+/// An app that publishes all messages to the Topic, one batch after the other, each until it is acknowledged.
+pub(crate) fn publisher(namespace: &Namespace) -> Result<App<'_>> {
     namespace.apply(TOPIC)?;
     wait_ready(&namespace.name, "topic/ledger", kube::LIMIT)?;
-    let app = App::new(&namespace, "checkout").start()?;
+    let app = App::new(namespace, "checkout").start()?;
     let publish = format!(
         "{GRPC_PUBLISH}\n\
          import time\n\
@@ -70,29 +88,22 @@ fn acknowledged_messages_survive_kill_9_three_times() -> Result<()> {
          print('done')\n"
     );
     app.start_python("publisher", &publish)?;
-    for kill in 1..=KILLS {
-        let from = MESSAGES / (KILLS + 1) * kill;
-        until(&format!("{from} acknowledgements"), kube::LIMIT * 2, || {
-            Ok((acknowledged(&app)? >= from).then_some(()))
-        })?;
-        kill_broker(&namespace)?;
-    }
-    let printed = until("the publisher to end", kube::LIMIT * 2, || {
+    Ok(app)
+}
+
+/// What the publisher printed until its end.
+pub(crate) fn all_printed(app: &App<'_>) -> Result<String> {
+    until("the publisher to end", kube::LIMIT * 2, || {
         let printed = app.printed("publisher")?;
         Ok(printed.lines().any(|line| line == "done").then_some(printed))
-    })?;
-    let restarts = &pods::container(&object(&namespace.name, BROKER)?.unwrap_or_default(), "broker")
-        .map(|status| status["restartCount"].clone());
-    ensure!(restarts.as_ref().is_some_and(|count| *count == KILLS), "restarts: {restarts:?}");
-
-    let read = app
-        .run("timeout 100 kcat -b $KAFKA_BOOTSTRAP_SERVERS -C -t ledger -o beginning -e -q -f '%o %s\\n'")?;
-    check(&printed, &read)
+    })
 }
 
 /// Every acknowledged offset holds the message that was published there; with repeats of batches
 /// that were not acknowledged taken out, the numbers are complete and ascend.
-fn check(printed: &str, read: &str) -> Result<()> {
+pub(crate) fn check(printed: &str, app: &App<'_>) -> Result<()> {
+    let read = app
+        .run("timeout 100 kcat -b $KAFKA_BOOTSTRAP_SERVERS -C -t ledger -o beginning -e -q -f '%o %s\\n'")?;
     let stored: BTreeMap<u64, u64> = read
         .lines()
         .filter_map(|line| {

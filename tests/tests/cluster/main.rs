@@ -30,6 +30,8 @@ mod scrape;
 #[cfg(test)]
 mod access;
 #[cfg(test)]
+mod brokers;
+#[cfg(test)]
 mod certificates;
 #[cfg(test)]
 mod channels;
