@@ -61,6 +61,18 @@ impl ApplyError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Kubernetes { source, .. } if is_code(source, 404))
     }
+
+    /// What the API server said when it will not, whoever asks again: a quota, a policy, a webhook, a missing right.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Kubernetes { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Some(&status.message),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 fn is_code(error: &kube::Error, code: u16) -> bool {

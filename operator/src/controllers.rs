@@ -29,6 +29,7 @@ use futures::{
     future::BoxFuture,
     stream::{self, BoxStream},
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Resource,
     core::{PartialObjectMeta, PartialObjectMetaExt as _},
@@ -238,10 +239,12 @@ async fn report_invalid<K: Namespaced>(
     let object: PartialObjectMeta<K> = invalid.metadata.as_ref().clone().into_response_partial();
     let generation = invalid.metadata.generation;
     let part = Part::bad("Accepted", REASON_INVALID, invalid.error.to_string());
-    let conditions = conditions(&[], &[part], generation, &context.now());
+    let before = invalid.status.get("conditions").cloned().unwrap_or_default();
+    let before: Vec<Condition> = serde_json::from_value(before).unwrap_or_default();
+    let conditions = conditions(&before, &[part], generation, &context.now());
     let status = serde_json::json!({ "observedGeneration": generation, "conditions": conditions });
-    context.writer.status(manager, &object, (&serde_json::Value::Null, &status)).await?;
-    context.writer.event(&object, &[], &conditions).await?;
+    context.writer.status(manager, &object, (&invalid.status, &status)).await?;
+    context.writer.event(&object, &before, &conditions).await?;
     Ok(Action::await_change())
 }
 

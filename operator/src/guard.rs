@@ -19,6 +19,8 @@ pub struct Invalid {
     pub error: FieldError,
     /// Whose it is.
     pub metadata: Box<ObjectMeta>,
+    /// What its status says, as it is.
+    pub status: serde_json::Value,
 }
 
 impl<K> Guarded<K> {
@@ -41,7 +43,8 @@ impl<'de, K: de::DeserializeOwned> Deserialize<'de> for Guarded<K> {
             Err(error) => {
                 let metadata = value.get("metadata").cloned().unwrap_or_default();
                 let metadata = serde_json::from_value(metadata).map_err(de::Error::custom)?;
-                Ok(Self(Err(Invalid { error, metadata: Box::new(metadata) })))
+                let status = value.get("status").cloned().unwrap_or_default();
+                Ok(Self(Err(Invalid { error, metadata: Box::new(metadata), status })))
             }
         }
     }

@@ -43,6 +43,11 @@ impl Objects {
         Self { all: all.filter(|value| !value.is_null()).collect() }
     }
 
+    /// The documents.
+    pub(crate) fn into_values(self) -> Vec<Value> {
+        self.all
+    }
+
     fn kind<R>(&self, kind: &str) -> Kind<R>
     where
         R: kube::Resource<DynamicType = ()>

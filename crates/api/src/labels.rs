@@ -33,6 +33,8 @@ pub const LOCAL_COMMAND: &str = "pinnace.dev/local-command";
 pub const CONFIG_HASH: &str = "pinnace.dev/config-hash";
 /// Annotation on any of our objects: another value has it reconciled now, also against a broker that somebody else changed.
 pub const RECONCILE: &str = "pinnace.dev/reconcile";
+/// Annotation on a Broker: `"true"` lets it be deleted while Topics live on it.
+pub const DELETE_WITH_TOPICS: &str = "pinnace.dev/delete-with-topics";
 
 /// Finalizer of a Topic: the topic on the broker is deleted or kept before the object goes.
 pub const TOPIC_FINALIZER: &str = "pinnace.dev/topic";

@@ -25,4 +25,9 @@ impl Surroundings for Cluster {
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         Self::namespace_labels(self, namespace)
     }
+
+    fn namespace_is_going(&self, namespace: &str) -> bool {
+        let found = self.namespaces.get(&ObjectName::new("", namespace));
+        found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())
+    }
 }

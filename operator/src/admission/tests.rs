@@ -34,6 +34,10 @@ impl Surroundings for Empty {
     fn namespace_labels(&self, _: &str) -> Option<std::collections::BTreeMap<String, String>> {
         None
     }
+
+    fn namespace_is_going(&self, _: &str) -> bool {
+        false
+    }
 }
 
 struct Server {

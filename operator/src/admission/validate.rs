@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use api::broker::{AllowedNamespaces, Broker, Engine, NamespacesFrom};
 use api::field::{self, FieldError};
-use api::{Channel, Subscription, Topic, broker, channel, decode, subscription, topic};
+use api::{Channel, Subscription, Topic, broker, channel, decode, labels, subscription, topic};
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
 use serde::de::DeserializeOwned;
@@ -32,6 +32,8 @@ pub trait Surroundings: Send + Sync {
     fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>>;
     /// The labels of a namespace.
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
+    /// Whether a namespace is being deleted, or gone.
+    fn namespace_is_going(&self, namespace: &str) -> bool;
 }
 
 /// The outcome for one object.
@@ -201,27 +203,52 @@ fn judge_subscription(new: &Subscription) -> Findings {
     Findings { errors: subscription::validate(new), warnings: subscription::not_supported(&new.spec) }
 }
 
-/// Topics of other namespaces hold a Broker, since they cannot go with it. Those of its own only
-/// give a warning, or no namespace and no folder of manifests with both could be deleted at once.
+/// Topics hold their Broker, whosever they are: without it they keep a name and no messages. What goes with its
+/// namespace is not held, or the namespace could never go; nor is a Broker whose owner said so in an annotation.
 fn deletion(request: &Request, surroundings: &dyn Surroundings) -> Findings {
     let mut found = Findings::default();
-    let (mut guests, mut own) = (Vec::new(), Vec::new());
-    for topic in surroundings.topics().iter().filter(|topic| topic.metadata.deletion_timestamp.is_none()) {
-        let namespace = topic.namespace().unwrap_or_default();
-        if topic.spec.broker_of(&namespace) == (request.namespace.as_str(), request.name.as_str()) {
-            let list = if namespace == request.namespace { &mut own } else { &mut guests };
-            list.push(format!("{namespace}/{}", topic.name_any()));
-        }
+    let asked = request
+        .old_object
+        .pointer("/metadata/annotations")
+        .and_then(|all| all.get(labels::DELETE_WITH_TOPICS));
+    if surroundings.namespace_is_going(&request.namespace) || asked.is_some_and(|value| value == "true") {
+        return found;
     }
-    if !guests.is_empty() {
-        let named = some_of(guests);
-        let problem = format!("Topics of other namespaces live here: {named}; delete them first");
+    let broker = decode::decode::<Broker>(&request.old_object).ok();
+    let topics = surroundings.topics();
+    let lives_here = |topic: &&Arc<Topic>| {
+        let namespace = topic.namespace().unwrap_or_default();
+        topic.metadata.deletion_timestamp.is_none()
+            && topic.spec.broker_of(&namespace) == (request.namespace.as_str(), request.name.as_str())
+            && is_let_in(topic, &namespace, broker.as_ref(), (request, surroundings))
+    };
+    let names: Vec<String> = topics
+        .iter()
+        .filter(lives_here)
+        .map(|topic| format!("{}/{}", topic.namespace().unwrap_or_default(), topic.name_any()))
+        .collect();
+    if !names.is_empty() {
+        let problem = format!(
+            "Topics live here: {}; delete them first, or annotate the Broker with {}=true to leave them without one",
+            some_of(names),
+            labels::DELETE_WITH_TOPICS
+        );
         found.errors.push(FieldError::new("metadata", problem));
-    } else if !own.is_empty() {
-        let problem = format!("Topics live here and cannot be used without it: {}", some_of(own));
-        found.warnings.push(FieldError::new("metadata", problem));
     }
     found
+}
+
+/// Whether a Topic that names the Broker is or may come on it: nobody holds the Broker of another team by its name alone.
+fn is_let_in(
+    topic: &Topic,
+    namespace: &str,
+    broker: Option<&Broker>,
+    (request, surroundings): (&Request, &dyn Surroundings),
+) -> bool {
+    let is_there = topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
+    let labels = surroundings.namespace_labels(namespace).unwrap_or_default();
+    is_there
+        || broker.is_none_or(|broker| broker.spec.allows_namespace(&request.namespace, namespace, &labels))
 }
 
 fn some_of(mut names: Vec<String>) -> String {

@@ -53,7 +53,35 @@ impl Writer {
     where
         K: Resource<DynamicType = ()>,
     {
-        let Some(event) = event_for(before, after) else { return Ok(Applied::Unchanged) };
+        match event_for(before, after) {
+            Some(event) => self.publish(object, event).await,
+            None => Ok(Applied::Unchanged),
+        }
+    }
+
+    /// Writes an Event about something that happened once and is no condition.
+    ///
+    /// # Errors
+    /// When this replica may not write.
+    pub async fn tell<K>(&self, object: &K, reason: &str, note: &str) -> Result<Applied, ApplyError>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let event = Event {
+            type_: EventType::Normal,
+            reason: reason.to_owned(),
+            note: Some(truncated(note, NOTE_BYTES_MAX).to_owned()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        self.publish(object, event).await
+    }
+
+    /// The recorder makes a series of Events of one reason about one object.
+    async fn publish<K>(&self, object: &K, event: Event) -> Result<Applied, ApplyError>
+    where
+        K: Resource<DynamicType = ()>,
+    {
         let reference = object.object_ref(&());
         match self.leadership.write(self.recorder.publish(&event, &reference)).await? {
             Ok(()) => self.metrics.written("Event", "create"),

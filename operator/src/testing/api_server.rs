@@ -189,6 +189,13 @@ impl FakeApi {
         requests.into_iter().filter(|request| !request.starts_with("GET")).collect()
     }
 
+    /// Events that were made since the last call: the reason and the note of each.
+    pub(crate) fn take_events(&self) -> Vec<(String, String)> {
+        let events = self.with(|store| std::mem::take(&mut store.events));
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        events.iter().map(|event| (text(&event["reason"]), text(&event["note"]))).collect()
+    }
+
     /// A client that speaks to it.
     pub(crate) fn client(&self) -> Client {
         self.client_over(&Line::default())

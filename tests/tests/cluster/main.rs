@@ -40,6 +40,8 @@ mod clients;
 #[cfg(test)]
 mod deaths;
 #[cfg(test)]
+mod deletion;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod examples;

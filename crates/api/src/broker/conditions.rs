@@ -27,3 +27,5 @@ pub const REASON_BOUND: &str = "Bound";
 pub const REASON_VOLUME_PENDING: &str = "VolumePending";
 /// Reason: the volume is growing.
 pub const REASON_RESIZING: &str = "Resizing";
+/// Reason of an Event: the volume was there already, with what it holds.
+pub const REASON_ADOPTED: &str = "Adopted";

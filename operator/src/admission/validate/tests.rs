@@ -10,6 +10,7 @@ struct Cluster {
     brokers: Vec<Arc<Broker>>,
     topics: Vec<Arc<Topic>>,
     labels: BTreeMap<String, BTreeMap<String, String>>,
+    going: Vec<&'static str>,
 }
 
 impl Surroundings for Cluster {
@@ -32,6 +33,10 @@ impl Surroundings for Cluster {
 
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         self.labels.get(namespace).cloned()
+    }
+
+    fn namespace_is_going(&self, namespace: &str) -> bool {
+        self.going.contains(&namespace)
     }
 }
 
@@ -170,20 +175,44 @@ fn updates_outside_the_spec_pass() {
     assert_eq!(validate(&request("UPDATE", new, old), &Cluster::default()), Verdict::Fine);
 }
 
-/// Goal: a Broker that others live on stays, with their names; its own Topics only warn.
+/// Goal: a Broker stays while Topics live on it, its own and those of others, with their names and the way out.
 #[test]
-fn brokers_with_guests_stay() {
+fn brokers_with_topics_stay() {
     let mut cluster = infra(json!({"from": "All"}));
-    let broker = object("Broker", "infra", "shared", json!({"engine": "Embedded"}));
+    let broker = object("Broker", "infra", "shared", json!({"allowedNamespaces": {"from": "All"}}));
     let delete = || request("DELETE", Value::Null, broker.clone());
     assert_eq!(validate(&delete(), &cluster), Verdict::Fine);
     cluster.topics.push(read(&object("Topic", "infra", "own", json!({"broker": {"name": "shared"}}))));
-    assert!(doubtful(validate(&delete(), &cluster)).contains("infra/own"));
+    let message = wrong(validate(&delete(), &cluster));
+    assert!(message.contains("infra/own; delete them first, or annotate"), "{message}");
     for number in 0..7 {
         let mut topic = guest(json!({}));
         topic["metadata"]["name"] = json!(format!("orders-{number}"));
         cluster.topics.push(read(&topic));
     }
     let message = wrong(validate(&delete(), &cluster));
-    assert!(message.contains("shop/orders-0") && message.contains("and 2 more"), "{message}");
+    assert!(message.contains("shop/orders-0") && message.contains("and 3 more"), "{message}");
+    let mut annotated = broker.clone();
+    annotated["metadata"]["annotations"] = json!({"pinnace.dev/delete-with-topics": "true"});
+    assert_eq!(validate(&request("DELETE", Value::Null, annotated), &cluster), Verdict::Fine);
+}
+
+/// Goal: what goes anyway holds no Broker: its namespace, Topics that are being deleted, and those that it never let in.
+#[test]
+fn nothing_that_goes_holds_a_broker() {
+    let mut cluster = infra(json!({"from": "Same"}));
+    let broker = object("Broker", "infra", "shared", json!({}));
+    let delete = || request("DELETE", Value::Null, broker.clone());
+    let mut uninvited = guest(json!({}));
+    cluster.topics.push(read(&uninvited));
+    assert_eq!(validate(&delete(), &cluster), Verdict::Fine, "a name alone holds nothing");
+    uninvited["status"] = json!({"topicId": "x"});
+    cluster.topics = vec![read(&uninvited)];
+    assert!(wrong(validate(&delete(), &cluster)).contains("shop/orders"), "it got in while it was let in");
+    cluster.going.push("infra");
+    assert_eq!(validate(&delete(), &cluster), Verdict::Fine, "the namespace goes");
+    cluster.going.clear();
+    uninvited["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    cluster.topics = vec![read(&uninvited)];
+    assert_eq!(validate(&delete(), &cluster), Verdict::Fine, "the Topic goes");
 }

@@ -4,7 +4,7 @@ use super::{
     MANAGER, certificate,
     desired::{Children, desired},
     objects,
-    observe::observe,
+    observe::{Observed, observe},
     status::{Outcome, status},
     validate::validate,
 };
@@ -16,7 +16,7 @@ use crate::{
     controllers::{ReconcileError, report_invalid},
     guard::Guarded,
 };
-use api::{Broker, labels};
+use api::{Broker, broker::conditions::REASON_ADOPTED, labels};
 use control::ObjectName;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use runtime::random::jittered;
@@ -49,6 +49,9 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
     let authority = context.authority.borrow().clone();
     let certificate = certificate::current(&own, observed.secret.as_ref(), &authority, now)?;
     let children = desired(broker, &own, &observed, (&certificate, &context.settings))?;
+    if let Some(note) = adopted(broker, &observed) {
+        context.writer.tell(broker, REASON_ADOPTED, &note).await?;
+    }
     let growth = apply(&children, &context.writer).await?;
     prune(broker, &own, &context.writer).await?;
     report(broker, &Outcome::Observed { observed: &observed, growth: &growth, context }, context).await?;
@@ -56,6 +59,16 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
         Some(Err(error)) => Err(error.into()),
         _ => Ok(Action::requeue(certificate.renew_in(now).min(jittered(LOOK_AGAIN)))),
     }
+}
+
+/// What the owner of a Broker should know when its volume was there before it, as after a deletion that retained it.
+fn adopted(broker: &Broker, observed: &Observed) -> Option<String> {
+    let is_new = broker.status.is_none() && observed.stateful_set.is_none();
+    let claim = observed.claim.as_ref().filter(|_| is_new)?;
+    let claim = claim.metadata.name.as_deref().unwrap_or_default();
+    Some(format!(
+        "volume claim {claim} was there already: the Broker goes on with the topics and messages on it"
+    ))
 }
 
 /// Writes the children in order; a claim that cannot grow stops nothing else.

@@ -213,3 +213,29 @@ async fn a_silent_node_is_told() {
     let (status, reason, _) = condition_of(&api, "Serving");
     assert_eq!((status.as_str(), reason.as_str()), ("False", "Unreachable"));
 }
+
+/// Goal: a Broker of a name that had one before goes on with the volume that was retained, and says so once.
+#[tokio::test]
+async fn a_retained_volume_is_taken_over() {
+    let (api, brokers, authority) = (one("{}"), FakeBrokers::default(), authority());
+    run(&api, &brokers, &authority).await.unwrap();
+    come_up(&api, "10Gi");
+    run(&api, &brokers, &authority).await.unwrap();
+    assert!(
+        !api.take_events().iter().any(|(reason, _)| reason == "Adopted"),
+        "its own volume is not adopted"
+    );
+    api.delete("Broker", "default");
+    assert!(api.find("StatefulSet", "default-broker").is_none(), "it goes with the Broker");
+    assert!(api.find("PersistentVolumeClaim", "data-default-broker-0").is_some(), "it is retained");
+    for broker in one("{storage: {size: 20Gi}}").objects() {
+        api.put(broker);
+    }
+    run(&api, &brokers, &authority).await.unwrap();
+    let claim = api.find("PersistentVolumeClaim", "data-default-broker-0").unwrap();
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "20Gi", "it grows if asked to");
+    run(&api, &brokers, &authority).await.unwrap();
+    let events = api.take_events();
+    let adopted: Vec<_> = events.iter().filter(|(reason, _)| reason == "Adopted").collect();
+    assert!(matches!(&adopted[..], [(_, note)] if note.contains("data-default-broker-0")), "{events:?}");
+}

@@ -1,11 +1,14 @@
 //! Brings a topic about: asks the broker, plans (pure, in `control::topics`), changes, asks again.
 
-use super::validate::ValidTopic;
+use super::{groups, validate::ValidTopic};
 use crate::{
+    context::Context,
     kafka::{Address, FencedBrokers, KafkaError},
     metrics::ReconcileMetrics,
 };
-use control::topics::{Change, Difference, Observed, plan};
+use api::Topic;
+use control::topics::{Acl, Change, Difference, Observed, plan};
+use std::collections::BTreeSet;
 
 /// What is on the broker afterwards.
 pub(super) struct Reached {
@@ -13,25 +16,46 @@ pub(super) struct Reached {
     pub(super) topic: Option<Observed>,
     /// What stays different.
     pub(super) differences: Vec<Difference>,
+    /// The topic was there before this object ever reached the broker.
+    pub(super) adopted: bool,
 }
 
 pub(super) async fn bring_about(
+    topic: &Topic,
+    valid: &ValidTopic,
+    context: &Context,
+) -> Result<Reached, KafkaError> {
+    let (brokers, metrics) = (&context.brokers, &context.metrics.reconciles);
+    let (reached, acls) = open(topic, valid, brokers, metrics).await?;
+    if valid.managed && groups::may_be_left(topic) {
+        // This Topic may have let in more subscribers before.
+        let surplus = acls.difference(&valid.wanted.group_acls).cloned().collect();
+        groups::take_away(topic, &surplus, None, context).await?;
+    }
+    Ok(reached)
+}
+
+/// What is there and how it becomes as wanted, but for rules of groups that are too many.
+async fn open(
+    topic: &Topic,
     valid: &ValidTopic,
     brokers: &FencedBrokers,
     metrics: &ReconcileMetrics,
-) -> Result<Reached, KafkaError> {
+) -> Result<(Reached, BTreeSet<Acl>), KafkaError> {
     let name = valid.wanted.name.as_str();
     let rules = brokers.group_rules(&valid.address);
     let _shared = rules.read().await;
     let state = brokers.observe(&valid.address, name).await?;
     let plan = plan(&valid.wanted, state.topic.as_ref(), &state.acls);
-    let differences = plan.differences;
+    let is_new = topic.status.as_ref().is_none_or(|status| status.topic_id.is_none());
+    let adopted = valid.managed && is_new && state.topic.is_some();
+    let reached = |topic| Reached { topic, differences: plan.differences, adopted };
     if !valid.managed || plan.changes.is_empty() {
-        return Ok(Reached { topic: state.topic, differences });
+        return Ok((reached(state.topic), state.acls));
     }
     change_all(&valid.address, &plan.changes, brokers, metrics).await?;
     let topic = brokers.observe(&valid.address, name).await?.topic;
-    Ok(Reached { topic, differences })
+    Ok((reached(topic), state.acls))
 }
 
 /// Makes changes in their order; the first failure ends it.

@@ -2,18 +2,23 @@
 
 use super::{
     MANAGER, desired, observe, removal,
-    status::{Outcome, status},
-    validate::{Next, validate},
+    status::{Outcome, adopted, status},
+    validate::{Next, broker_refused, validate},
 };
 use crate::controllers::Action;
 use crate::{
     apply::Writer,
+    cluster::name_of,
     context::Context,
     controllers::{ReconcileError, report_invalid},
     guard::Guarded,
     kafka::KafkaError,
 };
-use api::{Topic, labels::TOPIC_FINALIZER, topic::TopicStatus};
+use api::{
+    Topic,
+    labels::TOPIC_FINALIZER,
+    topic::{TopicStatus, conditions::REASON_ADOPTED},
+};
 use std::time::Duration;
 
 /// A topic that the broker refused is tried again after so long.
@@ -30,17 +35,25 @@ pub(super) async fn reconcile(topic: &Guarded<Topic>, context: &Context) -> Resu
     let surroundings = observe::surroundings(topic, &context.cluster);
     let valid = match validate(topic, &surroundings) {
         Ok(valid) => valid,
-        Err(blocked) => {
-            if let Next::MakeBroker(broker) = &blocked.next {
-                context.writer.create(broker.as_ref()).await?;
+        Err(mut blocked) => {
+            if let Next::MakeBroker(broker) = &blocked.next
+                && let Err(error) = context.writer.create(broker.as_ref()).await
+            {
+                // It is looked at again, and is no error of ours: who set the limit knows of it, or is told here.
+                let Some(why) = error.refusal() else { return Err(error.into()) };
+                blocked = broker_refused(&name_of(broker.as_ref()), why);
             }
             report(topic, &Outcome::Blocked(&blocked), context).await?;
             return Ok(blocked.next.action());
         }
     };
     context.writer.finalizer(topic, TOPIC_FINALIZER, valid.managed).await?;
-    match desired::bring_about(&valid, &context.brokers, &context.metrics.reconciles).await {
+    match desired::bring_about(topic, &valid, context).await {
         Ok(reached) => {
+            if reached.adopted {
+                let note = adopted(topic, &valid, &reached);
+                context.writer.tell(topic, REASON_ADOPTED, &note).await?;
+            }
             report(topic, &Outcome::Reached(&valid, &reached), context).await?;
             Ok(Action::await_change())
         }

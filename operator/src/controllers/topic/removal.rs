@@ -1,7 +1,7 @@
 //! A Topic that is being deleted: closes the topic or deletes it, then frees the object. A Broker or namespace
-//! that is gone never holds it; a short outage of the Broker does, or the topic would stay behind.
+//! that is gone never holds it; a short outage or a pause of the Broker does, or the topic would stay behind.
 
-use super::{desired::change_all, observe::holder_of, reconcile::report, status::Outcome};
+use super::{desired::change_all, groups, observe::holder_of, reconcile::report, status::Outcome};
 use crate::controllers::Action;
 use crate::{
     cluster::name_of,
@@ -15,9 +15,8 @@ use api::{
     labels::TOPIC_FINALIZER,
     topic::{DeletionPolicy, ManagementPolicy},
 };
-use control::topics::{Acl, Change, plan_removal, revoke_groups, wanted};
+use control::topics::plan_removal;
 use kube::Resource as _;
-use std::collections::BTreeSet;
 
 pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, ReconcileError> {
     let held = topic.metadata.finalizers.iter().flatten().any(|name| name == TOPIC_FINALIZER);
@@ -30,11 +29,16 @@ pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, R
         return Ok(Action::await_change());
     };
     let broker = context.writer.read::<Guarded<Broker>>(&super::broker_name(&topic)).await?;
-    if is_ours_to_clean(&topic, broker.as_ref(), context)
-        && let Err(error) = clean(&topic, context).await
-    {
-        report(&topic, &Outcome::Leaving(&error), context).await?;
-        return Err(error.into());
+    if is_ours_to_clean(&topic, broker.as_ref(), context) {
+        if broker.as_ref().and_then(Guarded::decoded).is_some_and(|broker| broker.spec.paused()) {
+            // We are told when it goes on.
+            report(&topic, &Outcome::Held, context).await?;
+            return Ok(Action::await_change());
+        }
+        if let Err(error) = clean(&topic, context).await {
+            report(&topic, &Outcome::Leaving(&error), context).await?;
+            return Err(error.into());
+        }
     }
     context.writer.finalizer(&topic, TOPIC_FINALIZER, false).await?;
     context.writer.forget(topic.metadata.uid.as_deref());
@@ -58,23 +62,5 @@ async fn clean(topic: &Topic, context: &Context) -> Result<(), KafkaError> {
     let delete = topic.spec.deletion_policy == DeletionPolicy::Delete;
     let changes = plan_removal(&log_name, delete, state.topic.is_some(), &state.acls);
     change_all(&address, &changes, &context.brokers, &context.metrics.reconciles).await?;
-    if revoke_groups(&state.acls, &groups_of_others(topic, context)).is_none() {
-        return Ok(());
-    }
-    // A Topic that came meanwhile may have found the rules in place: look again while nobody else does.
-    let rules = context.brokers.group_rules(&address);
-    let _alone = rules.write().await;
-    let state = context.brokers.observe(&address, &log_name).await?;
-    let surplus = revoke_groups(&state.acls, &groups_of_others(topic, context));
-    let surplus: Vec<Change> = surplus.into_iter().collect();
-    change_all(&address, &surplus, &context.brokers, &context.metrics.reconciles).await
-}
-
-/// The rules for groups that the other Topics of the Broker need.
-fn groups_of_others(topic: &Topic, context: &Context) -> BTreeSet<Acl> {
-    let (own, broker) = (name_of(topic), super::broker_name(topic));
-    let topics = context.cluster.decoded_topics();
-    let others =
-        topics.iter().filter(|other| name_of(other.as_ref()) != own && super::broker_name(other) == broker);
-    others.flat_map(|other| wanted(&other.spec, &name_of(other.as_ref())).group_acls).collect()
+    groups::take_away(topic, &state.acls, Some(&own), context).await
 }

@@ -22,6 +22,8 @@ pub(super) enum Outcome<'a> {
     Failed(&'a ValidTopic, &'a KafkaError),
     /// The object is being deleted and the broker did not let it go.
     Leaving(&'a KafkaError),
+    /// The object is being deleted and its Broker is paused.
+    Held,
 }
 
 const PENDING: &str = "waits for the condition before this one";
@@ -78,7 +80,24 @@ fn parts(topic: &Topic, outcome: &Outcome<'_>) -> Vec<Part> {
             );
             vec![accepted(), Part::bad(BROKER_READY, REASON_BROKER_NOT_READY, message), pending(IN_SYNC)]
         }
+        Outcome::Held => {
+            let message = format!(
+                "cannot be deleted yet: Broker {} is paused; set spec.maintenance.paused to false there",
+                super::broker_name(topic)
+            );
+            vec![accepted(), Part::bad(BROKER_READY, REASON_PAUSED, message), pending(IN_SYNC)]
+        }
     }
+}
+
+/// What the owner of a Topic should know when its topic was there already, as after a deletion that retained it.
+pub(super) fn adopted(topic: &Topic, valid: &ValidTopic, reached: &Reached) -> String {
+    let partitions = reached.topic.as_ref().map_or(0, |topic| topic.partitions);
+    format!(
+        "topic {} was on Broker {} already, with {partitions} partitions: it is used with the messages that it holds",
+        valid.wanted.name,
+        super::broker_name(topic)
+    )
 }
 
 fn in_sync(topic: &Topic, valid: &ValidTopic, reached: &Reached) -> Part {

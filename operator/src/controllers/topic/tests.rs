@@ -1,5 +1,7 @@
 //! Topics as YAML in; changes on the broker, status and writes out. No cluster.
 
+mod lifecycle;
+
 use super::*;
 use crate::{
     kafka::{Address, KafkaError},

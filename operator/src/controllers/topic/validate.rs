@@ -138,3 +138,11 @@ fn no_broker(own: &ObjectName, name: &ObjectName) -> Blocked {
     let message = format!("there is no Broker {name}: make it, or change spec.broker");
     blocked(BROKER_READY, REASON_BROKER_NOT_FOUND, message, Next::LookAgain)
 }
+
+/// The API server refused the Broker that is made on first use.
+pub(super) fn broker_refused(broker: &ObjectName, why: &str) -> Blocked {
+    let message = format!(
+        "Broker {broker} cannot be made on first use: {why}; name another Broker in spec.broker, make this one yourself, or ask who set the quota or policy"
+    );
+    blocked(BROKER_READY, REASON_BROKER_REFUSED, message, Next::LookAgain)
+}

@@ -19,7 +19,7 @@ pub(super) const CONTENT: &str = "content-type";
 pub(super) struct Store {
     pub(super) objects: BTreeMap<String, Value>,
     pub(super) requests: Vec<String>,
-    /// Events that were made; nobody watches them.
+    /// Events that were made; nobody watches them, and their series are among the requests alone.
     pub(super) events: Vec<Value>,
     pub(super) version: u64,
     /// What happened up to this version can no longer be watched.
@@ -105,6 +105,7 @@ impl Store {
         match *method {
             Method::GET => self.get(object_path, query),
             Method::POST if path.ends_with("/events") => self.take_event(body),
+            Method::PATCH if path.contains("/events/") => (200, body),
             Method::POST if !self.is_open(path) => failure(403, "Forbidden"),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());

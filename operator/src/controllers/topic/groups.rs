@@ -1,0 +1,54 @@
+//! Rules for groups, which all Topics of a Broker share: those that no Topic needs any more are taken away.
+
+use super::desired::change_all;
+use crate::{cluster::name_of, context::Context, controllers::broker, kafka::KafkaError};
+use api::{Topic, condition::find, topic::conditions::IN_SYNC};
+use control::{
+    ObjectName,
+    topics::{Acl, Change, revoke_groups, wanted},
+};
+use std::collections::BTreeSet;
+
+/// Whether a Topic may have asked for more rules than it does now: it was on the broker before, and its spec changed or
+/// the last try failed. To ask all Topics what they need is too dear to do it each time.
+pub(super) fn may_be_left(topic: &Topic) -> bool {
+    let Some(status) = topic.status.as_ref().filter(|status| status.topic_id.is_some()) else { return false };
+    let in_sync = find(&status.conditions, IN_SYNC).is_some_and(|in_sync| in_sync.status == "True");
+    status.observed_generation != topic.metadata.generation || !in_sync
+}
+
+/// Takes away what of `acls` no Topic of the Broker of `topic` needs; `gone` is one that counts no more.
+pub(super) async fn take_away(
+    topic: &Topic,
+    acls: &BTreeSet<Acl>,
+    gone: Option<&ObjectName>,
+    context: &Context,
+) -> Result<(), KafkaError> {
+    let home = super::broker_name(topic);
+    if revoke_groups(acls, &BTreeSet::new()).is_none()
+        || revoke_groups(acls, &needed(&home, gone, context)).is_none()
+    {
+        return Ok(());
+    }
+    // A Topic that came meanwhile may have found the rules in place: look again while nobody else does.
+    let own = name_of(topic);
+    let address = broker::address(&home);
+    let rules = context.brokers.group_rules(&address);
+    let _alone = rules.write().await;
+    let state = context.brokers.observe(&address, &topic.spec.log_name(&own.namespace, &own.name)).await?;
+    let surplus = revoke_groups(&state.acls, &needed(&home, gone, context));
+    let surplus: Vec<Change> = surplus.into_iter().collect();
+    change_all(&address, &surplus, &context.brokers, &context.metrics.reconciles).await
+}
+
+/// The rules for groups that the Topics of a Broker need. Two that are deleted at once must not wait for each other: what
+/// is being deleted needs none.
+fn needed(home: &ObjectName, gone: Option<&ObjectName>, context: &Context) -> BTreeSet<Acl> {
+    let topics = context.cluster.decoded_topics();
+    let others = topics.iter().filter(|other| {
+        super::broker_name(other) == *home
+            && other.metadata.deletion_timestamp.is_none()
+            && Some(&name_of(other.as_ref())) != gone
+    });
+    others.flat_map(|other| wanted(&other.spec, &name_of(other.as_ref())).group_acls).collect()
+}
