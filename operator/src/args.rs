@@ -25,6 +25,11 @@ pub struct Args {
     /// The Secret with the roots of the certificate authority.
     #[arg(long, env = "PINNACE_CA_SECRET", default_value = "pinnace-ca")]
     pub ca_secret: String,
+    /// How long a root of the certificate authority lives, in seconds, 60 at least and 30 years at most. The step to the
+    /// next one begins at two thirds of it. Under two hours for tests alone: kubelets bring new roots to brokers within two
+    /// minutes, and no leaf lives longer than a sixth of its root.
+    #[arg(long, env = "PINNACE_ROOT_LIFETIME", default_value = "315360000", value_parser = parse_root_lifetime, hide = true)]
+    pub root_lifetime: Duration,
     /// Where to serve /metrics, /live and /ready.
     #[arg(long, env = "PINNACE_ADMIN_LISTEN", default_value = "0.0.0.0:7402")]
     pub admin_listen: SocketAddr,
@@ -118,6 +123,17 @@ fn parse_lifetime(text: &str) -> Result<Duration, String> {
         return Ok(lifetime);
     }
     Err(format!("{text} is not between 10 seconds and 90 days"))
+}
+
+/// The longest life of a root.
+const ROOT_LIFETIME_MAX: Duration = Duration::from_secs(30 * 365 * 86_400);
+
+fn parse_root_lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = parse_seconds(text)?;
+    if (control_plane::authority::ROOT_LIFETIME_MIN..=ROOT_LIFETIME_MAX).contains(&lifetime) {
+        return Ok(lifetime);
+    }
+    Err(format!("{text} is not between 60 seconds and 30 years"))
 }
 
 fn parse_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {

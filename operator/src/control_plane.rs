@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::authority::ServerNames;
-use control_plane::{Authority, AuthorityError, ControlPlane, Identity, Metrics, Objects, Settings};
+use control_plane::{AuthorityError, ControlPlane, Identity, Metrics, Objects, Settings};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ObjectMeta;
 use kube::{Api, Client};
@@ -86,7 +86,7 @@ pub async fn lead(
         ..Settings::default()
     };
     let reviewer = Arc::new(KubernetesReviewer::new(client));
-    let control = ControlPlane::new(settings, copy(&roots.current())?, reviewer, metrics);
+    let control = ControlPlane::new(settings, roots.current().as_ref().clone(), reviewer, metrics);
     let objects = control.objects();
     watch::start(cluster, &objects, tasks);
     let listener = TcpListener::bind(place.listen).await.map_err(failed)?;
@@ -125,13 +125,6 @@ async fn follow_roots(roots: Roots, objects: Objects) {
     let mut changes = roots.subscribe();
     while changes.changed().await.is_ok() {
         let authority = changes.borrow_and_update().clone();
-        match copy(&authority) {
-            Ok(authority) => objects.replace_authority(authority),
-            Err(error) => tracing::error!(%error, "the changed roots cannot be used"),
-        }
+        objects.replace_authority(authority.as_ref().clone());
     }
-}
-
-fn copy(authority: &Authority) -> Result<Authority, AuthorityError> {
-    Authority::load(authority.trust_domain(), authority.stored())
 }

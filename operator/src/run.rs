@@ -61,7 +61,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     );
     health::serve_admin(args.admin_listen, registry.clone(), readiness.clone(), shutdown.clone())?;
     let client = connect().await?;
-    let store = roots::Store::new(client.clone(), &args.namespace, &args.ca_secret, &args.trust_domain);
+    let store = roots::Store::new(client.clone(), &args.namespace, &args.ca_secret, &args.trust_domain)
+        .with_root_lifetime(args.root_lifetime);
     let roots = shutdown.or(roots::Roots::open(store)).await;
     let Some(roots) = roots.transpose().context("failed to open the certificate authority")? else {
         return Ok(());

@@ -4,6 +4,8 @@
 //! A root lives `ROOT_LIFETIME`. At two thirds of it [`Authority::advanced`] adds a second one: from then on
 //! the bundle holds both, while the old one goes on signing for `OVERLAP`, until everybody trusts
 //! the new one. After that the new one signs; the old one leaves once all that it signed has expired.
+//! With roots that live shorter all of it is shorter: the overlap and the longest life of a leaf are each at most a sixth
+//! of the root's, so that both fit into its last third.
 
 mod sign;
 #[cfg(test)]
@@ -24,6 +26,10 @@ pub const SIDECAR_LIFETIME: Duration = Duration::from_secs(86_400);
 pub const SERVER_LIFETIME_MAX: Duration = Duration::from_secs(90 * 86_400);
 /// How long a new root is only trusted, before it signs.
 pub const OVERLAP: Duration = Duration::from_secs(2 * 86_400);
+/// The shortest life of a root: a sixth of it must be enough to renew every leaf.
+pub const ROOT_LIFETIME_MIN: Duration = Duration::from_secs(60);
+/// The overlap, and the longest life of a leaf, as a part of its root's.
+const PARTS: u32 = 6;
 /// How far clocks may differ: certificates are valid from this much before they are made.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// The longest signing request, in bytes; one for an elliptic key takes about 300.
@@ -104,18 +110,19 @@ pub enum AuthorityError {
     Sign(rcgen::Error),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Root {
     stored: StoredRoot,
-    not_before: i64,
+    created: i64,
     not_after: i64,
 }
 
 /// The roots of one trust domain, oldest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Authority {
     trust_domain: String,
     roots: Vec<Root>,
+    root_lifetime: Duration,
 }
 
 pub(crate) fn seconds(duration: Duration) -> i64 {
@@ -132,10 +139,10 @@ fn set_validity(params: &mut CertificateParams, now: i64, lifetime: Duration) ->
 }
 
 impl Root {
-    fn create(trust_domain: &str, now: i64) -> Result<Self, AuthorityError> {
+    fn create(trust_domain: &str, lifetime: Duration, now: i64) -> Result<Self, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
         let mut params = CertificateParams::default();
-        set_validity(&mut params, now, ROOT_LIFETIME);
+        set_validity(&mut params, now, lifetime);
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Pinnace");
         params.distinguished_name.push(DnType::CommonName, format!("{trust_domain} root {now}"));
@@ -151,8 +158,8 @@ impl Root {
             .map_err(|error| AuthorityError::Stored(error.to_string()))?;
         let parsed = pem.parse_x509().map_err(|error| AuthorityError::Stored(error.to_string()))?;
         let validity = parsed.validity();
-        let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        let root = Self { stored, not_before, not_after };
+        let created = validity.not_before.timestamp().saturating_add(seconds(CLOCK_SKEW));
+        let root = Self { stored, created, not_after: validity.not_after.timestamp() };
         root.issuer()?;
         Ok(root)
     }
@@ -165,7 +172,11 @@ impl Root {
 
     /// How long it has been there.
     fn age(&self, now: i64) -> i64 {
-        now.saturating_sub(self.not_before)
+        now.saturating_sub(self.created)
+    }
+
+    fn life(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.not_after.saturating_sub(self.created)).unwrap_or(0))
     }
 }
 
@@ -175,7 +186,29 @@ impl Authority {
     /// # Errors
     /// When a key cannot be made.
     pub fn create(trust_domain: &str, now: i64) -> Result<Self, AuthorityError> {
-        Ok(Self { trust_domain: trust_domain.to_owned(), roots: vec![Root::create(trust_domain, now)?] })
+        Self::create_with(trust_domain, ROOT_LIFETIME, now)
+    }
+
+    /// A new authority whose roots live for `root_lifetime`.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn create_with(
+        trust_domain: &str,
+        root_lifetime: Duration,
+        now: i64,
+    ) -> Result<Self, AuthorityError> {
+        let root_lifetime = root_lifetime.max(ROOT_LIFETIME_MIN);
+        let roots = vec![Root::create(trust_domain, root_lifetime, now)?];
+        Ok(Self { trust_domain: trust_domain.to_owned(), roots, root_lifetime })
+    }
+
+    /// The same roots; those to come live for `root_lifetime`, and one that was to live longer is replaced as if it had
+    /// that life. What it signed before goes on being trusted.
+    #[must_use]
+    pub fn with_root_lifetime(mut self, root_lifetime: Duration) -> Self {
+        self.root_lifetime = root_lifetime.max(ROOT_LIFETIME_MIN);
+        self
     }
 
     /// The authority whose roots were stored.
@@ -187,8 +220,8 @@ impl Authority {
         if roots.is_empty() {
             return Err(AuthorityError::NoRoot);
         }
-        roots.sort_by_key(|root| root.not_before);
-        Ok(Self { trust_domain: trust_domain.to_owned(), roots })
+        roots.sort_by_key(|root| root.created);
+        Ok(Self { trust_domain: trust_domain.to_owned(), roots, root_lifetime: ROOT_LIFETIME })
     }
 
     /// What the caller keeps, oldest first.
@@ -220,23 +253,58 @@ impl Authority {
     /// # Errors
     /// When a key cannot be made.
     pub fn advanced(&self, now: i64) -> Result<Option<Self>, AuthorityError> {
-        let retired = seconds(OVERLAP).saturating_add(seconds(SERVER_LIFETIME_MAX));
-        let newest_age = self.roots.last().map_or(i64::MAX, |root| root.age(now));
-        let keep_from = if newest_age > retired { self.roots.len().saturating_sub(1) } else { 0 };
-        let add = newest_age > seconds(ROOT_LIFETIME) / 3 * 2;
-        if keep_from == 0 && !add {
+        let pairs = self.roots.iter().zip(self.roots.iter().skip(1));
+        // All that it signed is over: nothing was signed by it any more once the next one was trusted.
+        let is_over = |(old, next): &(&Root, &Root)| {
+            let leaves = (old.life() / PARTS).min(SERVER_LIFETIME_MAX);
+            next.age(now) > seconds(self.overlap(old).saturating_add(leaves))
+        };
+        let over: Vec<&StoredRoot> = pairs.filter(is_over).map(|(old, _)| &old.stored).collect();
+        let due = |root: &Root| root.age(now) > seconds(self.life(root)) / 3 * 2;
+        let add = self.roots.last().is_none_or(due);
+        if over.is_empty() && !add {
             return Ok(None);
         }
-        let mut stored = self.stored().split_off(keep_from);
+        let mut stored = self.stored();
+        stored.retain(|root| !over.contains(&root));
         if add {
-            stored.push(Root::create(&self.trust_domain, now)?.stored);
+            stored.push(Root::create(&self.trust_domain, self.root_lifetime, now)?.stored);
         }
-        Self::load(&self.trust_domain, stored).map(Some)
+        let next = Self::load(&self.trust_domain, stored)?;
+        Ok(Some(next.with_root_lifetime(self.root_lifetime)))
     }
 
-    /// The newest root that everybody has had time to trust, else the oldest.
+    /// How long a leaf really lives that is asked for now.
+    #[must_use]
+    pub fn lifetime(&self, asked: Duration, now: i64) -> Duration {
+        let longest = self.signer(now).map_or(Duration::ZERO, |root| self.life(root) / PARTS);
+        asked.min(SERVER_LIFETIME_MAX).min(longest)
+    }
+
+    /// How often to look whether a step is due, so that everybody hears of it in time.
+    #[must_use]
+    pub fn check_period(&self) -> Duration {
+        let shortest = self.roots.iter().map(|root| self.life(root)).min();
+        shortest.map_or(Duration::ZERO, |life| life / 60).max(Duration::from_secs(1))
+    }
+
+    /// The life of a root by the setting of now.
+    fn life(&self, root: &Root) -> Duration {
+        root.life().min(self.root_lifetime)
+    }
+
+    /// How long the root after this one is only trusted.
+    fn overlap(&self, root: &Root) -> Duration {
+        (self.life(root) / PARTS).min(OVERLAP)
+    }
+
+    /// The newest root that everybody has had time to trust, else the oldest. One that ended while nobody looked signs
+    /// nothing any more.
     fn signer(&self, now: i64) -> Option<&Root> {
-        let trusted = |root: &&Root| root.age(now) >= seconds(OVERLAP);
-        self.roots.iter().rev().find(trusted).or_else(|| self.roots.first())
+        let pairs = self.roots.iter().zip(self.roots.iter().skip(1));
+        let trusted = |(old, next): &(&Root, &Root)| {
+            next.age(now) >= seconds(self.overlap(old)) || old.not_after <= now
+        };
+        pairs.rev().find(trusted).map(|(_, next)| next).or_else(|| self.roots.first())
     }
 }

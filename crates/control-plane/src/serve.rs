@@ -175,7 +175,8 @@ fn renew(state: &State, settings: &Settings, credentials: &Credentials) -> Resul
     let expiration = &state.metrics.certificate_expiration;
     expiration.with_label_values(&["control_plane"]).set(issued.not_after);
     expiration.with_label_values(&["root"]).set(authority.root_not_after(now));
-    Ok(SERVER_LIFETIME / 2)
+    let left = u64::try_from(issued.not_after.saturating_sub(now)).unwrap_or(0);
+    Ok(Duration::from_secs(left / 2).max(Duration::from_secs(1)))
 }
 
 async fn keep_certificate(state: Arc<State>, settings: Settings, credentials: Credentials, first: Duration) {

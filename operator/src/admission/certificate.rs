@@ -88,7 +88,8 @@ impl Keeper {
                 Ok(()) => {
                     self.readiness.done(READINESS);
                     backoff.reset();
-                    CHECK_PERIOD
+                    let left = u64::try_from(renew_at.saturating_sub(now)).unwrap_or(0);
+                    CHECK_PERIOD.min(Duration::from_secs(left.max(1)))
                 }
                 Err(error) => {
                     tracing::warn!(error = %chain(&error), "the webhooks' certificate is not up to date");

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::labels;
-use control_plane::{Authority, AuthorityError, StoredRoot};
+use control_plane::{Authority, AuthorityError, StoredRoot, authority::ROOT_LIFETIME};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
@@ -27,7 +27,7 @@ const CERTIFICATES: &str = "ca.crt";
 /// Their keys in the same order: what nobody else may know.
 const KEYS: &str = "ca.key";
 const PEM_END: &str = "-----END";
-/// How often the Secret is read again.
+/// How often the Secret is read again, at the least.
 const REFRESH_PERIOD: Duration = Duration::from_secs(600);
 
 /// Why the roots could not be read or written.
@@ -68,6 +68,7 @@ pub struct Store {
     namespace: String,
     name: String,
     trust_domain: String,
+    root_lifetime: Duration,
 }
 
 /// The roots as this replica knows them. Clones share them.
@@ -86,7 +87,15 @@ impl Store {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             trust_domain: trust_domain.to_owned(),
+            root_lifetime: ROOT_LIFETIME,
         }
+    }
+
+    /// Roots to come live for so long.
+    #[must_use]
+    pub fn with_root_lifetime(mut self, root_lifetime: Duration) -> Self {
+        self.root_lifetime = root_lifetime;
+        self
     }
 
     fn failed(&self, action: &'static str) -> impl Fn(kube::Error) -> RootsError {
@@ -100,6 +109,7 @@ impl Store {
 
     fn read(&self, secret: &Secret) -> Result<Authority, RootsError> {
         Authority::load(&self.trust_domain, stored(secret))
+            .map(|authority| authority.with_root_lifetime(self.root_lifetime))
             .map_err(|source| RootsError::Stored { name: self.full_name(), source })
     }
 
@@ -124,7 +134,8 @@ impl Store {
         if let Some(secret) = self.secrets.get_opt(&self.name).await.map_err(self.failed("read"))? {
             return self.read(&secret);
         }
-        let authority = Authority::create(&self.trust_domain, now).map_err(RootsError::Make)?;
+        let authority =
+            Authority::create_with(&self.trust_domain, self.root_lifetime, now).map_err(RootsError::Make)?;
         let secret = self.secret(&authority, None);
         match apply::create_once(&self.secrets, &secret).await.map_err(self.failed("make"))? {
             apply::Once::Created(_) => {
@@ -195,7 +206,7 @@ impl Roots {
     /// Reads the Secret again from time to time. Runs for ever; drop it to end it.
     pub async fn keep(self, leadership: Leadership) {
         loop {
-            tokio::time::sleep(REFRESH_PERIOD).await;
+            tokio::time::sleep(self.current().check_period().min(REFRESH_PERIOD)).await;
             if let Err(error) = self.refresh(&leadership).await {
                 tracing::warn!(%error, "the roots were not read again");
             }

@@ -65,8 +65,10 @@ impl Identity {
                     Err(error) => tracing::error!(%error, "failed to renew the operator's certificate"),
                 }
             }
+            let left = u64::try_from(renew_at.saturating_sub(now)).unwrap_or(0);
+            let pause = RENEWAL_PERIOD.min(Duration::from_secs(left.max(1)));
             tokio::select! {
-                () = tokio::time::sleep(RENEWAL_PERIOD) => {}
+                () = tokio::time::sleep(pause) => {}
                 changed = roots.changed() => if changed.is_err() { return },
             }
         }

@@ -1,8 +1,7 @@
 //! Leaf certificates. Names come from the caller's decision, never from a request.
 
 use super::{
-    Authority, AuthorityError, CSR_BYTES_MAX, Issued, IssuedKey, SERVER_LIFETIME_MAX, SIDECAR_LIFETIME,
-    ServerNames, set_validity,
+    Authority, AuthorityError, CSR_BYTES_MAX, Issued, IssuedKey, SIDECAR_LIFETIME, ServerNames, set_validity,
 };
 use control::Identity;
 use rcgen::{
@@ -50,7 +49,7 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(csr))
             .map_err(|error| AuthorityError::Request(error.to_string()))?;
         let params = self.identity_params(identity)?;
-        self.sign(params, &request.public_key, lifetime.min(SERVER_LIFETIME_MAX), now)
+        self.sign(params, &request.public_key, lifetime, now)
     }
 
     /// A new key with a certificate for `identity`, as sidecars have it.
@@ -84,7 +83,7 @@ impl Authority {
             usages.push(ExtendedKeyUsagePurpose::ClientAuth);
             common_name = identity.to_string();
         }
-        self.sign_new_key(leaf(&common_name, all, usages), lifetime.min(SERVER_LIFETIME_MAX), now)
+        self.sign_new_key(leaf(&common_name, all, usages), lifetime, now)
     }
 
     fn identity_params(&self, identity: &Identity) -> Result<CertificateParams, AuthorityError> {
@@ -110,7 +109,7 @@ impl Authority {
         lifetime: Duration,
         now: i64,
     ) -> Result<Issued, AuthorityError> {
-        let not_after = set_validity(&mut params, now, lifetime);
+        let not_after = set_validity(&mut params, now, self.lifetime(lifetime, now));
         let issuer = self.signer(now).ok_or(AuthorityError::NoRoot)?.issuer()?;
         let certificate = params.signed_by(key, &issuer).map_err(AuthorityError::Sign)?;
         Ok(Issued { chain_pem: certificate.pem(), not_after })

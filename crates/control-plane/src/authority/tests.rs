@@ -1,5 +1,7 @@
 //! What is signed, for whom and for how long, and the change of root over ten years.
 
+mod lives;
+
 use super::*;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// How long a certificate lives.
 pub(super) const LIFETIME: Duration = Duration::from_secs(90 * 86_400);
-/// It is made anew when less than this is left, in seconds: a third.
-const LEFT_SECONDS_MIN: i64 = 30 * 86_400;
+/// It is made anew when less than this part of it is left.
+const LEFT_PART: i64 = 3;
 
 /// A server's certificate with its key and the roots to trust, PEM.
 #[derive(Clone)]
@@ -18,15 +18,14 @@ pub(super) struct Certificate {
     pub(super) chain_pem: String,
     pub(super) key_pem: String,
     pub(super) bundle_pem: String,
-    /// In seconds since the Unix epoch.
-    pub(super) not_after: i64,
+    /// When to make another, in seconds since the Unix epoch.
+    renew_at: i64,
 }
 
 impl Certificate {
     /// When to make another, from `now`.
     pub(super) fn renew_in(&self, now: i64) -> Duration {
-        let left = self.not_after.saturating_sub(LEFT_SECONDS_MIN).saturating_sub(now);
-        Duration::from_secs(u64::try_from(left).unwrap_or(0).max(60))
+        Duration::from_secs(u64::try_from(self.renew_at.saturating_sub(now)).unwrap_or(0).max(1))
     }
 }
 
@@ -38,9 +37,11 @@ pub(super) fn current(
     now: i64,
 ) -> Result<Certificate, AuthorityError> {
     let bundle_pem = authority.bundle_pem();
+    let lifetime = i64::try_from(authority.lifetime(LIFETIME, now).as_secs()).unwrap_or(i64::MAX);
+    let renew_at = |not_after: i64| not_after.saturating_sub(lifetime / LEFT_PART);
     let kept = present
-        .and_then(read)
-        .filter(|found| found.bundle_pem == bundle_pem && found.not_after - now > LEFT_SECONDS_MIN);
+        .and_then(|present| read(present, renew_at))
+        .filter(|found| found.bundle_pem == bundle_pem && found.renew_at > now);
     if let Some(kept) = kept {
         return Ok(kept);
     }
@@ -49,7 +50,7 @@ pub(super) fn current(
         chain_pem: issued.chain_pem,
         key_pem: issued.key_pem,
         bundle_pem,
-        not_after: issued.not_after,
+        renew_at: renew_at(issued.not_after),
     })
 }
 
@@ -68,10 +69,10 @@ fn names(own: &ObjectName) -> ServerNames {
     }
 }
 
-fn read(present: &Secret) -> Option<Certificate> {
+fn read(present: &Secret, renew_at: impl Fn(i64) -> i64) -> Option<Certificate> {
     let data = present.data.as_ref()?;
     let text = |key: &str| String::from_utf8(data.get(key)?.0.clone()).ok();
     let (chain_pem, key_pem, bundle_pem) = (text(secret::CHAIN)?, text(secret::KEY)?, text(secret::BUNDLE)?);
     let not_after = Material::from_pem(&chain_pem, &key_pem, &bundle_pem).ok()?.not_after()?;
-    Some(Certificate { chain_pem, key_pem, bundle_pem, not_after })
+    Some(Certificate { chain_pem, key_pem, bundle_pem, renew_at: renew_at(not_after) })
 }
