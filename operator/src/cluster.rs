@@ -33,7 +33,7 @@ use std::{collections::BTreeMap, fmt::Debug, hash::Hash, sync::Arc};
 use tokio::sync::broadcast;
 
 /// Changes that a slow follower may be behind before it looks at the whole store again.
-const CHANGES_MAX: usize = 4096;
+const CHANGES_MAX: usize = 1024;
 
 /// What the watch of a kind brings.
 type Events<R> = BoxStream<'static, watcher::Result<watcher::Event<R>>>;

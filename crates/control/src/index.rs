@@ -119,8 +119,8 @@ pub struct Index {
     channels_seen: BTreeMap<String, BTreeSet<ObjectName>>,
     /// Channels that every sidecar sees, since they let everybody through.
     channels_audited: BTreeSet<ObjectName>,
-    /// Who claims a name on a broker, oldest first.
-    claims: BTreeMap<(ObjectName, String), BTreeSet<(i64, ObjectName)>>,
+    /// Who claims a name on a broker, oldest first. Nearly always one, for whom a set would take the room of eleven.
+    claims: BTreeMap<(ObjectName, String), Vec<(i64, ObjectName)>>,
     sidecars: BTreeMap<Arc<str>, Sidecar>,
     sidecars_in: BTreeMap<String, BTreeSet<Arc<str>>>,
     sidecars_of_broker: BTreeMap<ObjectName, BTreeSet<Arc<str>>>,

@@ -88,7 +88,10 @@ impl Index {
             self.topics_seen.entry(namespace).or_default().insert(name.clone());
         }
         let claim = (topic.broker.clone(), topic.topic_name.clone());
-        self.claims.entry(claim.clone()).or_default().insert((topic.created_seconds, name.clone()));
+        let claimants = self.claims.entry(claim.clone()).or_insert_with(|| Vec::with_capacity(1));
+        let claimant = (topic.created_seconds, name.clone());
+        let place = claimants.partition_point(|other| other < &claimant);
+        claimants.insert(place, claimant);
         self.topics.insert(name, topic);
         self.mark_claimants(&claim);
     }
@@ -101,7 +104,12 @@ impl Index {
             remove_from(&mut self.topics_seen, &namespace, name);
         }
         let claim = (topic.broker, topic.topic_name);
-        remove_from(&mut self.claims, &claim, &(topic.created_seconds, name.clone()));
+        if let Some(claimants) = self.claims.get_mut(&claim) {
+            claimants.retain(|(_, other)| other != name);
+            if claimants.is_empty() {
+                self.claims.remove(&claim);
+            }
+        }
         self.mark_claimants(&claim);
     }
 
