@@ -135,10 +135,8 @@ pub(crate) fn topics(cluster: &Cluster) -> Names {
     let all = cluster.clone();
     let brokers = cluster.brokers.follow(broker_face).into_stream();
     let brokers = brokers.flat_map(move |change| {
-        let broker = change.name();
-        let topics = all.decoded_topics();
-        let names = topics.iter().filter(|topic| super::topic::broker_name(topic) == broker);
-        stream::iter(sorted(names.map(|topic| crate::cluster::name_of(topic.as_ref()))))
+        let topics = all.topics_on(&change.name());
+        stream::iter(sorted(topics.iter().map(|topic| crate::cluster::name_of(topic.as_ref()))))
     });
     let all = cluster.clone();
     let namespaces =

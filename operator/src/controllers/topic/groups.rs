@@ -10,7 +10,7 @@ use control::{
 use std::collections::BTreeSet;
 
 /// Whether a Topic may have asked for more rules than it does now: it was on the broker before, and its spec changed or
-/// the last try failed. To ask all Topics what they need is too dear to do it each time.
+/// the last try failed. To ask all Topics of a Broker what they need is too dear to do it each time.
 pub(super) fn may_be_left(topic: &Topic) -> bool {
     let Some(status) = topic.status.as_ref().filter(|status| status.topic_id.is_some()) else { return false };
     let in_sync = find(&status.conditions, IN_SYNC).is_some_and(|in_sync| in_sync.status == "True");
@@ -44,11 +44,9 @@ pub(super) async fn take_away(
 /// The rules for groups that the Topics of a Broker need. Two that are deleted at once must not wait for each other: what
 /// is being deleted needs none.
 fn needed(home: &ObjectName, gone: Option<&ObjectName>, context: &Context) -> BTreeSet<Acl> {
-    let topics = context.cluster.decoded_topics();
+    let topics = context.cluster.topics_on(home);
     let others = topics.iter().filter(|other| {
-        super::broker_name(other) == *home
-            && other.metadata.deletion_timestamp.is_none()
-            && Some(&name_of(other.as_ref())) != gone
+        other.metadata.deletion_timestamp.is_none() && Some(&name_of(other.as_ref())) != gone
     });
     others.flat_map(|other| wanted(&other.spec, &name_of(other.as_ref())).group_acls).collect()
 }
