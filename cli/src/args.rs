@@ -28,6 +28,8 @@ pub enum Command {
     Subscribe(SubscribeArgs),
     /// Send a request over a Channel of pattern RequestReply and print the answer.
     Request(RequestArgs),
+    /// Show when certificates end, soonest first: of a cluster, of files, of a program.
+    Certificates(CertificatesArgs),
     /// What local mode starts beside each app.
     #[command(hide = true)]
     Sidecar(Box<sidecar::args::Args>),
@@ -205,6 +207,24 @@ pub struct SubscribeArgs {
     pub doors: DoorArgs,
 }
 
+/// `pinnace certificates`.
+#[derive(Debug, Args)]
+pub struct CertificatesArgs {
+    /// What to read, `-` for standard input: PEM, or Secrets and webhook configurations as
+    /// `kubectl get … -o json` (or yaml) prints them. Keys beside the certificates are passed over.
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// The admin port of an operator or a sidecar, whose metrics tell; may be given again.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Vec<String>,
+    /// End with code 2 when one ends within this time, such as 12h or 7d.
+    #[arg(long, value_name = "DURATION", default_value = "7d", value_parser = parse_days)]
+    pub within: std::time::Duration,
+    /// Print a JSON list.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `pinnace request`.
 #[derive(Debug, Args)]
 pub struct RequestArgs {
@@ -215,6 +235,12 @@ pub struct RequestArgs {
 }
 
 /// `250ms`, `30s`, `5m`, `2h`.
+fn parse_days(text: &str) -> Result<std::time::Duration, String> {
+    let Some(days) = text.strip_suffix('d') else { return parse_duration(text) };
+    let days: u64 = days.parse().map_err(|_| format!("{text} is not a time: write 12h or 7d"))?;
+    Ok(std::time::Duration::from_secs(days.saturating_mul(86_400)))
+}
+
 fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
     let number_length = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(number_length);

@@ -2,6 +2,7 @@
 //! programs: `pinnace broker` and the sidecars of `pinnace up` are those programs.
 
 pub mod args;
+mod certificates;
 mod local;
 pub mod run;
 mod tools;

@@ -14,7 +14,7 @@ mod reaper;
 mod replicas;
 mod report;
 mod run_as;
-mod scrape;
+pub(crate) mod scrape;
 mod screen;
 mod sidecars;
 mod topics;

@@ -1,7 +1,7 @@
 //! Starts what the arguments ask for, on a runtime that fits it, and ends it on SIGTERM or Ctrl-C.
 
 use crate::args::{Cli, Command};
-use crate::{local, tools};
+use crate::{certificates, local, tools};
 use runtime::shutdown::{Shutdown, signalled};
 use std::process::ExitCode;
 
@@ -65,6 +65,7 @@ async fn start(command: Command, shutdown: Shutdown) -> anyhow::Result<ExitCode>
         Command::Publish(args) => tools::publish(args, shutdown).await?,
         Command::Subscribe(args) => tools::subscribe(args, shutdown).await?,
         Command::Request(args) => tools::request(&args)?,
+        Command::Certificates(args) => return certificates::certificates(&args).await,
         Command::Reaper => local::run_reaper(),
     }
     Ok(ExitCode::SUCCESS)

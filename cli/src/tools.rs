@@ -52,6 +52,17 @@ pub(crate) fn say(line: &str, shutdown: &Shutdown) {
     }
 }
 
+/// A whole answer on standard output. A reader who goes before the end has seen what it wanted.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// One line on standard error.
 pub(crate) fn warn(line: &str) {
     // Without standard error there is nobody to tell.
