@@ -107,6 +107,9 @@ fn judge_topic(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings
     }
     judge_place(new, surroundings, &mut found);
     judge_claim(new, surroundings, &mut found);
+    if old.is_none() {
+        judge_name(new, surroundings, &mut found);
+    }
     found
 }
 
@@ -201,6 +204,21 @@ fn judge_channel(new: &Channel, old: Option<&Channel>) -> Findings {
 
 fn judge_subscription(new: &Subscription) -> Findings {
     Findings { errors: subscription::validate(new), warnings: subscription::not_supported(&new.spec) }
+}
+
+/// On the Broker of another namespace, names that begin with a namespace are that namespace's: nobody takes the name that
+/// another team's Topic will have by itself.
+fn judge_name(new: &Topic, surroundings: &dyn Surroundings, found: &mut Findings) {
+    let own = new.namespace().unwrap_or_default();
+    let (home, broker) = new.spec.broker_of(&own);
+    let given = new.spec.topic_name.as_ref().filter(|_| home != own);
+    let Some((owner, _)) = given.and_then(|name| name.as_str().split_once('.')) else { return };
+    if owner != own && surroundings.namespace_labels(owner).is_some() {
+        let problem = format!(
+            "names on Broker {home}/{broker} that begin with {owner}. belong to namespace {owner}: remove topicName, or let it begin with {own}."
+        );
+        found.errors.push(FieldError::new("spec.topicName", problem));
+    }
 }
 
 /// Topics hold their Broker, whosever they are: without it they keep a name and no messages. What goes with its

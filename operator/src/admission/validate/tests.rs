@@ -216,3 +216,30 @@ fn nothing_that_goes_holds_a_broker() {
     cluster.topics = vec![read(&uninvited)];
     assert_eq!(validate(&delete(), &cluster), Verdict::Fine, "the Topic goes");
 }
+
+/// Goal: on a shared Broker nobody takes the name that another team's Topic will have by itself.
+#[test]
+fn names_of_other_namespaces_are_not_taken() {
+    let mut cluster = infra(json!({"from": "All"}));
+    cluster.labels.insert("finance".into(), BTreeMap::new());
+    let squat = guest(json!({"topicName": "finance.invoices"}));
+    let message = wrong(create(squat.clone(), &cluster));
+    assert!(
+        message.contains("spec.topicName: names on Broker infra/shared that begin with finance."),
+        "{message}"
+    );
+    assert!(message.contains("begin with shop."), "{message}");
+    for name in ["shop.invoices", "invoices.v1", "invoices"] {
+        assert_eq!(create(guest(json!({"topicName": name})), &cluster), Verdict::Fine, "{name}");
+    }
+    let own =
+        object("Topic", "infra", "x", json!({"broker": {"name": "shared"}, "topicName": "finance.invoices"}));
+    assert_eq!(create(own, &cluster), Verdict::Fine, "the Broker is its own");
+    let mut grown = squat.clone();
+    grown["spec"]["partitions"] = json!(3);
+    assert_eq!(
+        validate(&request("UPDATE", grown, squat), &cluster),
+        Verdict::Fine,
+        "what is there can be changed"
+    );
+}
