@@ -58,7 +58,7 @@ pub(crate) fn view(view: &View) -> wire::View {
         version: view.version,
         trust_domain: view.trust.domain.clone(),
         trust_bundle_pem: view.trust.bundle_pem.clone(),
-        channels: view.channels.iter().map(channel).collect(),
+        channels: view.channels.iter().map(|view| channel(view)).collect(),
         topics: view.topics.iter().map(topic).collect(),
         broker,
         broker_problem,

@@ -11,14 +11,16 @@
 mod compute;
 mod inputs;
 mod members;
+mod pool;
 #[cfg(test)]
 mod tests;
 
 use crate::diff::Dirty;
 use crate::names::{Identity, ObjectName};
 use crate::objects::{Broker, Channel, Topic};
-use crate::view::{Trust, View};
+use crate::view::{ChannelView, TopicView, Trust, View};
 use members::Members;
+use pool::Pool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +129,9 @@ pub struct Index {
     members: Members,
     dirty: Dirty,
     links: u64,
+    /// What views are made of: a thousand sidecars of one namespace see the same.
+    channel_views: Pool<ChannelView>,
+    topic_views: Pool<Vec<TopicView>>,
 }
 
 impl Index {
@@ -150,6 +155,8 @@ impl Index {
             members: Members::default(),
             dirty: Dirty::default(),
             links: 0,
+            channel_views: Pool::default(),
+            topic_views: Pool::default(),
         }
     }
 
@@ -201,6 +208,10 @@ impl Index {
             let (key, mut fresh) = (Arc::clone(key), self.compute(&name, sidecar));
             let Some(sidecar) = self.sidecars.get_mut(&key) else { continue };
             let old = sidecar.view.as_ref();
+            fresh.topics = self.topic_views.share(fresh.topics);
+            for channel in &mut fresh.channels {
+                *channel = self.channel_views.share(Arc::clone(channel));
+            }
             fresh.version = old.map_or(sidecar.version_floor, |view| view.version);
             let is_new = old.is_none_or(|view| **view != fresh);
             if is_new {

@@ -1,6 +1,7 @@
 //! What one sidecar is told: plain values, each time whole. Computed in `index/compute.rs`.
 
 use crate::names::{Identity, ObjectName};
+use std::sync::Arc;
 
 /// What every sidecar trusts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,15 +20,15 @@ pub struct View {
     /// Roots and trust domain.
     pub trust: Trust,
     /// Channels of its namespace, those that grant it something, and those that only try their grants, by name.
-    pub channels: Vec<ChannelView>,
-    /// Topics in the same way.
-    pub topics: Vec<TopicView>,
+    pub channels: Vec<Arc<ChannelView>>,
+    /// Topics in the same way. Sidecars that see the same share it, as they share Channels.
+    pub topics: Arc<Vec<TopicView>>,
     /// What is behind the Kafka door, or why nothing is.
     pub broker: Result<BrokerView, String>,
 }
 
 /// How a Channel delivers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Delivery {
     /// PubSub, Pipeline or RequestReply.
     pub pattern: String,
@@ -62,7 +63,7 @@ pub struct Delivery {
 }
 
 /// What the publisher's sidecar keeps; 0 = no such limit, all three 0 = nothing is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Replay {
     /// How many messages.
     pub messages: u32,
@@ -73,7 +74,7 @@ pub struct Replay {
 }
 
 /// A Channel as one sidecar sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChannelView {
     /// The object.
     pub name: ObjectName,
@@ -96,7 +97,7 @@ pub struct ChannelView {
 }
 
 /// Another sidecar.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// `NAMESPACE/POD`.
     pub sidecar: String,
@@ -107,7 +108,7 @@ pub struct Peer {
 }
 
 /// A Topic as one sidecar sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicView {
     /// The object.
     pub name: ObjectName,

@@ -6,6 +6,7 @@ use crate::objects::{Channel, Topic};
 use crate::view::{BrokerView, ChannelView, Peer, TopicView, View};
 use api::access::Grant;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 fn covered(grants: &[Grant], identity: &Identity) -> bool {
     grants.iter().any(|grant| grant.covers(&identity.namespace, &identity.service_account))
@@ -49,8 +50,8 @@ impl Index {
         View {
             version: 0,
             trust: self.trust.clone(),
-            channels: channels.collect(),
-            topics: topics.collect(),
+            channels: channels.map(Arc::new).collect(),
+            topics: Arc::new(topics.collect()),
             broker: self.broker_view(&sidecar.broker),
         }
     }
