@@ -73,6 +73,12 @@ impl ApplyError {
             _ => None,
         }
     }
+
+    /// Whether the object changed after it was read.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Kubernetes { source, .. } if is_code(source, 409))
+    }
 }
 
 fn is_code(error: &kube::Error, code: u16) -> bool {
@@ -281,6 +287,26 @@ impl Writer {
                 Ok(Applied::Written)
             }
         }
+    }
+
+    /// Changes some fields of an object that belongs to somebody else; `patch` names the version that was read, and no
+    /// other is changed.
+    ///
+    /// # Errors
+    /// When this replica may not write, the object changed meanwhile, or the API server refuses.
+    pub async fn amend<K: Namespaced>(
+        &self,
+        manager: &str,
+        name: &ObjectName,
+        patch: &Value,
+    ) -> Result<K, ApplyError> {
+        let api = Api::<K>::namespaced(self.client.clone(), &name.namespace);
+        let params = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
+        let patch = Patch::Strategic(patch);
+        let writing = api.patch(&name.name, &params, &patch);
+        let amended = self.leadership.write(writing).await?.map_err(Self::failed::<K>("change", name))?;
+        self.written::<K>("amend", name);
+        Ok(amended)
     }
 
     /// Deletes the objects of kind `K` with these labels that `owner` owns and that are not in `keep`.

@@ -1,5 +1,6 @@
 //! All flags and environment variables of the operator.
 
+use crate::workloads::upgrade::{Amount, Mode};
 use runtime::telemetry::LogArgs;
 use std::{net::SocketAddr, time::Duration};
 
@@ -94,6 +95,20 @@ pub struct PodArgs {
     /// The sidecar's resources, as JSON.
     #[arg(long, env = "PINNACE_SIDECAR_RESOURCES", default_value = "{}", value_parser = parse_object)]
     pub sidecar_resources: serde_json::Map<String, serde_json::Value>,
+    /// How sidecars of Pods that run get another image: InPlace, without their Pods; None, with their Pods.
+    #[arg(long, env = "PINNACE_SIDECAR_UPGRADE_MODE", default_value = "InPlace", value_parser = parse_mode)]
+    pub sidecar_upgrade_mode: Mode,
+    /// How many Pods of a workload may be down for it: a number, or a percentage such as 25%, which is one at least.
+    #[arg(long, env = "PINNACE_SIDECAR_UPGRADE_MAX_UNAVAILABLE", default_value = "1", value_parser = parse_amount)]
+    pub sidecar_upgrade_max_unavailable: Amount,
+    /// How many Pods of the whole cluster may be down for it.
+    #[arg(long, env = "PINNACE_SIDECAR_UPGRADE_MAX_AT_ONCE", default_value = "10",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub sidecar_upgrade_max_at_once: u16,
+    /// How long such a Pod may take to be Ready again, in seconds; its workload's other Pods keep their sidecar when it takes
+    /// longer.
+    #[arg(long, env = "PINNACE_SIDECAR_UPGRADE_DEADLINE", default_value = "300", value_parser = parse_deadline)]
+    pub sidecar_upgrade_deadline: Duration,
     /// Level of the sidecar's log.
     #[arg(long, env = "PINNACE_SIDECAR_LOG_LEVEL", default_value = "info")]
     pub sidecar_log_level: String,
@@ -136,6 +151,28 @@ fn parse_root_lifetime(text: &str) -> Result<Duration, String> {
     Err(format!("{text} is not between 60 seconds and 30 years"))
 }
 
+fn parse_deadline(text: &str) -> Result<Duration, String> {
+    let deadline = parse_seconds(text)?;
+    if deadline.is_zero() { Err("0 gives no Pod the time to start".to_owned()) } else { Ok(deadline) }
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "InPlace" => Ok(Mode::InPlace),
+        "None" => Ok(Mode::None),
+        _ => Err(format!("{text} is neither InPlace nor None")),
+    }
+}
+
+fn parse_amount(text: &str) -> Result<Amount, String> {
+    let (digits, is_percent) = text.strip_suffix('%').map_or((text, false), |digits| (digits, true));
+    match digits.parse::<usize>() {
+        Ok(percent @ 1..=100) if is_percent => Ok(Amount::Percent(percent)),
+        Ok(count @ 1..) if !is_percent => Ok(Amount::Pods(count)),
+        _ => Err(format!("{text} is neither a number from 1 nor a percentage from 1% to 100%")),
+    }
+}
+
 fn parse_object(text: &str) -> Result<serde_json::Map<String, serde_json::Value>, String> {
     serde_json::from_str(text).map_err(|error| format!("not a JSON object: {error}"))
 }
@@ -158,6 +195,16 @@ mod tests {
             Args::try_parse_from(["pinnace-operator", "--pod-name", "a", "--sidecar-resources", "[]"])
                 .is_err()
         );
+        for (amount, read) in [
+            ("1", Some(Amount::Pods(1))),
+            ("25%", Some(Amount::Percent(25))),
+            ("0", None),
+            ("0%", None),
+            ("101%", None),
+            ("some", None),
+        ] {
+            assert_eq!(parse_amount(amount).ok(), read, "{amount}");
+        }
         for (lifetime, is_good) in [("9", false), ("10", true), ("7776000", true), ("7776001", false)] {
             let flags = ["pinnace-operator", "--pod-name", "a", "--sidecar-certificate-lifetime", lifetime];
             assert_eq!(Args::try_parse_from(flags).is_ok(), is_good, "{lifetime}");

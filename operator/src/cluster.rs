@@ -12,7 +12,7 @@ mod tests;
 pub use bell::Bell;
 pub use follow::{Change, Follow, fingerprint};
 pub use homes::Homes;
-pub use pod::LabelledPod;
+pub use pod::{Begun, LabelledPod, Sidecar};
 
 use crate::guard::Guarded;
 use api::{Broker, Channel, Subscription, Topic};

@@ -2,7 +2,7 @@
 
 use crate::{
     apply::Writer, cluster::Cluster, controllers::broker::Engines, kafka::FencedBrokers,
-    leadership::Leadership, metrics::Metrics,
+    leadership::Leadership, metrics::Metrics, workloads::upgrade,
 };
 use control_plane::{Authority, Objects};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub identity: String,
     /// Namespaces whose Pods no webhook of ours sees.
     pub excluded_namespaces: Vec<String>,
+    /// What is wanted of all sidecars.
+    pub sidecars: upgrade::Policy,
 }
 
 impl Context {

@@ -4,10 +4,12 @@
 mod admission;
 mod objects;
 mod pods;
+mod sidecars;
 
 pub use admission::AdmissionMetrics;
 pub use objects::NotReadyObjects;
 pub use pods::UninjectedPods;
+pub use sidecars::Sidecars;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, core::Collector};
 use std::time::Duration;
@@ -23,6 +25,8 @@ pub struct Metrics {
     pub admission: AdmissionMetrics,
     /// 1 while this replica holds the Lease.
     pub leader: IntGauge,
+    /// Upgrades of sidecars in place.
+    pub sidecar_upgrades: IntCounterVec,
     /// What the control plane counts; it also says when certificates end.
     pub control_plane: control_plane::Metrics,
 }
@@ -49,11 +53,20 @@ impl Metrics {
     /// # Errors
     /// When one of the names is registered already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let upgrades = Opts::new(
+            "pinnace_sidecar_upgrades_total",
+            "Sidecars that were given another image while their Pod ran, by what came of it.",
+        );
+        let upgrades = IntCounterVec::new(upgrades, &["outcome"])?;
+        for outcome in ["begun", "done", "failed", "refused"] {
+            upgrades.with_label_values(&[outcome]);
+        }
         let leader = IntGauge::new("pinnace_leader", "1 while this replica holds the Lease and writes")?;
         Ok(Self {
             reconciles: ReconcileMetrics::new(registry)?,
             admission: AdmissionMetrics::register(registry)?,
             leader: registered(registry, leader)?,
+            sidecar_upgrades: registered(registry, upgrades)?,
             control_plane: control_plane::Metrics::register(registry)?,
         })
     }

@@ -11,7 +11,8 @@ use crate::{
     controllers,
     kafka::{AdminBrokers, FencedBrokers, Identity},
     leadership::{Elector, Leadership, Term},
-    metrics::{Metrics, NotReadyObjects, UninjectedPods},
+    metrics::{Metrics, NotReadyObjects, Sidecars, UninjectedPods},
+    workloads::upgrade::Policy,
 };
 use anyhow::Context as _;
 use kube::{Api, Client, Config};
@@ -72,6 +73,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
     registry.register(Box::new(NotReadyObjects::new(cluster.clone())?))?;
     let excluded = args.webhook.webhook_excluded_namespaces.clone();
     registry.register(Box::new(UninjectedPods::new(cluster.clone(), excluded)?))?;
+    registry.register(Box::new(Sidecars::new(cluster.clone(), sidecars(&args))?))?;
     let leadership = Leadership::new();
     let grace = args.shutdown_grace;
     // The Lease outlives the work: it is given back when nothing writes any more, or may.
@@ -121,20 +123,9 @@ async fn connect() -> anyhow::Result<Client> {
 
 impl Replica {
     async fn serve_webhooks(&self, readiness: Readiness) -> anyhow::Result<()> {
-        let (args, pods) = (&self.args, &self.args.pods);
-        let server_name = server_name(&args.control.control_address);
-        let settings = inject::Settings {
-            image: pods.sidecar_image.clone(),
-            image_pull_policy: pods.image_pull_policy.clone(),
-            control_address: args.control.control_address.clone(),
-            control_server_name: server_name,
-            trust_bundle_pem: self.roots.current().bundle_pem(),
-            audience: TOKEN_AUDIENCE.to_owned(),
-            resources: pods.sidecar_resources.clone(),
-            log_level: pods.sidecar_log_level.clone(),
-        };
+        let args = &self.args;
         let webhooks = Webhooks {
-            settings,
+            settings: inject_settings(args, self.roots.current().bundle_pem()),
             roots: self.roots.subscribe(),
             surroundings: Arc::new(self.cluster.clone()),
             metrics: self.metrics.admission.clone(),
@@ -250,6 +241,32 @@ impl Replica {
     }
 }
 
+fn inject_settings(args: &Args, trust_bundle_pem: String) -> inject::Settings {
+    let pods = &args.pods;
+    inject::Settings {
+        image: pods.sidecar_image.clone(),
+        image_pull_policy: pods.image_pull_policy.clone(),
+        control_address: args.control.control_address.clone(),
+        control_server_name: server_name(&args.control.control_address),
+        trust_bundle_pem,
+        audience: TOKEN_AUDIENCE.to_owned(),
+        resources: pods.sidecar_resources.clone(),
+        log_level: pods.sidecar_log_level.clone(),
+    }
+}
+
+fn sidecars(args: &Args) -> Policy {
+    let pods = &args.pods;
+    Policy {
+        mode: pods.sidecar_upgrade_mode,
+        image: pods.sidecar_image.clone(),
+        max_unavailable: pods.sidecar_upgrade_max_unavailable,
+        at_once_max: pods.sidecar_upgrade_max_at_once.into(),
+        deadline: pods.sidecar_upgrade_deadline,
+        settings: inject::settings_hash(&inject_settings(args, String::new())),
+    }
+}
+
 fn settings(args: &Args, account: &control::Identity) -> Settings {
     Settings {
         broker_image: args.pods.broker_image.clone(),
@@ -258,6 +275,7 @@ fn settings(args: &Args, account: &control::Identity) -> Settings {
         trust_domain: args.trust_domain.clone(),
         identity: account.to_string(),
         excluded_namespaces: args.webhook.webhook_excluded_namespaces.clone(),
+        sidecars: sidecars(args),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     kafka::FencedBrokers,
     leadership::Leadership,
     metrics::Metrics,
+    workloads::upgrade,
 };
 use api::Topic;
 use control_plane::{Authority, ControlPlane, TokenTable};
@@ -25,7 +26,7 @@ use kube::runtime::watcher::Event;
 use prometheus::Registry;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// Objects of the cluster, by kind, as YAML documents.
@@ -124,6 +125,14 @@ pub(crate) fn context_over(cluster: Cluster, client: kube::Client, brokers: &Fak
             trust_domain: "cluster.local".into(),
             identity: "pinnace-system/pinnace-operator".into(),
             excluded_namespaces: vec!["kube-system".into(), "pinnace-system".into()],
+            sidecars: upgrade::Policy {
+                mode: upgrade::Mode::InPlace,
+                image: "ghcr.io/pinnace/sidecar:2".into(),
+                max_unavailable: upgrade::Amount::Pods(1),
+                at_once_max: 10,
+                deadline: Duration::from_secs(300),
+                settings: "settings".into(),
+            },
         },
     }
 }

@@ -27,6 +27,15 @@ pub const PUSH: &str = "pinnace.dev/push";
 pub const SIDECAR_RESOURCES: &str = "pinnace.dev/sidecar-resources";
 /// Annotation on a pod: log level of the sidecar.
 pub const LOG_LEVEL: &str = "pinnace.dev/log-level";
+/// Annotation on a pod: `disabled` has its sidecar keep its image until the pod is made anew.
+pub const SIDECAR_UPGRADE: &str = "pinnace.dev/sidecar-upgrade";
+/// Annotation on a pod with a sidecar: the image that the operator asked for; what the container has may have been changed by
+/// somebody else.
+pub const SIDECAR_IMAGE: &str = "pinnace.dev/sidecar-image";
+/// Annotation that the operator leaves on a pod whose sidecar it gave another image, as JSON.
+pub const SIDECAR_UPGRADE_BEGUN: &str = "pinnace.dev/sidecar-upgrade-begun";
+/// Label on a pod with a sidecar: a hash of all settings, but the image, that it was injected with.
+pub const SIDECAR_SETTINGS: &str = "pinnace.dev/sidecar-settings";
 /// Annotation on a pod template: what local mode starts for this container, as a JSON list.
 pub const LOCAL_COMMAND: &str = "pinnace.dev/local-command";
 /// Annotation on a pod template of ours: hash of the configuration that needs a restart when it changes.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 pub use missed::{Missed, missed};
 pub use settings::{CONTAINER, LABEL_INJECTED, LOG_LEVELS, Settings};
+pub use sidecar::settings_hash;
 
 use annotations::Wishes;
 use check::{CONTAINER_LISTS, containers, has_sidecar, obstacles, text};
@@ -106,6 +107,8 @@ fn edit(pod: &Value, settings: &Settings, wishes: &Wishes) -> Result<Patch, Edit
     let mut editor = Editor::new(pod.clone());
     if !has_sidecar(pod) {
         editor.prepend(&["spec", "initContainers"], sidecar::container(settings, wishes))?;
+        editor.set(&["metadata", "labels", labels::SIDECAR_SETTINGS], json!(settings_hash(settings)))?;
+        editor.set(&["metadata", "annotations", labels::SIDECAR_IMAGE], json!(settings.image))?;
     }
     for (name, volume) in sidecar::volumes(settings) {
         if !containers(editor.pod(), "volumes").iter().any(|present| text(present, "name") == name) {

@@ -1,5 +1,9 @@
 //! A Pod that asks for a sidecar, and of it only what somebody looks at: there may be ten thousand of them.
 
+mod sidecar;
+
+pub use sidecar::{Begun, Sidecar};
+
 use crate::admission::inject::{Missed, missed};
 use k8s_openapi::{
     NamespaceResourceScope, api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -31,6 +35,8 @@ pub struct LabelledPod {
     pub is_over: bool,
     /// It has no sidecar, and what of the Pod itself keeps it out.
     pub missed: Option<Missed>,
+    /// The sidecar, where our webhook put it in.
+    pub sidecar: Option<Sidecar>,
 }
 
 impl LabelledPod {
@@ -45,13 +51,25 @@ impl LabelledPod {
         }
         let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
         let is_over = metadata.deletion_timestamp.is_some() || OVER.contains(&phase);
-        Ok(Self { metadata, is_over, missed: missed(pod) })
+        Ok(Self { metadata, is_over, missed: missed(pod), sidecar: Sidecar::read(pod) })
     }
 
     /// Who makes such Pods; `None` when somebody made it by hand.
     #[must_use]
     pub fn controller(&self) -> Option<&OwnerReference> {
         self.metadata.owner_references.as_ref()?.first()
+    }
+
+    /// The same, or the Pod itself.
+    #[must_use]
+    pub fn made_by(&self) -> OwnerReference {
+        self.controller().cloned().unwrap_or_else(|| OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            name: self.metadata.name.clone().unwrap_or_default(),
+            uid: self.metadata.uid.clone().unwrap_or_default(),
+            ..OwnerReference::default()
+        })
     }
 }
 

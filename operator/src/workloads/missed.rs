@@ -6,10 +6,7 @@ use crate::{admission::inject::Missed, cluster::LabelledPod, cluster::name_of};
 use api::{condition::truncated, labels::INJECT};
 use control::ObjectName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{
-    Resource as _,
-    runtime::events::{Event, EventType},
-};
+use kube::runtime::events::{Event, EventType};
 use std::{collections::BTreeMap, fmt};
 
 /// Why a Pod has no sidecar: the values of the label `reason`.
@@ -79,7 +76,7 @@ pub fn reports<'a>(
     let mut reports = BTreeMap::<Cause, Report>::new();
     for pod in pods {
         let Some(reason) = reason(pod, excluded_namespaces) else { continue };
-        let made_by = pod.controller().cloned().unwrap_or_else(|| itself(pod));
+        let made_by = pod.made_by();
         let cause = Cause { uid: made_by.uid.clone(), reason };
         let name = name_of(pod);
         let report = reports.entry(cause).or_insert_with(|| Report {
@@ -94,16 +91,6 @@ pub fn reports<'a>(
         report.pods.sort();
     }
     reports
-}
-
-fn itself(pod: &LabelledPod) -> OwnerReference {
-    OwnerReference {
-        api_version: "v1".to_owned(),
-        kind: "Pod".to_owned(),
-        name: name_of(pod).name,
-        uid: pod.meta().uid.clone().unwrap_or_default(),
-        ..OwnerReference::default()
-    }
 }
 
 fn text(reason: &str, pod: &LabelledPod, namespace: &str) -> String {

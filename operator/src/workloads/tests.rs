@@ -1,9 +1,12 @@
 //! Pods without their sidecar: what is told to whom, and that it is told once.
 
-use super::missed::{REASONS, reason, reports};
+use super::{
+    missed::{REASONS, reason, reports},
+    upgrade::{Amount, Mode, Policy},
+};
 use crate::{
     cluster::{Cluster, LabelledPod},
-    metrics::UninjectedPods,
+    metrics::{Sidecars, UninjectedPods},
     testing::{FakeApi, FakeBrokers, Objects, context_over},
 };
 use prometheus::Registry;
@@ -200,4 +203,47 @@ fn uninjected_pods_are_counted() {
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(lines, [r#"pinnace_uninjected_pods{namespace="shop",reason="not_seen"} 3"#]);
+}
+
+/// Goal: sidecars are counted by their state, each state is there, and those with other settings are counted apart.
+#[test]
+fn sidecars_are_counted() {
+    let injected = |name: &str, image: &str, settings: &str| {
+        pod(name, |pod| {
+            pod["metadata"]["labels"]["pinnace.dev/injected"] = json!("true");
+            pod["metadata"]["labels"]["pinnace.dev/sidecar-settings"] = json!(settings);
+            pod["spec"]["initContainers"] =
+                json!([{"name": "pinnace-sidecar", "image": image, "restartPolicy": "Always"}]);
+        })
+    };
+    let pods = [
+        injected("a", "old", "now"),
+        injected("b", "new", "before"),
+        injected("c", "new", "now"),
+        pod("d", |_| {}),
+    ];
+    let yaml = pods.map(|pod| pod.to_string()).join("\n---\n");
+    let policy = Policy {
+        mode: Mode::InPlace,
+        image: "new".into(),
+        max_unavailable: Amount::Pods(1),
+        at_once_max: 1,
+        deadline: REST,
+        settings: "now".into(),
+    };
+    let registry = Registry::new();
+    registry.register(Box::new(Sidecars::new(Objects::from_yaml(&yaml).cluster(), policy).unwrap())).unwrap();
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        lines,
+        [
+            r#"pinnace_sidecars{state="current"} 2"#,
+            r#"pinnace_sidecars{state="failed"} 0"#,
+            r#"pinnace_sidecars{state="kept"} 0"#,
+            r#"pinnace_sidecars{state="upgrading"} 0"#,
+            r#"pinnace_sidecars{state="waiting"} 1"#,
+            "pinnace_sidecars_with_older_settings 1",
+        ]
+    );
 }

@@ -22,6 +22,7 @@ const WORDS: &[&str] = &[
     api::labels::PUSH,
     api::labels::SIDECAR_RESOURCES,
     api::labels::LOG_LEVEL,
+    api::labels::SIDECAR_UPGRADE,
     api::labels::LOCAL_COMMAND,
 ];
 

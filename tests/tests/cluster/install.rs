@@ -27,6 +27,11 @@ pub(crate) fn installed() -> Result<()> {
 /// Installs the chart into its namespace, which asks for `restricted` pods, or brings what an
 /// earlier run installed to the images of this one.
 pub(crate) fn install() -> Result<()> {
+    install_with(&[])
+}
+
+/// The same, with more flags of helm.
+pub(crate) fn install_with(flags: &[&str]) -> Result<()> {
     kube::apply(&format!(
         "apiVersion: v1\n\
          kind: Namespace\n\
@@ -35,25 +40,24 @@ pub(crate) fn install() -> Result<()> {
          \x20 labels: {{pod-security.kubernetes.io/enforce: restricted}}\n"
     ))?;
     let run = format!("operator.podAnnotations.run={}", std::process::id());
-    kube::run(
-        "helm",
-        &[
-            "upgrade",
-            "--install",
-            RELEASE,
-            CHART,
-            "--namespace",
-            NAMESPACE,
-            "--set-string",
-            &run,
-            // Scenarios look into the one Pod; the README's commands install as many as the chart says.
-            "--set",
-            "operator.replicas=1",
-            "--wait",
-            "--timeout",
-            "180s",
-        ],
-    )?;
+    let mut words = vec![
+        "upgrade",
+        "--install",
+        RELEASE,
+        CHART,
+        "--namespace",
+        NAMESPACE,
+        "--set-string",
+        &run,
+        // Scenarios look into the one Pod; the README's commands install as many as the chart says.
+        "--set",
+        "operator.replicas=1",
+        "--wait",
+        "--timeout",
+        "180s",
+    ];
+    words.extend(flags);
+    kube::run("helm", &words)?;
     Ok(())
 }
 

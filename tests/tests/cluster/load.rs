@@ -32,8 +32,21 @@ impl Scene {
 
     /// Starts a Deployment; follow it with [`Load::wait`].
     pub(crate) fn load<'a>(&'a self, name: &'a str, replicas: usize, flags: &[&str]) -> Result<Load<'a>> {
+        self.load_with(name, replicas, flags, &json!({}))
+    }
+
+    /// The same, with annotations on its pods.
+    pub(crate) fn load_with<'a>(
+        &'a self,
+        name: &'a str,
+        replicas: usize,
+        flags: &[&str],
+        annotations: &Value,
+    ) -> Result<Load<'a>> {
         let load = Load { scene: self, name };
-        self.namespace.apply(&load.manifest(replicas, flags).to_string())?;
+        let mut manifest = load.manifest(replicas, flags);
+        manifest["spec"]["template"]["metadata"]["annotations"] = annotations.clone();
+        self.namespace.apply(&manifest.to_string())?;
         Ok(load)
     }
 }

@@ -71,3 +71,5 @@ mod sidecars;
 mod topics;
 #[cfg(test)]
 mod uninstall;
+#[cfg(test)]
+mod upgrades;

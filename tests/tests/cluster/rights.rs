@@ -90,7 +90,9 @@ fn the_operator_may_not_more_than_it_needs() -> Result<()> {
         (NAMESPACE, "list", "secrets", false),
         ("default", "delete", "secrets", false),
         ("default", "create", "pods", false),
-        ("default", "patch", "pods", false),
+        // The sidecar's image, and a policy sees to it that it is nothing else.
+        ("default", "patch", "pods", true),
+        ("default", "update", "pods", false),
         ("default", "create", "pods --subresource=exec", false),
         ("default", "create", "serviceaccounts --subresource=token", false),
         ("default", "create", "rolebindings.rbac.authorization.k8s.io", false),

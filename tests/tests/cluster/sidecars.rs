@@ -25,7 +25,9 @@ fn a_new_sidecar_image_restarts_the_sidecar_and_not_the_app() -> Result<()> {
     installed()?;
     let namespace = Namespace::new("sidecar-image")?;
     namespace.apply(CHANNEL)?;
-    let app = App::new(&namespace, "pricing").start()?;
+    // The operator would give it the image of its release again.
+    let annotations = &[("pinnace.dev/sidecar-upgrade", "disabled")];
+    let app = App { annotations, ..App::new(&namespace, "pricing") }.start()?;
     app.python(&http_publisher("/v1/channels/prices", 1, 0.0))?;
     let before = app.pod()?;
     let image = before["spec"]["initContainers"][0]["image"].as_str().context("no image")?.to_owned();

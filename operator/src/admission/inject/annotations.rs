@@ -20,6 +20,8 @@ const ZMQ_ROLES: [&str; 8] = ["pub", "sub", "push", "pull", "req", "rep", "deale
 const ZMQ_DOORS_MAX: usize = 32;
 /// Where the sidecar's own sockets are: nothing of the app's binds there.
 const ZMQ_DIR: &str = "/run/pinnace/zmq/";
+/// Whether the sidecar of a running Pod is upgraded.
+const UPGRADES: [&str; 2] = ["enabled", "disabled"];
 /// What a path of a Unix socket may have, in bytes.
 const PATH_BYTES_MAX: usize = 107;
 
@@ -81,7 +83,9 @@ fn read_one(wishes: &mut Wishes, name: &str, text: &str) -> Result<(), String> {
         labels::ZMQ_LISTEN => wishes.zmq_listen = zmq_doors(text, tcp)?,
         labels::ZMQ_CONNECT => wishes.zmq_connect = zmq_doors(text, tcp_or_ipc)?,
         labels::PUSH => wishes.push = push::targets(text)?,
-        labels::LOCAL_COMMAND => {}
+        labels::SIDECAR_UPGRADE => sidecar_upgrade(text)?,
+        // The operator wrote the last two, or somebody copied the Pod that it wrote them on.
+        labels::LOCAL_COMMAND | labels::SIDECAR_IMAGE | labels::SIDECAR_UPGRADE_BEGUN => {}
         _ => wishes.warnings.push(format!(
             "annotation {name} means nothing to Pinnace; check its spelling against the guide on injection"
         )),
@@ -96,6 +100,13 @@ fn broker(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("{text:?} names no Broker; write NAME or NAMESPACE/NAME"))
+}
+
+fn sidecar_upgrade(text: &str) -> Result<(), String> {
+    if UPGRADES.contains(&text) {
+        return Ok(());
+    }
+    Err(format!("{text:?} means nothing; write disabled to keep the sidecar's image, or leave it out"))
 }
 
 fn log_level(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 //! Clean under the `restricted` Pod Security Standard whatever the rest of the Pod looks like.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::annotations::Wishes;
 use super::settings::{
@@ -46,6 +47,15 @@ pub(super) fn container(settings: &Settings, wishes: &Wishes) -> Value {
             {"name": VOLUME_TOKEN, "mountPath": API_TOKEN_PATH, "readOnly": true},
         ],
     })
+}
+
+/// A hash of all that a sidecar is injected with and that cannot be changed while its Pod runs: not the image, nor the
+/// roots, which it is told of later, nor what a Pod asks for itself.
+#[must_use]
+pub fn settings_hash(settings: &Settings) -> String {
+    let same = Settings { image: String::new(), trust_bundle_pem: String::new(), ..settings.clone() };
+    let all = json!([container(&same, &Wishes::default()), volumes(&same).map(|(_, volume)| volume)]);
+    Sha256::digest(all.to_string()).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The volumes behind the mounts.

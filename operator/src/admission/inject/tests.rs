@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Settings, Skip, inject};
+use super::{Outcome, Settings, Skip, inject, settings_hash};
 
 fn settings() -> Settings {
     let resources = json!({"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "128Mi"}});
@@ -227,6 +227,7 @@ fn bad_annotations_are_refused_by_name() {
         ("pinnace.dev/broker", "a/b/c", "NAMESPACE/NAME"),
         ("pinnace.dev/broker", "Default", "names no Broker"),
         ("pinnace.dev/log-level", "loud", "is no level"),
+        ("pinnace.dev/sidecar-upgrade", "no", "write disabled"),
         ("pinnace.dev/zmq-listen", "", "names 0 sockets"),
         ("pinnace.dev/zmq-listen", "prices=tcp://127.0.0.1:5556", "names no socket type"),
         ("pinnace.dev/zmq-listen", "prices.REQ=tcp://127.0.0.1:5556", "req, rep, dealer, router are"),
@@ -270,4 +271,18 @@ fn state_and_token_are_mounted_in_the_sidecar_alone() {
     let api_token =
         ours.iter().find(|mount| mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount");
     assert_eq!(api_token.expect("the path is taken")["name"], "pinnace-token");
+}
+
+/// Goal: Pods whose sidecar was injected with other settings are told by a label, which neither the image, nor the roots,
+/// nor what a Pod asks for itself changes; a second call leaves it as it was.
+#[test]
+fn settings_are_told_by_a_label() {
+    let label = |pod: &Value| pod["metadata"]["labels"]["pinnace.dev/sidecar-settings"].clone();
+    let (once, _) = injected(&annotated("pinnace.dev/log-level", "debug"));
+    assert_eq!(label(&once), json!(settings_hash(&settings())));
+    let same = Settings { image: "another".into(), trust_bundle_pem: "another".into(), ..settings() };
+    assert_eq!(settings_hash(&same), settings_hash(&settings()));
+    let other = Settings { log_level: "trace".into(), ..settings() };
+    assert_ne!(settings_hash(&other), settings_hash(&settings()));
+    assert!(matches!(inject(&once, &other), Outcome::Skipped(Skip::AlreadyInjected)));
 }

@@ -2,7 +2,7 @@
 //! uids, finalizers, owners whose children go with them, and server-side apply that takes away what its manager no longer
 //! sets. Lists are taken whole, but for finalizers. What changes nothing makes no version.
 
-use apply::{applied, take_away};
+use apply::{applied, merge_by_name, take_away};
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,9 @@ type Query = BTreeMap<String, String>;
 
 /// The content type, among what a request asks for.
 pub(super) const CONTENT: &str = "content-type";
+
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 /// See the module.
 #[derive(Default)]
@@ -163,7 +166,7 @@ impl Store {
         (200, json!({"kind": "List", "apiVersion": "v1", "metadata": metadata, "items": items}))
     }
 
-    fn patch(&mut self, (path, is_status): (&str, bool), query: &Query, body: Value) -> (u16, Value) {
+    fn patch(&mut self, (path, is_status): (&str, bool), query: &Query, mut body: Value) -> (u16, Value) {
         let present = self.objects.get(path);
         let uid = &body["metadata"]["uid"];
         match present {
@@ -176,13 +179,17 @@ impl Store {
             _ => {}
         }
         let mut object = present.cloned().unwrap_or(Value::Null);
-        if query.get(CONTENT).is_some_and(|content| content == "application/merge-patch+json") {
+        let content = query.get(CONTENT).map(String::as_str).unwrap_or_default();
+        if [MERGE, STRATEGIC].contains(&content) {
             let version = &body["metadata"]["resourceVersion"];
             if object.is_null() {
                 return failure(404, "NotFound");
             }
             if !version.is_null() && *version != object["metadata"]["resourceVersion"] {
                 return failure(409, "Conflict");
+            }
+            if content == STRATEGIC {
+                merge_by_name(&object, &mut body);
             }
             json_patch::merge(&mut object, &body);
         } else if is_status {

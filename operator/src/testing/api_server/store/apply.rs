@@ -22,6 +22,19 @@ pub(super) fn applied(object: &mut Value, wanted: &Value) {
     }
 }
 
+/// A strategic merge on the way to a plain one: init containers are merged by their names, all other lists replaced.
+pub(super) fn merge_by_name(object: &Value, patch: &mut Value) {
+    let list = |value: &Value| value.pointer("/spec/initContainers").and_then(Value::as_array).cloned();
+    let (Some(mut present), Some(changes)) = (list(object), list(patch)) else { return };
+    for change in changes {
+        let same = present.iter_mut().find(|container| container["name"] == change["name"]);
+        if let Some(container) = same {
+            json_patch::merge(container, &change);
+        }
+    }
+    patch["spec"]["initContainers"] = Value::Array(present);
+}
+
 /// Takes away what the manager set `before` and sets no longer.
 pub(super) fn take_away(object: &mut Value, before: &Value, wanted: &Value) {
     let (Value::Object(object), Value::Object(before)) = (object, before) else { return };
