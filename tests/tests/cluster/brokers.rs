@@ -76,7 +76,8 @@ fn a_volume_grows_while_the_broker_runs() -> Result<()> {
         Ok((storage["reason"] == "Resizing").then_some(storage))
     })?;
     let message = waiting["message"].as_str().unwrap_or_default();
-    ensure!(message.contains("data-default-broker-0") && message.contains("150Gi"), "it says {message:?}");
+    let says = ["data-default-broker-0 is growing", "150Gi"];
+    ensure!(says.iter().all(|word| message.contains(word)), "it says {message:?}");
     let claim = object(&namespace.name, CLAIM)?.context("there is no claim")?;
     ensure!(
         claim["spec"]["resources"]["requests"]["storage"] == "150Gi",
