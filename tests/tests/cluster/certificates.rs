@@ -45,7 +45,12 @@ fn with_short_lives(more: &[&str], meanwhile: impl FnOnce() -> Result<()>) -> Re
         let patch = json!([{ "op": "replace", "path": path, "value": arguments }]).to_string();
         kubectl(&["--namespace", NAMESPACE, "patch", OPERATOR, "--type=json", "--patch", &patch])?;
         kubectl(&["--namespace", NAMESPACE, "rollout", "status", OPERATOR, "--timeout=120s"])?;
-        Ok(())
+        // The one before leads, and signs for as long as it was told, until it has ended.
+        let replicas = ["get", "pods", "--selector=app.kubernetes.io/component=operator", "--output=name"];
+        until("the operator before to end", kube::LIMIT, || {
+            let names = kubectl(&[["--namespace", NAMESPACE].as_slice(), &replicas].concat())?;
+            Ok((names.lines().count() == 1).then_some(()))
+        })
     };
     let mut changed = arguments()?;
     changed.push(json!(format!("--sidecar-certificate-lifetime={LIFETIME_S}")));
