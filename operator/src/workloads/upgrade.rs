@@ -25,6 +25,10 @@ use std::{
 /// With more failed workloads than this nothing is upgraded any more.
 pub const FAILED_MAX: usize = 3;
 
+/// A Pod is Ready again when it has been for so long. A kubelet calls a container that was started again Ready for a
+/// moment, until it remembers that there is a startup probe.
+const READY_MIN: Duration = Duration::from_secs(5);
+
 /// No Pod is changed twice within this time, whatever becomes of the first change.
 const AGAIN_PAUSE: Duration = Duration::from_secs(30);
 
@@ -153,7 +157,7 @@ fn progress(sidecar: &Sidecar, deadline: Duration, now_ms: i64) -> Progress {
     let Some(begun) = &sidecar.begun else { return Progress::Over };
     let restarted = sidecar.restarts > begun.restarts;
     if restarted && sidecar.is_ready {
-        return Progress::Over;
+        return if settled_ms(sidecar, now_ms).is_some() { Progress::Going } else { Progress::Over };
     }
     let until_ms = deadline_ms(begun, deadline);
     if now_ms < until_ms {
@@ -161,6 +165,13 @@ fn progress(sidecar: &Sidecar, deadline: Duration, now_ms: i64) -> Progress {
     }
     // It was well, and ceased to be later on: that is not of the upgrade.
     if restarted && sidecar.ready_changed_ms >= until_ms { Progress::Over } else { Progress::Stuck }
+}
+
+/// When a Pod that is Ready has been so for long enough; `None` when it has. A node whose clock is ahead is believed.
+fn settled_ms(sidecar: &Sidecar, now_ms: i64) -> Option<i64> {
+    let pause_ms = i64::try_from(READY_MIN.as_millis()).unwrap_or(i64::MAX);
+    let since = [sidecar.started_ms, sidecar.ready_changed_ms].into_iter().filter(|at_ms| *at_ms <= now_ms);
+    since.max().map(|at_ms| at_ms.saturating_add(pause_ms)).filter(|settled_ms| *settled_ms > now_ms)
 }
 
 fn deadline_ms(begun: &Begun, deadline: Duration) -> i64 {
@@ -210,6 +221,11 @@ impl Seen<'_> {
 
     fn may_be_changed(&self, now_ms: i64) -> bool {
         self.state == State::Waiting && self.again_ms().is_none_or(|again_ms| again_ms <= now_ms)
+    }
+
+    /// It is Ready, and has to stay so for a moment.
+    fn is_settling(&self) -> bool {
+        self.progress == Progress::Going && self.sidecar.is_ready
     }
 
     fn is_down(&self) -> bool {
@@ -295,7 +311,8 @@ pub fn plan<'a>(
     let going = all().filter(|seen| seen.progress == Progress::Going);
     let deadlines = going.filter_map(|seen| Some(deadline_ms(seen.sidecar.begun.as_ref()?, policy.deadline)));
     let rested = all().filter(|seen| seen.state == State::Waiting).filter_map(Seen::again_ms);
-    let again_ms = deadlines.chain(rested.filter(|again_ms| *again_ms > now_ms)).min();
+    let settled = all().filter_map(|seen| settled_ms(seen.sidecar, now_ms).filter(|_| seen.is_settling()));
+    let again_ms = deadlines.chain(settled).chain(rested).filter(|again_ms| *again_ms > now_ms).min();
     Plan { patches, stuck, is_stopped, again_ms }
 }
 

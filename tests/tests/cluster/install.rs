@@ -47,6 +47,8 @@ pub(crate) fn install_with(flags: &[&str]) -> Result<()> {
         CHART,
         "--namespace",
         NAMESPACE,
+        // Scenarios change it by hand too.
+        "--force-conflicts",
         "--set-string",
         &run,
         // Scenarios look into the one Pod; the README's commands install as many as the chart says.

@@ -156,7 +156,10 @@ fn sidecars_are_upgraded_in_place_under_load() -> Result<()> {
     let after = apps.witness.pod()?;
     ensure!(image(&after) == before, "who opted out was upgraded");
     ensure!(container(&after, SIDECAR).is_some_and(|sidecar| sidecar["restartCount"] == 0), "{after}");
-    ensure!(counted("current")? >= 4.0 && counted("kept")? >= 1.0 && counted("failed")? == 0.0);
+    until("the sidecars to be counted", kube::LIMIT, || {
+        let counted = [counted("current")? >= 4.0, counted("kept")? >= 1.0, counted("failed")? == 0.0];
+        Ok(counted.iter().all(|right| *right).then_some(()))
+    })?;
     let pod = apps.workers.pods()?.pop().context("there are no workers")?;
     is_bounded(&scene, pod["metadata"]["name"].as_str().unwrap_or_default())?;
 

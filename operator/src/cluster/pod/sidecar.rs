@@ -16,6 +16,8 @@ pub struct Sidecar {
     pub restarts: u64,
     /// Why it does not run, in the kubelet's word, such as `ImagePullBackOff`.
     pub waiting: Option<String>,
+    /// When the container was started, in milliseconds since 1970; 0 while it does not run.
+    pub started_ms: i64,
     /// Whether the Pod, with all its containers, is Ready.
     pub is_ready: bool,
     /// When that changed, in milliseconds since 1970.
@@ -58,7 +60,10 @@ impl Sidecar {
         let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
         let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
         let ready = ready.unwrap_or(&nothing);
-        let changed = text(&ready["lastTransitionTime"]).parse::<jiff::Timestamp>();
+        let time = |value: &Value| {
+            let time = text(value).parse::<jiff::Timestamp>();
+            time.map_or(0, |time| time.as_millisecond())
+        };
         let annotations = &metadata["annotations"];
         let begun = serde_json::from_str::<Begun>(&text(&annotations[SIDECAR_UPGRADE_BEGUN])).ok();
         Some(Self {
@@ -68,7 +73,8 @@ impl Sidecar {
             restarts: status["restartCount"].as_u64().unwrap_or(0),
             waiting: status.pointer("/state/waiting/reason").and_then(Value::as_str).map(str::to_owned),
             is_ready: ready["status"] == "True",
-            ready_changed_ms: changed.map_or(0, |time| time.as_millisecond()),
+            started_ms: status.pointer("/state/running/startedAt").map_or(0, time),
+            ready_changed_ms: time(&ready["lastTransitionTime"]),
             settings: text(&metadata["labels"][SIDECAR_SETTINGS]),
             is_disabled: annotations[SIDECAR_UPGRADE] == "disabled",
             begun: begun.filter(|begun| metadata["uid"] == *begun.uid),

@@ -33,6 +33,7 @@ struct Made {
     restarts: u64,
     is_ready: bool,
     ready_changed_ms: i64,
+    started_ms: Option<i64>,
     disabled: bool,
     phase: &'static str,
     /// How long the kubelet takes to restart the sidecar, and this to become Ready.
@@ -50,6 +51,7 @@ impl Made {
             restarts: 0,
             is_ready: true,
             ready_changed_ms: 0,
+            started_ms: None,
             disabled: false,
             phase: "Running",
             lag_ms: (1000, 2000),
@@ -70,6 +72,13 @@ impl Made {
         }
         let changed = jiff::Timestamp::from_millisecond(START_MS + self.ready_changed_ms).unwrap();
         let ready = if self.is_ready { "True" } else { "False" };
+        let state = self.started_ms.map_or_else(
+            || json!({}),
+            |started_ms| {
+                let started = jiff::Timestamp::from_millisecond(START_MS + started_ms).unwrap();
+                json!({"running": {"startedAt": started.to_string()}})
+            },
+        );
         let pod: Value = json!({
             "metadata": {
                 "name": self.name, "namespace": "shop", "uid": self.name, "resourceVersion": "7",
@@ -87,7 +96,7 @@ impl Made {
             "status": {
                 "phase": self.phase,
                 "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": changed.to_string()}],
-                "initContainerStatuses": [{"name": "pinnace-sidecar", "restartCount": self.restarts, "state": {}}],
+                "initContainerStatuses": [{"name": "pinnace-sidecar", "restartCount": self.restarts, "state": state}],
             },
         });
         serde_json::from_value(pod).unwrap()
@@ -209,10 +218,32 @@ fn one_after_the_other() {
     while !world.pods[0].is_ready || world.pods[0].restarts == 0 {
         assert_eq!(names(&world.step(&policy)), Vec::<String>::new());
     }
+    let settled_ms = world.pods[0].ready_changed_ms + i64::try_from(READY_MIN.as_millis()).unwrap();
+    while world.now_ms < settled_ms {
+        assert_eq!(names(&world.step(&policy)), Vec::<String>::new());
+    }
     assert_eq!(names(&world.step(&policy)), ["app-0-1", "app-1-0", "app-2-0"]);
     world.run(&policy, Duration::from_secs(60));
     assert!(world.states(&policy).iter().all(|state| *state == Some(State::Current)));
     assert_eq!(world.plan(&policy), Plan::default(), "and then nothing more");
+}
+
+/// Goal: a Pod whose kubelet calls it Ready in the moment in which its sidecar starts again is not taken for Ready, and the
+/// plan comes again when it may be; a node whose clock is ahead holds nobody up.
+#[test]
+fn ready_for_a_moment_is_not_ready() {
+    let mut world = World::new(set(1, 2));
+    let policy = policy(NEW);
+    world.step(&policy);
+    // It never said that it is not Ready.
+    (world.now_ms, world.pods[0].restarts) = (60_000, 1);
+    world.pods[0].started_ms = Some(60_000);
+    let plan = world.plan(&policy);
+    assert_eq!((plan.patches, plan.again_ms), (Vec::new(), Some(START_MS + 65_000)));
+    world.now_ms = 65_000;
+    assert_eq!(world.plan(&policy).patches.len(), 1);
+    world.pods[0].started_ms = Some(600_000);
+    assert_eq!(world.plan(&policy).patches.len(), 1);
 }
 
 /// Goal: a Pod that stays down stops its workload, which is told with the kubelet's reason, and not the others; too many stop
