@@ -84,13 +84,10 @@ impl Service {
                 self.settings.sidecars_max
             )));
         }
-        let link = self
-            .state
-            .change(|index| index.connect(&sidecar, identity, report))
-            .map_err(|error| Status::permission_denied(error.to_string()))?;
-        let closing = || Status::unavailable("the control plane is closing: connect again");
-        let slot = self.state.open_slot(&link).ok_or_else(closing)?;
-        Ok((link, slot))
+        self.state
+            .open(|index| index.connect(&sidecar, identity, report))
+            .map_err(|error| Status::permission_denied(error.to_string()))?
+            .ok_or_else(|| Status::unavailable("the control plane is closing: connect again"))
     }
 
     /// Reads reports until the stream ends, then lets the sidecar linger.
@@ -118,6 +115,13 @@ impl Service {
             state.close_slot(&link);
         })
     }
+}
+
+/// What comes into a slot, with what is in it already: the first view may have come before anybody reads.
+pub(crate) fn views_of(slot: Slot) -> BoxStream<'static, wire::View> {
+    WatchStream::new(slot)
+        .filter_map(|view| std::future::ready(view.map(|view| translate::view(&view))))
+        .boxed()
 }
 
 /// The views of one sidecar; dropping it says that the sidecar is away.
@@ -176,9 +180,7 @@ impl Control for Service {
         let mut reports = request.into_inner();
         let (link, slot) = self.join(caller, &mut reports).await?;
         tracing::info!(sidecar = link.sidecar(), "sidecar follows");
-        let views = WatchStream::from_changes(slot)
-            .filter_map(|view| std::future::ready(view.map(|view| translate::view(&view))))
-            .boxed();
+        let views = views_of(slot);
         let reader = self.spawn_reader(link.clone(), reports);
         let following = Following { views, state: Arc::clone(&self.state), link, _reader: reader };
         Ok(Response::new(following.boxed()))

@@ -3,7 +3,7 @@
 
 use crate::authority::Authority;
 use crate::metrics::Metrics;
-use control::index::{Index, Link};
+use control::index::{ConnectError, Index, Link};
 use control::view::{Trust, View};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,22 +72,23 @@ impl State {
         inner.index.sidecar_count() < sidecars_max || inner.index.knows(sidecar)
     }
 
-    /// A slot for a stream that was just taken in; `None` when the service is closing.
-    pub(crate) fn open_slot(&self, link: &Link) -> Option<Slot> {
-        let (sender, receiver) = watch::channel(None);
+    /// Takes a sidecar in, with a slot for its stream: both at once, or its first view could be computed before there is
+    /// a place for it. `None` when the service is closing.
+    pub(crate) fn open(
+        &self,
+        connect: impl FnOnce(&mut Index) -> Result<Link, ConnectError>,
+    ) -> Result<Option<(Link, Slot)>, ConnectError> {
         let mut inner = self.lock();
-        let outdated: Vec<Link> =
-            inner.slots.keys().filter(|other| other.sidecar() == link.sidecar()).cloned().collect();
-        for other in outdated {
-            inner.slots.remove(&other);
-        }
         if inner.closed {
-            return None;
+            return Ok(None);
         }
+        let link = connect(&mut inner.index)?;
+        let (sender, receiver) = watch::channel(None);
+        inner.slots.retain(|other, _| other.sidecar() != link.sidecar());
         inner.slots.insert(link.clone(), sender);
         drop(inner);
         self.changed.notify_one();
-        Some(receiver)
+        Ok(Some((link, receiver)))
     }
 
     /// The stream of `link` ended.
@@ -119,5 +120,31 @@ impl State {
         }
         self.metrics.sidecars.set(i64::try_from(inner.index.sidecar_count()).unwrap_or(i64::MAX));
         inner.index.poll_timeout().map(|at| at.saturating_sub(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::Identity;
+    use futures::StreamExt as _;
+
+    /// Goal: a view that is computed in the moment in which a sidecar comes in is sent, although nobody reads its stream yet.
+    #[tokio::test]
+    async fn the_first_view_has_a_place() {
+        let settings = control::Settings { settle: Duration::ZERO, linger: Duration::ZERO };
+        let authority = Authority::create("cluster.local", runtime::clock::unix_seconds()).unwrap();
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let state = State::new(settings, authority, metrics);
+        let opened = state.open(|index| {
+            let identity = Identity::new("shop", "checkout");
+            index.connect("shop/checkout", identity, control::index::Report::default())
+        });
+        let (_, slot) = opened.unwrap().unwrap();
+        state.flush();
+        let mut views = crate::service::views_of(slot);
+        assert!(views.next().await.is_some_and(|view| view.version > 0));
+        state.close();
+        assert!(state.open(|_| unreachable!("a closing service takes nobody in")).unwrap().is_none());
     }
 }
