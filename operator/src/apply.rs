@@ -10,6 +10,7 @@ mod events;
 mod tests;
 
 pub use compare::is_applied;
+pub(crate) use events::event;
 
 use crate::{
     cluster::fingerprint,

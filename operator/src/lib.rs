@@ -8,6 +8,7 @@ pub mod context;
 pub mod control_plane;
 pub mod controllers;
 pub mod guard;
+mod hash;
 pub mod kafka;
 pub mod leadership;
 pub mod metrics;

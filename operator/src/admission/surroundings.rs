@@ -14,8 +14,8 @@ impl Surroundings for Cluster {
         Self::broker(self, &ObjectName::new(namespace, name))
     }
 
-    fn topics(&self) -> Vec<Arc<Topic>> {
-        self.decoded_topics()
+    fn topics_on(&self, (namespace, name): (&str, &str)) -> Vec<Arc<Topic>> {
+        Self::topics_on(self, &ObjectName::new(namespace, name))
     }
 
     fn claimants(&self, (namespace, name): (&str, &str), log_name: &str) -> Vec<Arc<Topic>> {

@@ -26,9 +26,9 @@ const NAMES_MAX: usize = 5;
 pub trait Surroundings: Send + Sync {
     /// A Broker.
     fn broker(&self, namespace: &str, name: &str) -> Option<Arc<Broker>>;
-    /// Every Topic of the cluster.
-    fn topics(&self) -> Vec<Arc<Topic>>;
-    /// The Topics that claim a name on a Broker, which is given as namespace and name.
+    /// The Topics on a Broker, which is given as namespace and name.
+    fn topics_on(&self, broker: (&str, &str)) -> Vec<Arc<Topic>>;
+    /// Those of them that claim a name.
     fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>>;
     /// The labels of a namespace.
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
@@ -233,16 +233,14 @@ fn deletion(request: &Request, surroundings: &dyn Surroundings) -> Findings {
         return found;
     }
     let broker = decode::decode::<Broker>(&request.old_object).ok();
-    let topics = surroundings.topics();
-    let lives_here = |topic: &&Arc<Topic>| {
-        let namespace = topic.namespace().unwrap_or_default();
+    let topics = surroundings.topics_on((&request.namespace, &request.name));
+    let stays = |topic: &&Arc<Topic>| {
         topic.metadata.deletion_timestamp.is_none()
-            && topic.spec.broker_of(&namespace) == (request.namespace.as_str(), request.name.as_str())
-            && is_let_in(topic, &namespace, broker.as_ref(), (request, surroundings))
+            && is_let_in(topic, broker.as_ref(), (request, surroundings))
     };
     let names: Vec<String> = topics
         .iter()
-        .filter(lives_here)
+        .filter(stays)
         .map(|topic| format!("{}/{}", topic.namespace().unwrap_or_default(), topic.name_any()))
         .collect();
     if !names.is_empty() {
@@ -259,14 +257,14 @@ fn deletion(request: &Request, surroundings: &dyn Surroundings) -> Findings {
 /// Whether a Topic that names the Broker is or may come on it: nobody holds the Broker of another team by its name alone.
 fn is_let_in(
     topic: &Topic,
-    namespace: &str,
     broker: Option<&Broker>,
     (request, surroundings): (&Request, &dyn Surroundings),
 ) -> bool {
     let is_there = topic.status.as_ref().is_some_and(|status| status.topic_id.is_some());
-    let labels = surroundings.namespace_labels(namespace).unwrap_or_default();
+    let namespace = topic.namespace().unwrap_or_default();
+    let labels = surroundings.namespace_labels(&namespace).unwrap_or_default();
     is_there
-        || broker.is_none_or(|broker| broker.spec.allows_namespace(&request.namespace, namespace, &labels))
+        || broker.is_none_or(|broker| broker.spec.allows_namespace(&request.namespace, &namespace, &labels))
 }
 
 fn some_of(mut names: Vec<String>) -> String {

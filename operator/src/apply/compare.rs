@@ -1,8 +1,8 @@
 //! Pure: is an object as it was last applied? The hash finds what we changed, the comparison what others did.
 
+use crate::hash::hash;
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 /// Hash of what was last applied, so that a field that we no longer set is noticed.
 pub(super) const HASH_ANNOTATION: &str = "pinnace.dev/applied-hash";
@@ -10,8 +10,7 @@ pub(super) const HASH_ANNOTATION: &str = "pinnace.dev/applied-hash";
 /// The object as JSON, without nulls, with the hash of its content among its annotations.
 pub(super) fn with_hash(object: &impl Serialize) -> Result<Value, serde_json::Error> {
     let mut value = serde_json::to_value(object)?;
-    let hash: String =
-        Sha256::digest(value.to_string()).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hash(&value.to_string(), 16);
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         let annotations =
             metadata.entry("annotations").or_insert_with(|| Value::Object(serde_json::Map::new()));

@@ -2,6 +2,7 @@
 //! that is told only once.
 
 use super::{Applied, ApplyError, Writer, create_unless_there};
+use crate::hash::hash;
 use api::condition::{READY, find, truncated};
 use control::ObjectName;
 use k8s_openapi::{
@@ -12,10 +13,11 @@ use kube::{
     Api, Resource,
     runtime::events::{Event, EventType},
 };
-use sha2::{Digest as _, Sha256};
 
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 1000;
+/// What controllers were at.
+const RECONCILE: &str = "Reconcile";
 /// What an Event's name takes of the name of its object; the rest of 253 is for the hash.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -30,13 +32,19 @@ pub(super) fn event_for(before: &[Condition], after: &[Condition]) -> Option<Eve
     if !is_told {
         return None;
     }
-    Some(Event {
-        type_: if ready.status == "False" { EventType::Warning } else { EventType::Normal },
-        reason: ready.reason.clone(),
-        note: Some(truncated(&ready.message, NOTE_BYTES_MAX).to_owned()),
-        action: "Reconcile".to_owned(),
+    let type_ = if ready.status == "False" { EventType::Warning } else { EventType::Normal };
+    Some(event(type_, &ready.reason, RECONCILE, &ready.message))
+}
+
+/// An Event whose note is as long as the API server takes it. Pure.
+pub(crate) fn event(type_: EventType, reason: &str, action: &str, note: &str) -> Event {
+    Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(truncated(note, NOTE_BYTES_MAX).to_owned()),
+        action: action.to_owned(),
         secondary: None,
-    })
+    }
 }
 
 impl Writer {
@@ -67,14 +75,7 @@ impl Writer {
     where
         K: Resource<DynamicType = ()>,
     {
-        let event = Event {
-            type_: EventType::Normal,
-            reason: reason.to_owned(),
-            note: Some(truncated(note, NOTE_BYTES_MAX).to_owned()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        self.publish(object, event).await
+        self.publish(object, event(EventType::Normal, reason, RECONCILE, note)).await
     }
 
     /// The recorder makes a series of Events of one reason about one object.
@@ -135,7 +136,6 @@ impl Writer {
 
 /// The name of the one Event for `key`.
 fn name_once(object: &str, key: &str) -> String {
-    let hash: String = Sha256::digest(key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let object = truncated(object, NAME_BYTES_MAX).trim_end_matches(['.', '-']);
-    format!("{object}.{hash}")
+    format!("{object}.{}", hash(key, 8))
 }

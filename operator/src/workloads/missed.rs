@@ -2,8 +2,12 @@
 //!
 //! Told is the workload that made the Pod, once for each cause: whoever reads it restarts all of its Pods.
 
-use crate::{admission::inject::Missed, cluster::LabelledPod, cluster::name_of};
-use api::{condition::truncated, labels::INJECT};
+use crate::{
+    admission::inject::Missed,
+    apply::event,
+    cluster::{LabelledPod, name_of},
+};
+use api::labels::INJECT;
 use control::ObjectName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::runtime::events::{Event, EventType};
@@ -21,8 +25,6 @@ const NOT_SEEN: &str = "not_seen";
 const EVENT_REASON: &str = "SidecarMissing";
 /// Pods that a note names.
 const NAMED_MAX: usize = 3;
-/// Longest note, in bytes.
-const NOTE_BYTES_MAX: usize = 1000;
 
 /// What is told once: a workload has Pods without their sidecar for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,12 +123,6 @@ impl Report {
             names = format!("{names} and {more} more");
         }
         let note = format!("{names}: the label {INJECT} asks for a sidecar and there is none: {}", self.text);
-        Event {
-            type_: EventType::Warning,
-            reason: EVENT_REASON.to_owned(),
-            note: Some(truncated(&note, NOTE_BYTES_MAX).to_owned()),
-            action: "Inject".to_owned(),
-            secondary: None,
-        }
+        event(EventType::Warning, EVENT_REASON, "Inject", &note)
     }
 }

@@ -9,16 +9,15 @@ use super::{
     tell::Notice,
     upgrade::{Patch, Plan, State, Stuck, plan, state},
 };
-use crate::{admission::inject::CONTAINER, apply::ApplyError, cluster::LabelledPod, context::Context};
-use api::{
-    condition::truncated,
-    labels::{SIDECAR_IMAGE, SIDECAR_UPGRADE_BEGUN},
+use crate::{
+    admission::inject::CONTAINER,
+    apply::{ApplyError, event},
+    cluster::LabelledPod,
+    context::Context,
 };
+use api::labels::{SIDECAR_IMAGE, SIDECAR_UPGRADE_BEGUN};
 use control::ObjectName;
-use kube::{
-    Resource as _,
-    runtime::events::{Event, EventType},
-};
+use kube::{Resource as _, runtime::events::EventType};
 use runtime::{
     backoff::Backoff,
     clock::{self, Instant},
@@ -39,8 +38,6 @@ const REST_FIRST: Duration = Duration::from_secs(10);
 const REST_LONGEST: Duration = Duration::from_secs(600);
 /// Reason of the Event about a Pod that is not Ready again.
 const STUCK: &str = "SidecarUpgradeStuck";
-/// Longest note, in bytes.
-const NOTE_BYTES_MAX: usize = 1000;
 
 /// A Pod as it was written, until the store has it.
 struct Written {
@@ -211,13 +208,7 @@ fn notice(stuck: Stuck, image: &str) -> (String, Notice) {
          is at fault, give the operator another one (chart value sidecar.image): this Pod gets it first. When the Pod is, \
          delete it"
     );
-    let event = Event {
-        type_: EventType::Warning,
-        reason: STUCK.to_owned(),
-        note: Some(truncated(&note, NOTE_BYTES_MAX).to_owned()),
-        action: "UpgradeSidecar".to_owned(),
-        secondary: None,
-    };
+    let event = event(EventType::Warning, STUCK, "UpgradeSidecar", &note);
     let name = ObjectName::new(&stuck.pod.namespace, &stuck.made_by.name);
     let key = format!("{}/{STUCK}/{image}", stuck.made_by.uid);
     (key, Notice { name, made_by: stuck.made_by, event })

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::kube;
+use crate::{kube, pods, scrape};
 
 /// The namespace of the operator.
 pub(crate) const NAMESPACE: &str = "pinnace-system";
@@ -61,6 +61,16 @@ pub(crate) fn install_with(flags: &[&str]) -> Result<()> {
     words.extend(flags);
     kube::run("helm", &words)?;
     Ok(())
+}
+
+/// What the operator that is ready counts.
+pub(crate) fn operator_metrics() -> Result<String> {
+    let selector = "--selector=app.kubernetes.io/component=operator";
+    let pods = kube::kubectl(&["--namespace", NAMESPACE, "get", "pods", selector, "--output=json"])?;
+    let pods: Value = serde_json::from_str(&pods).context("kubectl printed no JSON")?;
+    let pods = pods["items"].as_array().context("kubectl lists no pods")?;
+    let pod = pods.iter().find(|pod| kube::is_ready(pod)).context("no operator is ready")?;
+    scrape::get(pods::address(pod), scrape::ADMIN_PORT, "/metrics")
 }
 
 /// The objects that the chart renders with these values, for those that a scenario does not install.

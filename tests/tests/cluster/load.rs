@@ -9,6 +9,25 @@ use crate::namespace::Namespace;
 use crate::pods::{APP, address};
 use crate::scrape;
 
+/// Channels of scenarios about something else: work that is acknowledged, and messages that are not.
+pub(crate) const CHANNELS: &str = "
+apiVersion: pinnace.dev/v1alpha1
+kind: Channel
+metadata: {name: jobs}
+spec:
+  pattern: Pipeline
+  delivery: {acknowledge: Required}
+---
+apiVersion: pinnace.dev/v1alpha1
+kind: Channel
+metadata: {name: prices}
+spec:
+  ready: {subscribers: 1}
+";
+/// The first of them.
+pub(crate) const JOBS: &str = "channels/jobs";
+/// The second.
+pub(crate) const PRICES: &str = "channels/prices";
 /// Messages after which a stream counts as flowing.
 pub(crate) const FLOWING: usize = 50;
 const IMAGE: &str = "pinnace.dev/test/load:0.0.0";

@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::install::{NAMESPACE, OPERATOR, installed};
+use crate::install::{NAMESPACE, OPERATOR, installed, operator_metrics};
 use crate::kube::{self, kubectl, until};
 use crate::namespace::Namespace;
-use crate::pods::{APP, TOOLS, address};
+use crate::pods::spec;
 use crate::scrape;
 
 /// The pods that the scenario labels.
@@ -26,22 +26,7 @@ fn deployment(labelled: bool) -> Value {
             "selector": { "matchLabels": { "app": NAME } },
             "template": {
                 "metadata": { "labels": labels },
-                "spec": {
-                    "terminationGracePeriodSeconds": 1,
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "seccompProfile": { "type": "RuntimeDefault" },
-                    },
-                    "containers": [{
-                        "name": APP,
-                        "image": TOOLS,
-                        "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false,
-                            "capabilities": { "drop": ["ALL"] },
-                        },
-                    }],
-                },
+                "spec": spec(),
             },
         },
     })
@@ -49,14 +34,8 @@ fn deployment(labelled: bool) -> Value {
 
 /// How many pods of a namespace the operator counts, for any reason.
 fn counted(namespace: &str, reason: &str) -> Result<f64> {
-    let selector = "--selector=app.kubernetes.io/component=operator";
-    let pods = kubectl(&["--namespace", NAMESPACE, "get", "pods", selector, "--output=json"])?;
-    let pods: Value = serde_json::from_str(&pods)?;
-    let pods = pods["items"].as_array().context("kubectl lists no pods")?;
-    let pod = pods.iter().find(|pod| kube::is_ready(pod)).context("no operator is ready")?;
-    let metrics = scrape::get(address(pod), scrape::ADMIN_PORT, "/metrics")?;
     let labels = [format!("namespace=\"{namespace}\""), format!("reason=\"{reason}")];
-    Ok(scrape::sum(&metrics, METRIC, &[&labels[0], &labels[1]]))
+    Ok(scrape::sum(&operator_metrics()?, METRIC, &[&labels[0], &labels[1]]))
 }
 
 /// The events that tell of pods without a sidecar: kind and name of who is told, and the text.

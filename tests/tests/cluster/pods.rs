@@ -7,7 +7,7 @@ use crate::kube;
 use crate::namespace::Namespace;
 
 /// kcat, Python with Kafka and ZeroMQ clients, curl, ss, a shell.
-pub(crate) const TOOLS: &str = "pinnace.dev/test/apptools:0.0.0";
+const TOOLS: &str = "pinnace.dev/test/apptools:0.0.0";
 /// The container of the app in its pod.
 pub(crate) const APP: &str = "app";
 /// The container of the sidecar in a labelled pod.
@@ -94,29 +94,35 @@ impl<'a> App<'a> {
         }
         let annotations: Map<String, Value> =
             self.annotations.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let mut spec = spec();
+        spec["serviceAccountName"] = json!(self.service_account);
         json!({
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": { "name": self.name, "labels": labels, "annotations": annotations },
-            "spec": {
-                "serviceAccountName": self.service_account,
-                "terminationGracePeriodSeconds": 1,
-                "securityContext": {
-                    "runAsNonRoot": true,
-                    "seccompProfile": { "type": "RuntimeDefault" },
-                },
-                "containers": [{
-                    "name": APP,
-                    "image": TOOLS,
-                    "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": false,
-                        "capabilities": { "drop": ["ALL"] },
-                    },
-                }],
-            },
+            "spec": spec,
         })
     }
+}
+
+/// A pod that `restricted` Pod Security lets in, and that does nothing.
+pub(crate) fn spec() -> Value {
+    json!({
+        "terminationGracePeriodSeconds": 1,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "seccompProfile": { "type": "RuntimeDefault" },
+        },
+        "containers": [{
+            "name": APP,
+            "image": TOOLS,
+            "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "capabilities": { "drop": ["ALL"] },
+            },
+        }],
+    })
 }
 
 /// The address of a pod.

@@ -4,28 +4,12 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::load::HUSH;
 
-use crate::install::{NAMESPACE, install, install_with};
-use crate::kube::{self, attempt, kubectl, run, said, until};
-use crate::load::{FLOWING, Load, Scene};
-use crate::pods::{APP, SIDECAR, address, container};
+use crate::install::{install, install_with, operator_metrics};
+use crate::kube::{self, attempt, run, said, until};
+use crate::load::{CHANNELS, FLOWING, JOBS, Load, PRICES, Scene};
+use crate::pods::{APP, SIDECAR, container};
 use crate::scrape;
 
-const CHANNELS: &str = "
-apiVersion: pinnace.dev/v1alpha1
-kind: Channel
-metadata: {name: jobs}
-spec:
-  pattern: Pipeline
-  delivery: {acknowledge: Required}
----
-apiVersion: pinnace.dev/v1alpha1
-kind: Channel
-metadata: {name: prices}
-spec:
-  ready: {subscribers: 1}
-";
-const JOBS: &str = "channels/jobs";
-const PRICES: &str = "channels/prices";
 /// Another name for the same image; to the kubelet that is a change.
 const OTHER_IMAGE: &str = "ghcr.io/pinnace/sidecar:0.0.0-next";
 const OPERATOR_ACCOUNT: &str = "system:serviceaccount:pinnace-system:pinnace-operator";
@@ -71,13 +55,7 @@ fn moved(scene: &Scene, name: &str) -> Result<bool> {
 }
 
 fn counted(state: &str) -> Result<f64> {
-    let selector = "--selector=app.kubernetes.io/component=operator";
-    let pods = kubectl(&["--namespace", NAMESPACE, "get", "pods", selector, "--output=json"])?;
-    let pods: Value = serde_json::from_str(&pods)?;
-    let pods = pods["items"].as_array().context("kubectl lists no pods")?;
-    let pod = pods.iter().find(|pod| kube::is_ready(pod)).context("no operator is ready")?;
-    let metrics = scrape::get(address(pod), scrape::ADMIN_PORT, "/metrics")?;
-    Ok(scrape::sum(&metrics, "pinnace_sidecars", &[&format!("state=\"{state}\"")]))
+    Ok(scrape::sum(&operator_metrics()?, "pinnace_sidecars", &[&format!("state=\"{state}\"")]))
 }
 
 /// The operator has the right to patch pods, and a policy lets it do this with it and nothing else.

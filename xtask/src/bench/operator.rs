@@ -33,6 +33,8 @@ const GOALS: &[(&str, f64)] = &[
 
 /// Measures, on a cluster that is there for nothing else.
 pub(super) fn measure(root: &Path, args: &BenchArgs) -> Result<Report> {
+    let once = args.rounds.is_none_or(|rounds| rounds == 1);
+    ensure!(once, "the benchmark operator runs once: leave out --rounds");
     cluster::check_machine()?;
     let cache = args.cache.open()?;
     let fleet = fleet(root)?;

@@ -3,7 +3,6 @@
 //! Clean under the `restricted` Pod Security Standard whatever the rest of the Pod looks like.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::annotations::Wishes;
 use super::settings::{
@@ -55,7 +54,7 @@ pub(super) fn container(settings: &Settings, wishes: &Wishes) -> Value {
 pub fn settings_hash(settings: &Settings) -> String {
     let same = Settings { image: String::new(), trust_bundle_pem: String::new(), ..settings.clone() };
     let all = json!([container(&same, &Wishes::default()), volumes(&same).map(|(_, volume)| volume)]);
-    Sha256::digest(all.to_string()).iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    crate::hash::hash(&all.to_string(), 5)
 }
 
 /// The volumes behind the mounts.

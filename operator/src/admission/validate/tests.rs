@@ -19,16 +19,17 @@ impl Surroundings for Cluster {
         self.brokers.iter().find(|broker| (broker.namespace(), broker.name_any()) == wanted).cloned()
     }
 
-    fn topics(&self) -> Vec<Arc<Topic>> {
-        self.topics.clone()
+    fn topics_on(&self, broker: (&str, &str)) -> Vec<Arc<Topic>> {
+        let is_on =
+            |topic: &&Arc<Topic>| topic.spec.broker_of(&topic.namespace().unwrap_or_default()) == broker;
+        self.topics.iter().filter(is_on).cloned().collect()
     }
 
     fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>> {
-        let claims = |topic: &&Arc<Topic>| {
-            let own = topic.namespace().unwrap_or_default();
-            topic.spec.broker_of(&own) == broker && topic.spec.log_name(&own, &topic.name_any()) == log_name
-        };
-        self.topics.iter().filter(claims).cloned().collect()
+        let mut found = self.topics_on(broker);
+        let own = |topic: &Topic| topic.namespace().unwrap_or_default();
+        found.retain(|topic| topic.spec.log_name(&own(topic), &topic.name_any()) == log_name);
+        found
     }
 
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {

@@ -4,7 +4,6 @@ use api::Broker;
 use control::ObjectName;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 /// Name of the file.
 pub(in super::super) const FILE: &str = "broker.properties";
@@ -15,7 +14,7 @@ fn text(broker: &Broker) -> String {
 
 /// Changes when the engine must be started anew to see the settings.
 pub(in super::super) fn hash(broker: &Broker) -> String {
-    Sha256::digest(text(broker)).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    crate::hash::hash(&text(broker), 8)
 }
 
 pub(in super::super) fn build(broker: &Broker, own: &ObjectName) -> Result<ConfigMap, serde_json::Error> {
