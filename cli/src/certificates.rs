@@ -57,6 +57,9 @@ fn text_of(file: &Path) -> anyhow::Result<String> {
         let opened = std::fs::File::open(file).with_context(failed)?;
         opened.take(INPUT_BYTES_MAX).read_to_string(&mut text).with_context(failed)?;
     }
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) >= INPUT_BYTES_MAX {
+        bail!("{} has more than {INPUT_BYTES_MAX} bytes: give it in parts", file.display());
+    }
     Ok(text)
 }
 

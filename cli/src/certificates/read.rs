@@ -31,7 +31,7 @@ pub(super) struct Certificate {
 /// # Errors
 /// When it can be read as nothing, or holds no certificate.
 pub(super) fn certificates(place: &str, text: &str) -> anyhow::Result<Vec<Certificate>> {
-    let objects = objects(text);
+    let objects = objects(place, text)?;
     let found = if objects.is_empty() { in_pem(place, text)? } else { in_objects(&objects)? };
     if found.is_empty() {
         bail!(
@@ -41,16 +41,25 @@ pub(super) fn certificates(place: &str, text: &str) -> anyhow::Result<Vec<Certif
     Ok(found)
 }
 
-/// The objects of a text in YAML or JSON, lists taken apart.
-fn objects(text: &str) -> Vec<Value> {
-    let documents = serde_yaml::Deserializer::from_str(text).map(Value::deserialize);
-    let documents: Vec<Value> =
-        documents.map_while(Result::ok).filter(|value| value["kind"].is_string()).collect();
+/// The objects of a text in YAML or JSON, lists taken apart; none where it is something else.
+///
+/// # Errors
+/// When what follows an object cannot be read: a part must not be taken for all.
+fn objects(place: &str, text: &str) -> anyhow::Result<Vec<Value>> {
+    let mut documents = Vec::new();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        match Value::deserialize(document) {
+            Ok(value) if value["kind"].is_string() => documents.push(value),
+            Ok(_) => {}
+            Err(_) if documents.is_empty() => return Ok(Vec::new()),
+            Err(error) => bail!("{place} is damaged behind its first object: {error}"),
+        }
+    }
     let items = |document: Value| match document["items"].as_array() {
         Some(items) => items.clone(),
         None => vec![document],
     };
-    documents.into_iter().flat_map(items).collect()
+    Ok(documents.into_iter().flat_map(items).collect())
 }
 
 fn in_objects(objects: &[Value]) -> anyhow::Result<Vec<Certificate>> {

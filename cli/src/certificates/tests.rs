@@ -63,6 +63,10 @@ fn nothing_is_not_well() {
         assert!(problem.contains("x holds no certificate"), "{problem}");
     }
     assert!(read::certificates("x", &root.replace('M', "!")).is_err());
+    let secret = serde_json::json!({"kind": "Secret", "data": {"ca.crt": BASE64_STANDARD.encode(&root)}});
+    let whole = serde_yaml::to_string(&secret).unwrap();
+    let problem = read::certificates("x", &format!("{whole}---\nkind: [\n")).unwrap_err().to_string();
+    assert!(problem.contains("damaged behind its first object"), "{problem}");
     assert_eq!(in_metrics("a", "pinnace_other 1\n"), []);
 }
 
