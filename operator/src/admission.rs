@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 pub use listen::ListenError;
 
-use crate::metrics::AdmissionMetrics;
+use crate::{metrics::AdmissionMetrics, users};
 use inject::{Outcome, Settings, inject};
 use review::{API_VERSION, Answer, Request, Review, ReviewResponse};
 use validate::{Surroundings, Verdict, validate};
@@ -198,16 +198,34 @@ impl Webhooks {
         if request.operation != "CREATE" || request.kind.kind != "Pod" || !request.kind.group.is_empty() {
             return (Answer::allowed(), "other_object");
         }
-        let settings =
-            Settings { trust_bundle_pem: self.roots.borrow().bundle_pem(), ..self.settings.clone() };
+        let (user_id, warning) = self.user(&request.namespace);
+        let trust_bundle_pem = self.roots.borrow().bundle_pem();
+        let settings = Settings { trust_bundle_pem, user_id, ..self.settings.clone() };
         match inject(&request.object, &settings) {
-            Outcome::Patched { patch, warnings } => {
+            Outcome::Patched { patch, mut warnings } => {
+                warnings.extend(warning);
                 (Answer::Allowed { patch: Some(patch), warnings }, "injected")
             }
             Outcome::Skipped(skip) => (Answer::allowed(), skip.name()),
             Outcome::Refused { problems } => {
                 let message = format!("the Pod cannot have a sidecar: {}", problems.join("; "));
                 (Answer::Denied { message }, "refused")
+            }
+        }
+    }
+
+    /// The user that a sidecar in this namespace runs as, and what its owner should know.
+    fn user(&self, namespace: &str) -> (u32, Option<String>) {
+        let range = self.surroundings.uid_range(namespace);
+        match range.as_deref().map(users::last_of) {
+            None => (inject::USER_ID, None),
+            Some(Ok(user_id)) => (user_id, None),
+            Some(Err(problem)) => {
+                let annotation = users::UID_RANGE;
+                (
+                    inject::USER_ID,
+                    Some(format!("annotation {annotation} of namespace {namespace}: {problem}")),
+                )
             }
         }
     }

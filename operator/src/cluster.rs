@@ -14,7 +14,7 @@ pub use follow::{Change, Follow, fingerprint};
 pub use homes::Homes;
 pub use pod::{Begun, LabelledPod, Sidecar};
 
-use crate::guard::Guarded;
+use crate::{guard::Guarded, users};
 use api::{Broker, Channel, Subscription, Topic};
 use control::ObjectName;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -281,5 +281,12 @@ impl Cluster {
     pub fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let found = self.namespaces.get(&ObjectName::new("", namespace))?;
         Some(found.metadata.labels.clone().unwrap_or_default())
+    }
+
+    /// What a namespace says of the users that its Pods may run as.
+    #[must_use]
+    pub fn uid_range(&self, namespace: &str) -> Option<String> {
+        let found = self.namespaces.get(&ObjectName::new("", namespace))?;
+        found.metadata.annotations.as_ref()?.get(users::UID_RANGE).cloned()
     }
 }

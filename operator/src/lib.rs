@@ -17,4 +17,5 @@ pub mod run;
 mod simulation;
 #[cfg(test)]
 mod testing;
+mod users;
 pub mod workloads;

@@ -252,6 +252,7 @@ fn inject_settings(args: &Args, trust_bundle_pem: String) -> inject::Settings {
         audience: TOKEN_AUDIENCE.to_owned(),
         resources: pods.sidecar_resources.clone(),
         log_level: pods.sidecar_log_level.clone(),
+        user_id: inject::USER_ID,
     }
 }
 

@@ -66,16 +66,18 @@ matchExpressions:
       {{- end }}
 {{- end -}}
 
-{{/* A container that the restricted Pod Security Standard lets in. */}}
+{{/* A container that the restricted Pod Security Standard lets in. OpenShift assigns users itself and refuses others. */}}
 {{- define "pinnace.securityContext" -}}
 allowPrivilegeEscalation: false
 capabilities:
   drop: [ALL]
 privileged: false
 readOnlyRootFilesystem: true
+{{- if not (.Capabilities.APIVersions.Has "security.openshift.io/v1") }}
 runAsGroup: 65532
-runAsNonRoot: true
 runAsUser: 65532
+{{- end }}
+runAsNonRoot: true
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}

@@ -17,7 +17,7 @@ use json_patch::Patch;
 use serde_json::{Value, json};
 
 pub use missed::{Missed, missed};
-pub use settings::{CONTAINER, LABEL_INJECTED, LOG_LEVELS, Settings};
+pub use settings::{CONTAINER, LABEL_INJECTED, LOG_LEVELS, Settings, USER_ID};
 pub use sidecar::settings_hash;
 
 use annotations::Wishes;

@@ -26,6 +26,10 @@ impl Surroundings for Cluster {
         Self::namespace_labels(self, namespace)
     }
 
+    fn uid_range(&self, namespace: &str) -> Option<String> {
+        Self::uid_range(self, namespace)
+    }
+
     fn namespace_is_going(&self, namespace: &str) -> bool {
         let found = self.namespaces.get(&ObjectName::new("", namespace));
         found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())

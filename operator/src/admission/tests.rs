@@ -15,7 +15,7 @@ use super::*;
 
 const NAME: &str = "pinnace-operator.pinnace-system.svc";
 
-/// A cluster without any object of ours.
+/// A cluster without any object of ours, in which some namespaces say which users they may have.
 struct Empty;
 
 impl Surroundings for Empty {
@@ -33,6 +33,14 @@ impl Surroundings for Empty {
 
     fn namespace_labels(&self, _: &str) -> Option<std::collections::BTreeMap<String, String>> {
         None
+    }
+
+    fn uid_range(&self, namespace: &str) -> Option<String> {
+        match namespace {
+            "ranged" => Some("1000650000/10000".to_owned()),
+            "odd" => Some("many".to_owned()),
+            _ => None,
+        }
     }
 
     fn namespace_is_going(&self, _: &str) -> bool {
@@ -57,6 +65,7 @@ fn settings() -> Settings {
         audience: "pinnace".into(),
         resources: serde_json::Map::new(),
         log_level: "info".into(),
+        user_id: inject::USER_ID,
     }
 }
 
@@ -140,6 +149,31 @@ fn pod(annotations: Value) -> Value {
     })
 }
 
+/// The sidecar that an answer puts into the Pod of [`pod_request`].
+fn sidecar(response: &Value) -> Value {
+    let patch = response["patch"].as_str().expect("a patch");
+    let patch = base64::prelude::BASE64_STANDARD.decode(patch).expect("base64");
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a JSON patch");
+    let mut after = pod(json!({}));
+    json_patch::patch(&mut after, &patch).expect("the patch applies");
+    after["spec"]["initContainers"][0].clone()
+}
+
+/// Goal: where a namespace says which users its Pods may run as, the sidecar is one of them; a range that cannot be read
+/// is told to who makes the Pod.
+#[tokio::test]
+async fn the_sidecar_is_a_user_of_its_namespace() {
+    let server = server().await;
+    for (namespace, user, warnings) in [("shop", 65_532, 0), ("ranged", 1_000_659_999, 0), ("odd", 65_532, 1)]
+    {
+        let mut request = pod_request(pod(json!({})));
+        request["namespace"] = json!(namespace);
+        let response = server.review("/inject", request).await;
+        assert_eq!(sidecar(&response)["securityContext"]["runAsUser"], user, "{namespace}");
+        assert_eq!(response["warnings"].as_array().map_or(0, Vec::len), warnings, "{namespace}: {response}");
+    }
+}
+
 /// Goal: a labelled Pod comes back with a patch that puts the sidecar in, with the roots of the moment.
 #[tokio::test]
 async fn inject_answers_with_a_patch() {
@@ -147,13 +181,7 @@ async fn inject_answers_with_a_patch() {
     let response = server.review("/inject", pod_request(pod(json!({})))).await;
     assert_eq!(response["allowed"], true);
     assert_eq!(response["patchType"], "JSONPatch");
-    let patch = base64::prelude::BASE64_STANDARD
-        .decode(response["patch"].as_str().expect("a patch"))
-        .expect("base64");
-    let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("a JSON patch");
-    let mut after = pod(json!({}));
-    json_patch::patch(&mut after, &patch).expect("the patch applies");
-    let sidecar = &after["spec"]["initContainers"][0];
+    let sidecar = sidecar(&response);
     assert_eq!(sidecar["name"], "pinnace-sidecar");
     let environment = sidecar["env"].as_array().expect("an environment");
     assert!(environment.contains(&json!({"name": "PINNACE_TRUST_BUNDLE", "value": server.bundle})));

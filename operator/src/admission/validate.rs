@@ -32,6 +32,8 @@ pub trait Surroundings: Send + Sync {
     fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>>;
     /// The labels of a namespace.
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
+    /// What a namespace says of the users that its Pods may run as: see [`crate::users`].
+    fn uid_range(&self, namespace: &str) -> Option<String>;
     /// Whether a namespace is being deleted, or gone.
     fn namespace_is_going(&self, namespace: &str) -> bool;
 }

@@ -172,6 +172,23 @@ fn pods_are_restricted() {
     assert!(seen >= VALUE_SETS.len(), "only {seen} containers were looked at");
 }
 
+/// Goal: where OpenShift assigns users, no Pod of the chart asks for one.
+#[test]
+fn openshift_assigns_users() {
+    let openshift = ["pinnace", "charts/pinnace", "--api-versions", "security.openshift.io/v1"];
+    let output = run("template", &openshift);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let users = |text: &str| {
+        let (all, mut contexts) = (objects(text), Vec::new());
+        let own = all.iter().filter(|object| !is_crd(object));
+        own.for_each(|object| under(object, "securityContext", &mut contexts));
+        assert!(contexts.iter().any(|context| context["runAsNonRoot"] == true));
+        contexts.iter().filter(|context| !context["runAsUser"].is_null()).count()
+    };
+    assert_eq!(users(&String::from_utf8(output.stdout).unwrap()), 0);
+    assert!(users(&rendered(&[])) > 0, "elsewhere they run as the user of the images");
+}
+
 /// Goal: no wildcard in any rule, and nobody lists or watches Secrets.
 #[test]
 fn rights_are_the_least() {

@@ -6,6 +6,8 @@ use serde_json::{Map, Value};
 pub const CONTAINER: &str = "pinnace-sidecar";
 /// Is `true` on every Pod that got a sidecar; monitoring finds Pods by it.
 pub const LABEL_INJECTED: &str = "pinnace.dev/injected";
+/// The user of our images.
+pub const USER_ID: u32 = 65532;
 /// Levels that the sidecar's log knows.
 pub const LOG_LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -48,4 +50,6 @@ pub struct Settings {
     pub resources: Map<String, Value>,
     /// Level of the sidecar's log where the Pod does not say otherwise.
     pub log_level: String,
+    /// The user that the sidecar runs as; another than that of our images where a namespace says which it may have.
+    pub user_id: u32,
 }

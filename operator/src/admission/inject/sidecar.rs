@@ -7,11 +7,9 @@ use serde_json::{Map, Value, json};
 use super::annotations::Wishes;
 use super::settings::{
     ADMIN_PORT, API_TOKEN_PATH, APP_PORT, CONTAINER, KAFKA_PORT, PEER_PORT, RUN_PATH, STATE_PATH, Settings,
-    TOKEN_PATH, VOLUME_RUN, VOLUME_STATE, VOLUME_TOKEN,
+    TOKEN_PATH, USER_ID, VOLUME_RUN, VOLUME_STATE, VOLUME_TOKEN,
 };
 
-/// The user of our images.
-const USER_ID: u32 = 65532;
 /// Kubernetes' smallest; the kubelet asks for a new token at 80 % of it.
 const TOKEN_LIFE_S: u32 = 3600;
 /// Probes of a starting sidecar, one a second (the kubelet knows no shorter period).
@@ -31,7 +29,7 @@ pub(super) fn container(settings: &Settings, wishes: &Wishes) -> Value {
             {"name": "pinnace-admin", "containerPort": ADMIN_PORT, "protocol": "TCP"},
         ],
         "resources": resources(settings, wishes),
-        "securityContext": security_context(),
+        "securityContext": security_context(settings.user_id),
         // The next container waits for this one, so it is asked as often as the kubelet can.
         "startupProbe": probe("/ready", 1, START_ATTEMPTS),
         "readinessProbe": probe("/ready", 5, 3),
@@ -49,10 +47,15 @@ pub(super) fn container(settings: &Settings, wishes: &Wishes) -> Value {
 }
 
 /// A hash of all that a sidecar is injected with and that cannot be changed while its Pod runs: not the image, nor the
-/// roots, which it is told of later, nor what a Pod asks for itself.
+/// roots, which it is told of later, nor what a Pod asks for itself or its namespace says.
 #[must_use]
 pub fn settings_hash(settings: &Settings) -> String {
-    let same = Settings { image: String::new(), trust_bundle_pem: String::new(), ..settings.clone() };
+    let same = Settings {
+        image: String::new(),
+        trust_bundle_pem: String::new(),
+        user_id: USER_ID,
+        ..settings.clone()
+    };
     let all = json!([container(&same, &Wishes::default()), volumes(&same).map(|(_, volume)| volume)]);
     crate::hash::hash(&all.to_string(), 5)
 }
@@ -135,7 +138,7 @@ fn resources(settings: &Settings, wishes: &Wishes) -> Value {
     Value::Object(resources)
 }
 
-fn security_context() -> Value {
+fn security_context(user_id: u32) -> Value {
     json!({
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]},
@@ -143,7 +146,7 @@ fn security_context() -> Value {
         "readOnlyRootFilesystem": true,
         "runAsGroup": USER_ID,
         "runAsNonRoot": true,
-        "runAsUser": USER_ID,
+        "runAsUser": user_id,
         "seccompProfile": {"type": "RuntimeDefault"},
     })
 }

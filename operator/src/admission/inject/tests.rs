@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, Settings, Skip, inject, settings_hash};
+use super::{Outcome, Settings, Skip, USER_ID, inject, settings_hash};
 
 fn settings() -> Settings {
     let resources = json!({"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "128Mi"}});
@@ -15,6 +15,7 @@ fn settings() -> Settings {
         audience: "pinnace".into(),
         resources: resources.as_object().expect("an object").clone(),
         log_level: "info".into(),
+        user_id: USER_ID,
     }
 }
 

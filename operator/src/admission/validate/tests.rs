@@ -36,6 +36,10 @@ impl Surroundings for Cluster {
         self.labels.get(namespace).cloned()
     }
 
+    fn uid_range(&self, _: &str) -> Option<String> {
+        None
+    }
+
     fn namespace_is_going(&self, namespace: &str) -> bool {
         self.going.contains(&namespace)
     }

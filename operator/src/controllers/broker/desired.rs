@@ -32,12 +32,16 @@ pub(super) fn desired(
 ) -> Result<Children, ReconcileError> {
     let failed = |what: &'static str| move |error| ReconcileError::Build(what, error);
     let template_size = observed.template_size();
+    let present = stateful_set::Present {
+        claim_size: template_size.as_deref(),
+        users_assigned: observed.users_assigned,
+    };
     Ok(Children {
         secret: secret::build(broker, own, certificate).map_err(failed("a Secret"))?,
         config_map: config_map::build(broker, own).map_err(failed("a ConfigMap"))?,
         nodes: services::nodes(broker, own).map_err(failed("a Service"))?,
         bootstrap: services::bootstrap(broker, own).map_err(failed("a Service"))?,
-        stateful_set: stateful_set::build(broker, own, settings, template_size.as_deref())
+        stateful_set: stateful_set::build(broker, own, settings, &present)
             .map_err(failed("a StatefulSet"))?,
         claim: growth(broker, observed)
             .map(|size| volume_claim::grown(own, size.as_str()).map_err(failed("a PersistentVolumeClaim")))

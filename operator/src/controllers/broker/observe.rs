@@ -21,6 +21,8 @@ pub(super) struct Observed {
     pub(super) stateful_set: Option<Arc<StatefulSet>>,
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
     pub(super) secret: Option<Secret>,
+    /// Whether the namespace says which users its Pods run as.
+    pub(super) users_assigned: bool,
     /// Topic objects that live here.
     pub(super) topics: usize,
     /// What the engine said; `None` while no node is ready.
@@ -38,6 +40,7 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
     Ok(Observed {
         claim: cluster.volume_claims.get(&child(claim_name(&own.name))),
         secret: context.writer.read(&child(secret_name(&own.name))).await?,
+        users_assigned: cluster.uid_range(&own.namespace).is_some(),
         topics: cluster.homes.count(own),
         stateful_set,
         engine,

@@ -122,6 +122,26 @@ async fn the_pod_is_restricted() {
     assert!(arguments.contains("$(POD_NAME).default-broker-nodes.shop.svc:9093"), "{arguments}");
 }
 
+/// Goal: where the namespace assigns users and groups to its pods, the pod names none; elsewhere it is that of our images.
+#[tokio::test]
+async fn a_namespace_that_assigns_users_is_obeyed() {
+    for (annotations, user) in
+        [(json!({}), json!(65_532)), (json!({crate::users::UID_RANGE: "1000/10"}), Value::Null)]
+    {
+        let (api, brokers) = (one("{}"), FakeBrokers::default());
+        api.put(json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "annotations": annotations},
+        }));
+        run(&api, &brokers, &authority()).await.unwrap();
+        let set = api.find("StatefulSet", "default-broker").unwrap();
+        let context = &set["spec"]["template"]["spec"]["securityContext"];
+        for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+            assert_eq!(context[field], user, "{field}");
+        }
+        assert_eq!(context["runAsNonRoot"], true);
+    }
+}
+
 /// Goal: a setting restarts the node through the hash; a certificate does not.
 #[tokio::test]
 async fn settings_restart_the_node() {

@@ -22,15 +22,22 @@ fn default_resources() -> Value {
     json!({ "requests": { "cpu": "50m", "memory": "64Mi" } })
 }
 
-/// `claim_size` is that of the StatefulSet that is there, whose template for claims cannot change.
+/// What a StatefulSet depends on beside its Broker.
+pub(in super::super) struct Present<'a> {
+    /// That of the StatefulSet that is there, whose template for claims cannot change.
+    pub(in super::super) claim_size: Option<&'a str>,
+    /// Whether the namespace assigns users and groups to its Pods (OpenShift): then we name none.
+    pub(in super::super) users_assigned: bool,
+}
+
 pub(in super::super) fn build(
     broker: &Broker,
     own: &ObjectName,
     settings: &Settings,
-    claim_size: Option<&str>,
+    present: &Present<'_>,
 ) -> Result<StatefulSet, serde_json::Error> {
     let storage = &broker.spec.storage;
-    let size = claim_size.unwrap_or_else(|| storage.size.as_str());
+    let size = present.claim_size.unwrap_or_else(|| storage.size.as_str());
     let retain = match storage.deletion_policy {
         DeletionPolicy::Retain => "Retain",
         DeletionPolicy::Delete => "Delete",
@@ -50,7 +57,7 @@ pub(in super::super) fn build(
             "podManagementPolicy": "Parallel",
             "selector": { "matchLabels": super::selector(&own.name) },
             "persistentVolumeClaimRetentionPolicy": { "whenDeleted": retain, "whenScaled": "Retain" },
-            "template": pod(broker, own, settings),
+            "template": pod(broker, own, settings, present.users_assigned),
             "volumeClaimTemplates": [{
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
@@ -61,7 +68,7 @@ pub(in super::super) fn build(
     }))
 }
 
-fn pod(broker: &Broker, own: &ObjectName, settings: &Settings) -> Value {
+fn pod(broker: &Broker, own: &ObjectName, settings: &Settings, users_assigned: bool) -> Value {
     let template = broker.spec.template.clone().unwrap_or_default();
     let mut pod_labels = json!(template.labels);
     merge(&mut pod_labels, super::labels(&own.name));
@@ -71,14 +78,7 @@ fn pod(broker: &Broker, own: &ObjectName, settings: &Settings) -> Value {
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
+        "securityContext": security_context(users_assigned),
         "containers": [container(broker, own, settings)],
         "volumes": [
             { "name": "tls", "secret": { "secretName": super::secret_name(&own.name), "defaultMode": 0o440 } },
@@ -92,6 +92,19 @@ fn pod(broker: &Broker, own: &ObjectName, settings: &Settings) -> Value {
         merge(&mut spec, json!({ "imagePullSecrets": secrets }));
     }
     json!({ "metadata": { "labels": pod_labels, "annotations": annotations }, "spec": spec })
+}
+
+/// As the `restricted` standard wants it.
+fn security_context(users_assigned: bool) -> Value {
+    let mut context = json!({
+        "runAsNonRoot": true,
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": { "type": "RuntimeDefault" },
+    });
+    if !users_assigned {
+        merge(&mut context, json!({ "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER }));
+    }
+    context
 }
 
 /// Where the pod may run. What was not asked for is left out, so that it is not ours.
