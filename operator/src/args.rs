@@ -115,6 +115,10 @@ pub struct PodArgs {
     /// Image of the Embedded engine.
     #[arg(long, env = "PINNACE_BROKER_IMAGE", default_value = "ghcr.io/pinnace/broker:0.0.0")]
     pub broker_image: String,
+    /// How many Brokers may start again at a time to get another image; the first one goes alone.
+    #[arg(long, env = "PINNACE_BROKER_UPGRADE_MAX_AT_ONCE", default_value = "5",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub broker_upgrade_max_at_once: u16,
     /// When images are pulled: IfNotPresent, Always or Never.
     #[arg(long, env = "PINNACE_IMAGE_PULL_POLICY", default_value = "IfNotPresent",
           value_parser = ["IfNotPresent", "Always", "Never"])]

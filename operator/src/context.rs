@@ -36,6 +36,8 @@ pub struct Context {
 pub struct Settings {
     /// Image of the Embedded engine.
     pub broker_image: String,
+    /// How many Brokers may get another image at a time.
+    pub broker_upgrades_max: usize,
     /// When the image is pulled; empty is Kubernetes' default.
     pub image_pull_policy: String,
     /// Names of Secrets for pulling images; they must exist in the Broker's namespace.

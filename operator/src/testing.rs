@@ -120,6 +120,7 @@ pub(crate) fn context_over(cluster: Cluster, client: kube::Client, brokers: &Fak
         metrics,
         settings: Settings {
             broker_image: "ghcr.io/pinnace/broker:1.2.3".into(),
+            broker_upgrades_max: 5,
             image_pull_policy: "IfNotPresent".into(),
             image_pull_secrets: Vec::new(),
             trust_domain: "cluster.local".into(),

@@ -30,8 +30,9 @@ pub const OVERLAP: Duration = Duration::from_secs(2 * 86_400);
 pub const ROOT_LIFETIME_MIN: Duration = Duration::from_secs(60);
 /// The overlap, and the longest life of a leaf, as a part of its root's.
 const PARTS: u32 = 6;
-/// How far clocks may differ: certificates are valid from this much before they are made.
-const CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// How far clocks may differ: certificates are valid from this much before they are made. A node that lost its time server
+/// for a while is some minutes off; a first certificate that nobody else takes for valid yet would keep its Pod out.
+const CLOCK_SKEW: Duration = Duration::from_secs(900);
 /// The longest signing request, in bytes; one for an elliptic key takes about 300.
 const CSR_BYTES_MAX: usize = 8 * 1024;
 

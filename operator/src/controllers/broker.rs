@@ -8,6 +8,7 @@ mod objects;
 mod observe;
 mod reconcile;
 mod status;
+mod turn;
 mod validate;
 
 pub use observe::Engines;

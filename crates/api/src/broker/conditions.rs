@@ -15,6 +15,8 @@ pub const REASON_ACCEPTED: &str = "Accepted";
 pub const REASON_RUNNING: &str = "Running";
 /// Reason: pods are on their way.
 pub const REASON_STARTING: &str = "Starting";
+/// Reason: the pods are ready, and keep their image until it is their turn to get the one of the operator's version.
+pub const REASON_UPGRADE_WAITS: &str = "UpgradeWaits";
 /// Reason: the broker answers.
 pub const REASON_SERVING: &str = "Serving";
 /// Reason: the broker does not answer.

@@ -39,6 +39,19 @@ fn a_request_does_not_choose_its_names() {
     assert!(!parsed.is_ca());
 }
 
+/// Goal: what a clock ten minutes ahead signs, roots and leaves, is valid for everybody else at once.
+#[test]
+fn clocks_may_differ_by_ten_minutes() {
+    let (authority, identity) = (authority(), Identity::new("shop", "billing"));
+    let issued = authority.sign_request(&request(vec![]), (&identity, SIDECAR_LIFETIME), NOW).unwrap();
+    for pem in [issued.chain_pem, authority.bundle_pem()] {
+        let certificate = leaf(&pem);
+        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).unwrap();
+        assert!(parsed.validity().not_before.timestamp() <= NOW - 600, "{:?}", parsed.validity());
+    }
+    assert_eq!(authority.roots[0].age(NOW), 0, "a root's age does not count that");
+}
+
 /// Goal: damaged, oversized and forged requests are refused.
 #[test]
 fn bad_requests_are_refused() {

@@ -1,6 +1,9 @@
 //! Reads what is there of a Broker: its children, its volume, its Topics, and what the engine says.
 
-use super::objects::{claim_name, secret_name, service_name};
+use super::{
+    objects::{claim_name, secret_name, service_name},
+    turn::{self, Turn},
+};
 use crate::{
     apply::ApplyError,
     context::Context,
@@ -21,6 +24,8 @@ pub(super) struct Observed {
     pub(super) stateful_set: Option<Arc<StatefulSet>>,
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
     pub(super) secret: Option<Secret>,
+    /// Whether the StatefulSet may be written.
+    pub(super) turn: Turn,
     /// Whether the namespace says which users its Pods run as.
     pub(super) users_assigned: bool,
     /// Topic objects that live here.
@@ -40,11 +45,35 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
     Ok(Observed {
         claim: cluster.volume_claims.get(&child(claim_name(&own.name))),
         secret: context.writer.read(&child(secret_name(&own.name))).await?,
+        turn: turn_of(own, stateful_set.as_deref(), context),
         users_assigned: cluster.uid_range(&own.namespace).is_some(),
         topics: cluster.homes.count(own),
         stateful_set,
         engine,
     })
+}
+
+/// The others are looked at only when it runs another image than it should.
+fn turn_of(own: &ObjectName, set: Option<&StatefulSet>, context: &Context) -> Turn {
+    let settings = &context.settings;
+    if set.is_none_or(|set| turn::image(set) == Some(settings.broker_image.as_str())) {
+        return Turn::Now;
+    }
+    let (sets, cluster) = (context.cluster.stateful_sets.all(), &context.cluster);
+    let fleet: Vec<_> = sets
+        .iter()
+        .filter_map(|set| {
+            let name = turn::owner(set)?;
+            Some((name.clone(), cluster.broker(&name)?, set))
+        })
+        .collect();
+    let wanted = turn::Wanted {
+        image: &settings.broker_image,
+        at_once_max: settings.broker_upgrades_max,
+        now: runtime::clock::unix_seconds(),
+    };
+    let fleet = fleet.iter().map(|(name, broker, set)| (name.clone(), broker.as_ref(), set.as_ref()));
+    turn::turn(own, fleet, &wanted)
 }
 
 /// What engines last said of themselves. It holds while the StatefulSet does not change: a Broker that is looked at

@@ -6,6 +6,7 @@ use super::{
     objects,
     observe::{Observed, observe},
     status::{Outcome, status},
+    turn::Turn,
     validate::validate,
 };
 use crate::controllers::Action;
@@ -24,6 +25,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 /// Children that are not watched are looked at so often, in case somebody else changed them. It costs reads alone.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
+
+/// How often a Broker that waits for its turn looks whether it has come.
+const LOOK_WHOSE_TURN: Duration = Duration::from_secs(10);
 
 pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Result<Action, ReconcileError> {
     let broker = match &broker.0 {
@@ -52,12 +56,13 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
     if let Some(note) = adopted(broker, &observed) {
         context.writer.tell(broker, REASON_ADOPTED, &note).await?;
     }
-    let growth = apply(&children, &context.writer).await?;
+    let growth = apply(&children, &observed.turn, &context.writer).await?;
     prune(broker, &own, &context.writer).await?;
     report(broker, &Outcome::Observed { observed: &observed, growth: &growth, context }, context).await?;
+    let look_again = if observed.turn == Turn::Now { LOOK_AGAIN } else { LOOK_WHOSE_TURN };
     match observed.engine {
         Some(Err(error)) => Err(error.into()),
-        _ => Ok(Action::requeue(certificate.renew_in(now).min(jittered(LOOK_AGAIN)))),
+        _ => Ok(Action::requeue(certificate.renew_in(now).min(jittered(look_again)))),
     }
 }
 
@@ -72,12 +77,18 @@ fn adopted(broker: &Broker, observed: &Observed) -> Option<String> {
 }
 
 /// Writes the children in order; a claim that cannot grow stops nothing else.
-async fn apply(children: &Children, writer: &Writer) -> Result<Result<(), ApplyError>, ReconcileError> {
+async fn apply(
+    children: &Children,
+    turn: &Turn,
+    writer: &Writer,
+) -> Result<Result<(), ApplyError>, ReconcileError> {
     writer.apply(MANAGER, &children.secret).await?;
     writer.apply(MANAGER, &children.config_map).await?;
     writer.apply(MANAGER, &children.nodes).await?;
     writer.apply(MANAGER, &children.bootstrap).await?;
-    writer.apply(MANAGER, &children.stateful_set).await?;
+    if *turn == Turn::Now {
+        writer.apply(MANAGER, &children.stateful_set).await?;
+    }
     Ok(match &children.claim {
         Some(claim) => writer.apply(MANAGER, claim).await.map(|_| ()),
         None => Ok(()),

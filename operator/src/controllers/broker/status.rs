@@ -1,6 +1,9 @@
 //! Pure: what was found of a Broker → its status.
 
-use super::observe::{Observed, is_ready};
+use super::{
+    observe::{Observed, is_ready},
+    turn::{self, Turn},
+};
 use crate::{apply::ApplyError, cluster::name_of, context::Context};
 use api::{
     Broker, BrokerStatus,
@@ -34,7 +37,9 @@ pub(super) fn status(
     let parts = match outcome {
         Outcome::Refused(part) => vec![Part::clone(part)],
         Outcome::Observed { observed, growth, context } => {
-            fill(&mut after, broker, observed, &context.settings.broker_image);
+            let set = observed.stateful_set.as_deref().filter(|_| observed.turn != Turn::Now);
+            let image = set.and_then(turn::image).unwrap_or(&context.settings.broker_image);
+            fill(&mut after, broker, observed, image);
             vec![
                 accepted(broker),
                 nodes(broker, observed),
@@ -78,7 +83,10 @@ fn accepted(broker: &Broker) -> Part {
 fn nodes(broker: &Broker, observed: &Observed) -> Part {
     let pod = format!("{}-broker-0", name_of(broker).name);
     match observed.stateful_set.as_deref() {
-        Some(set) if is_ready(set) => Part::good(NODES_READY, REASON_RUNNING, "the node is ready"),
+        Some(set) if is_ready(set) => match &observed.turn {
+            Turn::Now => Part::good(NODES_READY, REASON_RUNNING, "the node is ready"),
+            Turn::Waits(why) => Part::good(NODES_READY, REASON_UPGRADE_WAITS, why),
+        },
         _ => Part::bad(
             NODES_READY,
             REASON_STARTING,

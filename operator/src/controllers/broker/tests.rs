@@ -122,6 +122,42 @@ async fn the_pod_is_restricted() {
     assert!(arguments.contains("$(POD_NAME).default-broker-nodes.shop.svc:9093"), "{arguments}");
 }
 
+/// Goal: while another Broker is on its way to the new image this one keeps what it has, says so and stays Ready; then it
+/// is its turn.
+#[tokio::test]
+async fn a_broker_waits_for_its_turn() {
+    let (api, brokers, authority) = (one("{}"), FakeBrokers::default(), authority());
+    run(&api, &brokers, &authority).await.unwrap();
+    come_up(&api, "10Gi");
+    let image = |set: &Value| set["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    let (mut own, mut other) = (
+        api.find("StatefulSet", "default-broker").unwrap(),
+        api.find("StatefulSet", "default-broker").unwrap(),
+    );
+    own["spec"]["template"]["spec"]["containers"][0]["image"] = json!("ghcr.io/pinnace/broker:1.2.2");
+    api.put(own);
+    other["metadata"]["name"] = json!("another-broker");
+    other["metadata"]["labels"]["pinnace.dev/broker"] = json!("another");
+    other["status"] = json!({"replicas": 1, "readyReplicas": 0});
+    api.put(other.clone());
+    let broker = "apiVersion: pinnace.dev/v1alpha1\nkind: Broker\nmetadata: {name: another, namespace: shop}\nspec: {}";
+    api.put(serde_yaml::from_str(broker).unwrap());
+
+    let again = run(&api, &brokers, &authority).await.unwrap().pause().unwrap();
+    assert!(again < std::time::Duration::from_secs(30), "it looks again after {again:?}");
+    assert_eq!(image(&api.find("StatefulSet", "default-broker").unwrap()), "ghcr.io/pinnace/broker:1.2.2");
+    assert_eq!(condition_of(&api, "NodesReady").1, "UpgradeWaits");
+    assert_eq!(condition_of(&api, "Ready").0, "True");
+    assert_eq!(api.find("Broker", "default").unwrap()["status"]["engineVersion"], "1.2.2");
+
+    other["status"] =
+        json!({"replicas": 1, "readyReplicas": 1, "observedGeneration": other["metadata"]["generation"]});
+    api.put(other);
+    run(&api, &brokers, &authority).await.unwrap();
+    assert_eq!(image(&api.find("StatefulSet", "default-broker").unwrap()), "ghcr.io/pinnace/broker:1.2.3");
+    assert_eq!(condition_of(&api, "NodesReady").1, "Running");
+}
+
 /// Goal: where the namespace assigns users and groups to its pods, the pod names none; elsewhere it is that of our images.
 #[tokio::test]
 async fn a_namespace_that_assigns_users_is_obeyed() {

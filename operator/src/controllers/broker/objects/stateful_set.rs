@@ -1,7 +1,10 @@
 //! The StatefulSet that runs the Embedded engine: one node, clean under `restricted` Pod Security. Pure.
 
 use super::{config_map, services::ADMIN_PORT};
-use crate::{context::Settings, controllers::broker::KAFKA_PORT};
+use crate::{
+    context::Settings,
+    controllers::broker::{KAFKA_PORT, turn::CONTAINER},
+};
 use api::{Broker, broker::Template, labels, topic::DeletionPolicy};
 use control::ObjectName;
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -133,7 +136,7 @@ fn merge(into: &mut Value, from: Value) {
 
 fn container(broker: &Broker, own: &ObjectName, settings: &Settings) -> Value {
     let mut container = json!({
-        "name": "broker",
+        "name": CONTAINER,
         "image": settings.broker_image,
         "args": arguments(own, settings),
         "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
