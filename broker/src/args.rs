@@ -27,7 +27,7 @@ pub struct Args {
     /// they came to.
     #[arg(long, env = "PINNACE_ADVERTISE", value_name = "HOST:PORT", value_parser = parse_advertise)]
     pub advertise: Option<(String, u16)>,
-    /// Where to serve /metrics, /live and /ready.
+    /// Where to serve /metrics, /live, /ready and /v1/health.
     #[arg(long, env = "PINNACE_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     pub admin_listen: Option<SocketAddr>,
     /// A service account that may do everything; may be given again.

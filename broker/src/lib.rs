@@ -15,6 +15,7 @@ mod dynamic_config;
 mod features;
 mod groups;
 mod handlers;
+mod health;
 mod listen;
 mod metrics;
 mod open_files;

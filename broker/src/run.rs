@@ -12,7 +12,7 @@ use std::{
 use prometheus::Registry;
 use record_log::storage::Storage as _;
 use runtime::{
-    health::{AdminError, Readiness, serve_admin},
+    health::{AdminError, Pages, Readiness, serve_admin},
     ready_file,
     shutdown::Shutdown,
     tasks::Tasks,
@@ -33,6 +33,7 @@ use crate::{
         coordinator::{Coordinator, Limits},
         group,
     },
+    health::Teller,
     listen::{self, Door, Listener, Security},
     metrics::Metrics,
     open_files,
@@ -163,15 +164,19 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     let metrics = Metrics::new(&registry)?;
     let readiness = Readiness::new();
     readiness.wait_for("logs", "the logs are being opened");
+    let teller = Arc::<Teller>::default();
     let admin = match args.admin_listen {
-        Some(address) => Some(serve_admin(address, registry, readiness.clone(), shutdown.child())?),
+        Some(address) => {
+            let pages = Pages { registry, readiness: readiness.clone(), lines: Some(teller.lines()) };
+            Some(serve_admin(address, pages, shutdown.child())?)
+        }
         None => None,
     };
     metrics.disk.open_files_max.set(i64::try_from(files_max).unwrap_or(i64::MAX));
     let storage = DiskStorage::new(&args.data, files_max);
     let commit = start_committing((&args, storage.clone()), &settings, &metrics)?;
     let tasks = Tasks::new(shutdown.clone());
-    let ground = Foundation { storage, committer: commit.committer(), metrics, tasks: tasks.clone() };
+    let ground = Foundation { storage, committer: commit.committer(), metrics, teller, tasks: tasks.clone() };
     let opened = open(&args, settings, ground).await;
     let (broker, store) = opened
         .map_err(|error| RunError::Data { folder: args.data.clone(), reason: crate::error_text(&error) })?;
@@ -303,6 +308,7 @@ pub(crate) struct Foundation {
     pub(crate) storage: DiskStorage,
     pub(crate) committer: Committer,
     pub(crate) metrics: Metrics,
+    pub(crate) teller: Arc<Teller>,
     pub(crate) tasks: Tasks,
 }
 
@@ -310,7 +316,7 @@ pub(crate) struct Foundation {
 pub(crate) async fn open(
     args: &Args,
     settings: Settings,
-    Foundation { storage, committer, metrics, tasks }: Foundation,
+    Foundation { storage, committer, metrics, teller, tasks }: Foundation,
 ) -> Result<(Arc<Broker>, Arc<Store>), OpenError> {
     let store = Store::open(storage.clone(), committer.clone())?;
     if store.is_empty() && storage.list("topics").is_ok_and(|topics| !topics.is_empty()) {
@@ -342,7 +348,7 @@ pub(crate) async fn open(
         sasl: Arc::new(verifier(&store, &settings.sasl)?),
         access: Access::open(&store, policy(args, &settings), metrics.clone())?,
         quotas: Quotas::open(&store, settings.quotas.clone(), metrics.clone())?,
-        space: Space::new(args.data.clone(), settings.free_bytes_min, metrics.clone()),
+        space: Space::new(args.data.clone(), settings.free_bytes_min, (metrics.clone(), teller)),
         committer,
         metrics,
         shutdown: tasks.shutdown().clone(),

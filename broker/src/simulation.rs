@@ -146,7 +146,13 @@ async fn live(world: &World, storage: &MemoryStorage, plan: Plan) {
     let args = Args::parse_from(["broker", "--data", "/nowhere"]);
     let settings = Settings::default().read(SETTINGS).expect("they are right");
     let tasks = Tasks::new(Shutdown::new());
-    let ground = Foundation { storage: place, committer: committer.clone(), metrics, tasks: tasks.clone() };
+    let ground = Foundation {
+        storage: place,
+        committer: committer.clone(),
+        metrics,
+        teller: Arc::default(),
+        tasks: tasks.clone(),
+    };
     let seed = world.number();
     let working = async {
         match run::open(&args, settings, ground).await {

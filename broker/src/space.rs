@@ -6,12 +6,15 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use crate::metrics::Metrics;
+use crate::{
+    health::{Health, Storage, Teller},
+    metrics::Metrics,
+};
 
 /// Taking records again needs this much more room than refusing them, in percent, so that it does not flicker.
 const RECOVERED_PERCENT: u64 = 110;
@@ -34,13 +37,18 @@ pub(crate) struct Space {
     /// Whether the reserve is there; unknown before it was looked for. One check at a time.
     reserve: Mutex<Option<bool>>,
     metrics: Metrics,
+    teller: Arc<Teller>,
 }
 
 impl Space {
     /// `free_bytes_min` is cut to a twentieth of the file system, or a small one could never be written to.
-    pub(crate) fn new(folder: PathBuf, free_bytes_min: u64, metrics: Metrics) -> Self {
-        let space =
-            Self { folder, free_bytes_min, low: AtomicBool::new(false), reserve: Mutex::default(), metrics };
+    pub(crate) fn new(
+        folder: PathBuf,
+        free_bytes_min: u64,
+        (metrics, teller): (Metrics, Arc<Teller>),
+    ) -> Self {
+        let low = AtomicBool::new(false);
+        let space = Self { folder, free_bytes_min, low, reserve: Mutex::default(), metrics, teller };
         space.check();
         space
     }
@@ -50,7 +58,7 @@ impl Space {
         self.low.load(Ordering::Relaxed)
     }
 
-    /// Looks at the file system. Blocks shortly.
+    /// Looks at the file system, and tells how the broker is. Blocks shortly.
     pub(crate) fn check(&self) {
         let stat = match rustix::fs::statvfs(&self.folder) {
             Ok(stat) => stat,
@@ -64,6 +72,11 @@ impl Space {
         self.metrics.disk.capacity_bytes.set(i64::try_from(capacity).unwrap_or(i64::MAX));
         self.metrics.disk.used_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
         self.judge(capacity, stat.f_bavail.saturating_mul(stat.f_frsize));
+        self.teller.tell(Health {
+            storage: Storage { capacity_bytes: capacity, used_bytes: used },
+            disk_nearly_full: self.is_low(),
+            read_only_partitions: u64::try_from(self.metrics.read_only_partitions.get()).unwrap_or(0),
+        });
     }
 
     fn judge(&self, capacity: u64, free: u64) {
@@ -148,6 +161,7 @@ mod tests {
             low: AtomicBool::new(false),
             reserve: Mutex::default(),
             metrics,
+            teller: Arc::default(),
         };
         let reserve = folder.path().join(RESERVE_NAME);
         let mut seen = Vec::new();

@@ -19,7 +19,7 @@ use kube::{Api, Client, Config};
 use prometheus::Registry;
 use runtime::{
     backoff::Backoff,
-    health::{self, Readiness},
+    health::{self, Pages, Readiness},
     shutdown::Shutdown,
     tasks::{OnError, Tasks},
 };
@@ -60,7 +60,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         "stores",
         "the watches are not complete yet: is the API server reachable, are the CRDs installed?",
     );
-    health::serve_admin(args.admin_listen, registry.clone(), readiness.clone(), shutdown.clone())?;
+    let pages = Pages { registry: registry.clone(), readiness: readiness.clone(), lines: None };
+    health::serve_admin(args.admin_listen, pages, shutdown.clone())?;
     let client = connect().await?;
     let store = roots::Store::new(client.clone(), &args.namespace, &args.ca_secret, &args.trust_domain)
         .with_root_lifetime(args.root_lifetime);

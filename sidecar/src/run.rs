@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::peer;
 use crate::state::{StateDir, StateError};
 use crate::view::{View, ViewReceiver};
-use runtime::health::{AdminError, Readiness, serve_admin};
+use runtime::health::{AdminError, Pages, Readiness, serve_admin};
 use runtime::shutdown::Shutdown;
 use runtime::tasks::{OnError, Tasks};
 use runtime::tls::{self, Credentials};
@@ -87,7 +87,8 @@ pub async fn run(args: Args, shutdown: Shutdown) -> Result<(), RunError> {
     readiness.wait_for("view", "no view from the control plane yet");
     let lives = Lifetimes::new(&shutdown);
     let ending = lives.background.shutdown().clone();
-    let admin = serve_admin(args.admin_listen, metrics.registry.clone(), readiness.clone(), ending)?;
+    let pages = Pages { registry: metrics.registry.clone(), readiness: readiness.clone(), lines: None };
+    let admin = serve_admin(args.admin_listen, pages, ending)?;
     let outcome = serve(&args, &lives, (metrics, readiness), (admin, &shutdown)).await;
     lives.background.shutdown().begin();
     lives.background.drain(STOP_MAX).await;

@@ -445,7 +445,8 @@ async fn here() -> Here {
     let text = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer";
     let settings = Settings { auto_create_topics: true, ..Settings::default().read(text).unwrap() };
     let storage = DiskStorage::new(&data, 64);
-    let ground = run::Foundation { storage, committer: commit.committer(), metrics, tasks };
+    let ground =
+        run::Foundation { storage, committer: commit.committer(), metrics, teller: Arc::default(), tasks };
     let (broker, _) = run::open(&args, settings, ground).await.unwrap();
     let new = NewTopic { name: text_of(NAME), partitions: 1, config: BTreeMap::new() };
     broker.topics.create(new).await.unwrap();

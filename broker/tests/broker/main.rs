@@ -12,6 +12,7 @@ mod compaction;
 mod consumer_groups;
 mod durability;
 mod folder;
+mod health;
 mod hostile;
 mod journal;
 mod quotas;

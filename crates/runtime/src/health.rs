@@ -1,6 +1,13 @@
-//! `/metrics`, `/live` and `/ready` on a port of their own.
+//! `/metrics`, `/live` and `/ready` on a port of their own, and one path more for a program that has something to tell.
 //!
 //! They run on a thread with a runtime of its own, so that a scrape never delays a message.
+
+mod lines;
+mod patience;
+#[cfg(test)]
+mod tests;
+
+pub use lines::Lines;
 
 use crate::shutdown::Shutdown;
 use crate::tasks;
@@ -13,6 +20,10 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A connection that takes nothing of what it asked for is closed after so long.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Named reasons why the process is not ready yet. Ready = none left.
 #[derive(Debug, Clone, Default)]
@@ -62,37 +73,43 @@ pub struct AdminError {
     source: std::io::Error,
 }
 
-#[derive(Clone)]
-struct Admin {
-    registry: Registry,
-    readiness: Readiness,
+/// What the admin listener tells.
+#[derive(Debug, Clone)]
+pub struct Pages {
+    /// Under `/metrics`.
+    pub registry: Registry,
+    /// Under `/ready`.
+    pub readiness: Readiness,
+    /// Under a path of their own.
+    pub lines: Option<Lines>,
 }
 
 /// Opens `address` (port 0 = any) and serves until `shutdown` begins; returns the real address.
 ///
 /// # Errors
 /// When the port cannot be opened.
-pub fn serve_admin(
+pub fn serve_admin(address: SocketAddr, pages: Pages, shutdown: Shutdown) -> Result<SocketAddr, AdminError> {
+    serve_patiently(address, pages, shutdown, PATIENCE)
+}
+
+fn serve_patiently(
     address: SocketAddr,
-    registry: Registry,
-    readiness: Readiness,
+    pages: Pages,
     shutdown: Shutdown,
+    patience: Duration,
 ) -> Result<SocketAddr, AdminError> {
     let failed = |source| AdminError { address, source };
     let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let local = listener.local_addr().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let app = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/live", get(|| async { "live\n" }))
-        .route("/ready", get(ready))
-        .with_state(Admin { registry, readiness });
+    let app = router(pages);
     tasks::spawn_thread("admin", move || {
         runtime.block_on(async move {
             match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => {
-                    let serving = async { axum::serve(listener, app).await };
+                Ok(socket) => {
+                    let door = patience::Door { socket, patience };
+                    let serving = async { axum::serve(door, app).await };
                     if let Some(Err(error)) = shutdown.or(serving).await {
                         tracing::error!(%error, "admin listener failed");
                     }
@@ -105,53 +122,30 @@ pub fn serve_admin(
     Ok(local)
 }
 
-async fn ready(State(admin): State<Admin>) -> Response {
-    if admin.readiness.is_ready() {
-        return "ready\n".into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, admin.readiness.text()).into_response()
+fn router(pages: Pages) -> Router {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready));
+    let router = match pages.lines.clone() {
+        Some(lines) => router.route(lines.path, get(async move || lines.answer())),
+        None => router,
+    };
+    router.with_state(pages)
 }
 
-async fn metrics(State(admin): State<Admin>) -> Response {
+async fn ready(State(pages): State<Pages>) -> Response {
+    if pages.readiness.is_ready() {
+        return "ready\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, pages.readiness.text()).into_response()
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
     let mut text = Vec::new();
     let encoder = TextEncoder::new();
-    if let Err(error) = encoder.encode(&admin.registry.gather(), &mut text) {
+    if let Err(error) = encoder.encode(&pages.registry.gather(), &mut text) {
         return (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response();
     }
     ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read as _, Write as _};
-
-    fn get(address: SocketAddr, path: &str) -> String {
-        let mut stream = std::net::TcpStream::connect(address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    }
-
-    /// Goal: readiness follows its parts and says which one is missing; metrics are Prometheus text.
-    #[test]
-    fn answers_readiness_and_metrics() {
-        let registry = Registry::new();
-        let counter = prometheus::IntCounter::new("pinnace_test_total", "for the test").unwrap();
-        registry.register(Box::new(counter.clone())).unwrap();
-        counter.inc();
-        let readiness = Readiness::new();
-        readiness.wait_for("view", "no view from the control plane yet");
-        let shutdown = Shutdown::new();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let address = serve_admin(any, registry, readiness.clone(), shutdown.clone()).unwrap();
-        let answer = get(address, "/ready");
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("view: no view"), "{answer}");
-        readiness.done("view");
-        assert!(get(address, "/ready").starts_with("HTTP/1.1 200"));
-        assert!(get(address, "/live").starts_with("HTTP/1.1 200"));
-        assert!(get(address, "/metrics").contains("pinnace_test_total 1"));
-        shutdown.begin();
-    }
 }
