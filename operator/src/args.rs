@@ -11,6 +11,10 @@ pub struct Args {
     /// The namespace that the operator runs in.
     #[arg(long, env = "PINNACE_NAMESPACE", default_value = "pinnace-system")]
     pub namespace: String,
+    /// The one namespace whose objects and Pods are served; empty: all of them. Sidecars' tokens are then checked without the
+    /// TokenReview of the API server, which needs a right over the whole cluster.
+    #[arg(long, env = "PINNACE_WATCH_NAMESPACE", default_value = "")]
+    pub watch_namespace: String,
     /// The Pod that the operator runs in: the holder of the Lease.
     #[arg(long, env = "PINNACE_POD_NAME")]
     pub pod_name: String,

@@ -4,6 +4,7 @@
 mod bell;
 mod follow;
 mod homes;
+mod namespace;
 mod pod;
 
 #[cfg(test)]
@@ -14,7 +15,7 @@ pub use follow::{Change, Follow, fingerprint};
 pub use homes::Homes;
 pub use pod::{Begun, LabelledPod, Sidecar};
 
-use crate::{guard::Guarded, users};
+use crate::{guard::Guarded, scope::Scope, users};
 use api::{Broker, Channel, Subscription, Topic};
 use control::ObjectName;
 use futures::{StreamExt as _, stream::BoxStream};
@@ -24,7 +25,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
-    core::PartialObjectMeta,
+    core::{NamespaceResourceScope, PartialObjectMeta},
     runtime::{WatchStreamExt as _, reflector, watcher},
 };
 use runtime::tasks::{OnError, Tasks};
@@ -63,6 +64,8 @@ enum Notice {
 /// Every kind that the operator reads.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    /// How far it looks: there is nothing else in the stores.
+    pub scope: Scope,
     /// Topics.
     pub topics: Kind<Guarded<Topic>>,
     /// Where each of them lives.
@@ -73,7 +76,7 @@ pub struct Cluster {
     pub brokers: Kind<Guarded<Broker>>,
     /// Subscriptions.
     pub subscriptions: Kind<Guarded<Subscription>>,
-    /// Namespaces, without spec and status.
+    /// Namespaces, without spec and status: those that are served.
     pub namespaces: Kind<PartialObjectMeta<Namespace>>,
     /// StatefulSets of ours.
     pub stateful_sets: Kind<StatefulSet>,
@@ -196,40 +199,64 @@ async fn drive<R>(
 /// Pages of lists: a spike of memory is bounded by it.
 const PAGE_SIZE: u32 = 500;
 
-fn watch_all<R>(name: &'static str, client: &Client, labels: &str, tasks: &Tasks) -> Kind<R>
-where
-    R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    Kind::watch(name, tasks, listed(client, labels))
+/// What of the API server is watched, and by whom.
+struct Watches<'a> {
+    client: &'a Client,
+    scope: &'a Scope,
+    tasks: &'a Tasks,
+}
+
+impl Watches<'_> {
+    fn start<R>(&self, name: &'static str, labels: &str) -> Kind<R>
+    where
+        R: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        Kind::watch(name, self.tasks, listed(self.scope.api(self.client), labels))
+    }
+
+    fn namespaces(&self) -> Events<PartialObjectMeta<Namespace>> {
+        match self.scope {
+            Scope::Cluster => listed(Api::all(self.client.clone()), ""),
+            Scope::Namespace(name) => namespace::polled(self.client, name),
+        }
+    }
 }
 
 /// A list and what changes after it, for ever.
-fn listed<R>(client: &Client, labels: &str) -> Events<R>
+fn listed<R>(objects: Api<R>, labels: &str) -> Events<R>
 where
     R: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let config = watcher::Config::default().page_size(PAGE_SIZE).labels(labels);
-    watcher(Api::all(client.clone()), config).default_backoff().boxed()
+    watcher(objects, config).default_backoff().boxed()
 }
 
 impl Cluster {
     /// Starts all watches.
     #[must_use]
-    pub fn watch(client: &Client, tasks: &Tasks) -> Self {
+    pub fn watch(client: &Client, scope: &Scope, tasks: &Tasks) -> Self {
         let ours = format!("{}={}", api::labels::MANAGED_BY, api::labels::MANAGER);
         let asking = format!("{}=true", api::labels::INJECT);
         let homes = Homes::default();
-        let topics = homes.hear(listed(client, ""));
+        let topics = homes.hear(listed(scope.api(client), ""));
+        let watches = Watches { client, scope, tasks };
         Self {
+            scope: scope.clone(),
             topics: Kind::watch("topics", tasks, topics),
             homes,
-            channels: watch_all("channels", client, "", tasks),
-            brokers: watch_all("brokers", client, "", tasks),
-            subscriptions: watch_all("subscriptions", client, "", tasks),
-            namespaces: watch_all("namespaces", client, "", tasks),
-            stateful_sets: watch_all("statefulsets", client, &ours, tasks),
-            volume_claims: watch_all("persistentvolumeclaims", client, &ours, tasks),
-            pods: watch_all("pods", client, &asking, tasks),
+            channels: watches.start("channels", ""),
+            brokers: watches.start("brokers", ""),
+            subscriptions: watches.start("subscriptions", ""),
+            namespaces: Kind::watch("namespaces", tasks, watches.namespaces()),
+            stateful_sets: watches.start("statefulsets", &ours),
+            volume_claims: watches.start("persistentvolumeclaims", &ours),
+            pods: watches.start("pods", &asking),
         }
     }
 

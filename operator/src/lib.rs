@@ -7,12 +7,14 @@ pub mod cluster;
 pub mod context;
 pub mod control_plane;
 pub mod controllers;
+pub mod departure;
 pub mod guard;
 mod hash;
 pub mod kafka;
 pub mod leadership;
 pub mod metrics;
 pub mod run;
+pub mod scope;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

@@ -8,10 +8,11 @@ use crate::{
     cluster::Cluster,
     context::{Context, Settings},
     control_plane::{self, roots},
-    controllers,
+    controllers, departure,
     kafka::{AdminBrokers, FencedBrokers, Identity},
     leadership::{Elector, Leadership, Term},
     metrics::{Metrics, NotReadyObjects, Sidecars, UninjectedPods},
+    scope::Scope,
     workloads::upgrade::Policy,
 };
 use anyhow::Context as _;
@@ -70,7 +71,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         return Ok(());
     };
     let tasks = Tasks::new(shutdown.clone());
-    let cluster = Cluster::watch(&client, &tasks);
+    let cluster = Cluster::watch(&client, &Scope::of(&args.watch_namespace), &tasks);
     registry.register(Box::new(NotReadyObjects::new(cluster.clone())?))?;
     let excluded = args.webhook.webhook_excluded_namespaces.clone();
     registry.register(Box::new(UninjectedPods::new(cluster.clone(), excluded)?))?;
@@ -102,6 +103,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
             led = &mut terms => Some(led),
             () = handed_over => None,
         };
+        replica.depart().await;
         lease_ended.begin();
         match led {
             Some(led) => led,
@@ -213,12 +215,7 @@ impl Replica {
         drop(tasks.spawn_until_shutdown("operator identity", identity.keep(self.roots.subscribe())));
         let context = Context {
             cluster: self.cluster.clone(),
-            writer: Writer::new(
-                self.client.clone(),
-                self.leadership.clone(),
-                self.metrics.reconciles.clone(),
-                &args.pod_name,
-            ),
+            writer: self.writer(),
             brokers: FencedBrokers::new(brokers, self.leadership.clone()),
             engines: controllers::broker::Engines::default(),
             leadership: self.leadership.clone(),
@@ -229,6 +226,18 @@ impl Replica {
         };
         controllers::start(&Arc::new(context), tasks);
         Ok(())
+    }
+
+    fn writer(&self) -> Writer {
+        let (leadership, metrics) = (self.leadership.clone(), self.metrics.reconciles.clone());
+        Writer::new(self.client.clone(), leadership, metrics, &self.args.pod_name)
+    }
+
+    /// The last thing that is written.
+    async fn depart(&self) {
+        if let Some(namespace) = self.cluster.scope.namespace() {
+            departure::free_topics(&self.client, namespace, &self.writer()).await;
+        }
     }
 
     /// The Service of the control plane selects the label. Outside a Pod there is none to label.

@@ -10,6 +10,7 @@ pub(crate) use brokers::{FakeBrokers, Node, make};
 pub(crate) use kubelet::run as run_kubelet;
 
 use crate::guard::Guarded;
+use crate::scope::Scope;
 use crate::{
     apply::Writer,
     cluster::{Cluster, Homes, Kind},
@@ -69,6 +70,7 @@ impl Objects {
         let homes = Homes::default();
         topics.all().iter().for_each(|topic| homes.note(&Event::Apply(Guarded::clone(topic))));
         Cluster {
+            scope: Scope::Cluster,
             topics,
             homes,
             channels: self.kind("Channel"),

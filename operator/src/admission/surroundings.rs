@@ -30,6 +30,10 @@ impl Surroundings for Cluster {
         Self::uid_range(self, namespace)
     }
 
+    fn outside(&self, namespace: &str) -> Option<String> {
+        self.scope.outside(namespace)
+    }
+
     fn namespace_is_going(&self, namespace: &str) -> bool {
         let found = self.namespaces.get(&ObjectName::new("", namespace));
         found.is_none_or(|found| found.metadata.deletion_timestamp.is_some())

@@ -43,6 +43,10 @@ impl Surroundings for Empty {
         }
     }
 
+    fn outside(&self, _: &str) -> Option<String> {
+        None
+    }
+
     fn namespace_is_going(&self, _: &str) -> bool {
         false
     }

@@ -7,9 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use api::access::{Access, Action, grants};
 use api::broker::{AllowedNamespaces, Broker, Engine, NamespacesFrom};
 use api::field::{self, FieldError};
 use api::{Channel, Subscription, Topic, broker, channel, decode, labels, subscription, topic};
@@ -34,6 +35,8 @@ pub trait Surroundings: Send + Sync {
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
     /// What a namespace says of the users that its Pods may run as: see [`crate::users`].
     fn uid_range(&self, namespace: &str) -> Option<String>;
+    /// Why nothing of a namespace can be used by others; `None` when it can.
+    fn outside(&self, namespace: &str) -> Option<String>;
     /// Whether a namespace is being deleted, or gone.
     fn namespace_is_going(&self, namespace: &str) -> bool;
 }
@@ -79,7 +82,9 @@ pub(super) fn validate(request: &Request, surroundings: &dyn Surroundings) -> Ve
             pair::<Topic>(request).map(|(new, old)| judge_topic(&new, old.as_ref(), surroundings))
         }
         ("Broker", _) => pair::<Broker>(request).map(|(new, old)| judge_broker(&new, old.as_ref())),
-        ("Channel", _) => pair::<Channel>(request).map(|(new, old)| judge_channel(&new, old.as_ref())),
+        ("Channel", _) => {
+            pair::<Channel>(request).map(|(new, old)| judge_channel(&new, old.as_ref(), surroundings))
+        }
         ("Subscription", _) => pair::<Subscription>(request).map(|(new, _)| judge_subscription(&new)),
         _ => Ok(Findings::default()),
     };
@@ -108,6 +113,8 @@ fn judge_topic(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings
         found.errors.extend(topic::validate_update(old, new));
     }
     judge_place(new, surroundings, &mut found);
+    let own = new.namespace().unwrap_or_default();
+    found.warnings.extend(unreachable(new.spec.access.as_ref(), &own, surroundings));
     judge_claim(new, surroundings, &mut found);
     if old.is_none() {
         judge_name(new, surroundings, &mut found);
@@ -119,6 +126,11 @@ fn judge_topic(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings
 fn judge_place(new: &Topic, surroundings: &dyn Surroundings, found: &mut Findings) {
     let own = new.namespace().unwrap_or_default();
     let (namespace, name) = new.spec.broker_of(&own);
+    if let Some(outside) = surroundings.outside(namespace) {
+        let problem = format!("Broker {namespace}/{name} cannot be used: {outside}; remove it");
+        found.errors.push(FieldError::new("spec.broker.namespace", problem));
+        return;
+    }
     let broker = surroundings.broker(namespace, name);
     // Without a reference the Broker is made on first use, and that one is Embedded.
     let made_on_first_use = broker.is_none() && new.spec.broker.is_none();
@@ -196,12 +208,28 @@ fn judge_broker(new: &Broker, old: Option<&Broker>) -> Findings {
     found
 }
 
-fn judge_channel(new: &Channel, old: Option<&Channel>) -> Findings {
+fn judge_channel(new: &Channel, old: Option<&Channel>, surroundings: &dyn Surroundings) -> Findings {
     let mut found = Findings { errors: channel::validate(new), warnings: channel::not_supported(&new.spec) };
+    let own = new.namespace().unwrap_or_default();
+    found.warnings.extend(unreachable(new.spec.access.as_ref(), &own, surroundings));
     if let Some(old) = old {
         found.errors.extend(channel::validate_update(old, new));
     }
     found
+}
+
+/// Lists that name namespaces whose sidecars this operator does not serve: those get nothing by it.
+fn unreachable(access: Option<&Access>, own: &str, surroundings: &dyn Surroundings) -> Vec<FieldError> {
+    let warning = |action: Action| {
+        let named: BTreeSet<String> =
+            grants(access, own, action).into_iter().map(|grant| grant.namespace).collect();
+        let outside: Vec<String> =
+            named.into_iter().filter(|name| surroundings.outside(name).is_some()).collect();
+        let why = surroundings.outside(outside.first()?)?;
+        let text = format!("nobody of {} is let in by it: {why}", some_of(outside));
+        Some(FieldError::new(action.field(), text))
+    };
+    [Action::Publish, Action::Subscribe].into_iter().filter_map(warning).collect()
 }
 
 fn judge_subscription(new: &Subscription) -> Findings {

@@ -18,7 +18,8 @@ use crate::guard::Guarded;
 const BROKER_PORT: u16 = 9093;
 /// Reasons for which a Topic cannot be used at all. With any other it may well be there already
 /// and in use, so apps are not cut off while the operator or the broker restarts.
-const FINAL_REASONS: [&str; 4] = [
+const FINAL_REASONS: [&str; 5] = [
+    topic_reasons::REASON_BROKER_NOT_SERVED,
     topic_reasons::REASON_NAMESPACE_NOT_ALLOWED,
     topic_reasons::REASON_CONFLICT,
     topic_reasons::REASON_REFUSED,

@@ -5,6 +5,7 @@ use crate::{
     cluster::{Cluster, Homes, Kind},
     context::Context,
     controllers::{Shared, broker, channel, topic, triggers},
+    scope::Scope,
     testing::context_over,
 };
 use runtime::{shutdown::Shutdown, tasks::Tasks};
@@ -20,6 +21,7 @@ impl Process {
         let tasks = Tasks::new(Shutdown::new());
         let homes = Homes::default();
         let cluster = Cluster {
+            scope: Scope::Cluster,
             topics: Kind::watch("topics", &tasks, homes.hear(feed(world, "Topic"))),
             homes,
             channels: Kind::watch("channels", &tasks, feed(world, "Channel")),

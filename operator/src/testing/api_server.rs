@@ -183,10 +183,14 @@ impl FakeApi {
         self.with(|store| store.takes_objects(namespace))
     }
 
+    /// Requests since the last call but for watches, as `VERB path`.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        self.with(|store| std::mem::take(&mut store.requests))
+    }
+
     /// Writes since the last call, as `VERB path`.
     pub(crate) fn take_writes(&self) -> Vec<String> {
-        let requests = self.with(|store| std::mem::take(&mut store.requests));
-        requests.into_iter().filter(|request| !request.starts_with("GET")).collect()
+        self.take_requests().into_iter().filter(|request| !request.starts_with("GET")).collect()
     }
 
     /// Events that were made since the last call: the reason and the note of each.

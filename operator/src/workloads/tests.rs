@@ -7,6 +7,7 @@ use super::{
 use crate::{
     cluster::{Cluster, LabelledPod},
     metrics::{Sidecars, UninjectedPods},
+    scope::Scope,
     testing::{FakeApi, FakeBrokers, Objects, context_over},
 };
 use prometheus::Registry;
@@ -121,7 +122,7 @@ fn cluster() -> FakeApi {
 
 async fn lead(api: &FakeApi) -> Tasks {
     let tasks = Tasks::new(Shutdown::new());
-    let cluster = Cluster::watch(&api.client(), &tasks);
+    let cluster = Cluster::watch(&api.client(), &Scope::Cluster, &tasks);
     super::start(&Arc::new(context_over(cluster, api.client(), &FakeBrokers::default())), &tasks);
     tokio::time::sleep(REST).await;
     tasks
@@ -181,7 +182,7 @@ async fn a_refused_event_is_tried_again() {
         request.starts_with("POST").then_some(crate::testing::Fault::Refused(403))
     })));
     let tasks = Tasks::new(Shutdown::new());
-    let cluster = Cluster::watch(&api.client(), &tasks);
+    let cluster = Cluster::watch(&api.client(), &Scope::Cluster, &tasks);
     let context = context_over(cluster, api.client_over(&line), &FakeBrokers::default());
     super::start(&Arc::new(context), &tasks);
     tokio::time::sleep(Duration::from_secs(3600)).await;

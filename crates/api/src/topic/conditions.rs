@@ -19,6 +19,8 @@ pub const REASON_BROKER_NOT_FOUND: &str = "BrokerNotFound";
 pub const REASON_BROKER_NOT_READY: &str = "BrokerNotReady";
 /// Reason: the Broker does not allow Topics of this namespace.
 pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
+/// The Broker is in a namespace that this operator does not serve.
+pub const REASON_BROKER_NOT_SERVED: &str = "BrokerNotServed";
 /// Reason: an older Topic has this name on the broker.
 pub const REASON_CONFLICT: &str = "TopicNameConflict";
 /// Reason: the broker refused a change.

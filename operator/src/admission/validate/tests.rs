@@ -11,6 +11,7 @@ struct Cluster {
     topics: Vec<Arc<Topic>>,
     labels: BTreeMap<String, BTreeMap<String, String>>,
     going: Vec<&'static str>,
+    scope: crate::scope::Scope,
 }
 
 impl Surroundings for Cluster {
@@ -38,6 +39,10 @@ impl Surroundings for Cluster {
 
     fn uid_range(&self, _: &str) -> Option<String> {
         None
+    }
+
+    fn outside(&self, namespace: &str) -> Option<String> {
+        self.scope.outside(namespace)
     }
 
     fn namespace_is_going(&self, namespace: &str) -> bool {
@@ -135,6 +140,29 @@ fn allowed_namespaces_are_kept() {
     assert!(wrong(create(guest(json!({})), &cluster)).contains("spec.allowedNamespaces"));
     cluster.labels.insert("shop".into(), BTreeMap::from([("team".into(), "shop".into())]));
     assert_eq!(create(guest(json!({})), &cluster), Verdict::Fine);
+}
+
+/// Goal: an operator of one namespace refuses a Topic on the Broker of another, and says that lists which name other
+/// namespaces let nobody in; what stays inside is as ever.
+#[test]
+fn one_namespace_is_no_other() {
+    let cluster = Cluster { scope: crate::scope::Scope::of("shop"), ..infra(json!({"from": "All"})) };
+    let message = wrong(create(guest(json!({"replicas": 2})), &cluster));
+    assert!(
+        message.starts_with("Topic shop/orders: spec.broker.namespace: Broker infra/shared"),
+        "{message}"
+    );
+    assert!(message.contains("serves namespace shop alone") && message.contains("remove it"), "{message}");
+    for kind in ["Topic", "Channel"] {
+        let with = |grantee: Value| {
+            let spec = json!({"pattern": "PubSub", "access": {"subscribe": [grantee]}});
+            let spec = if kind == "Topic" { json!({"access": spec["access"]}) } else { spec };
+            create(object(kind, "shop", "orders", spec), &cluster)
+        };
+        let message = doubtful(with(json!({"namespace": "finance"})));
+        assert!(message.contains("spec.access.subscribe: nobody of finance is let in"), "{kind}: {message}");
+        assert_eq!(with(json!({"serviceAccount": "billing"})), Verdict::Fine, "{kind}");
+    }
 }
 
 /// Goal: a second claim of a name on a Broker is let in with a warning that names the holder.

@@ -5,6 +5,7 @@ use crate::{
     cluster::Cluster,
     controllers::broker::address,
     kafka::Address,
+    scope::Scope,
     testing::{context_over, run_kubelet},
 };
 use serde_json::{Value, json};
@@ -63,7 +64,7 @@ impl World {
         let (api, brokers) = (FakeApi::with_yaml(WORLD), FakeBrokers::default());
         let tasks = Tasks::new(Shutdown::new());
         drop(tasks.spawn_until_shutdown("kubelet", run_kubelet(api.clone())));
-        let cluster = Cluster::watch(&api.client(), &tasks);
+        let cluster = Cluster::watch(&api.client(), &Scope::Cluster, &tasks);
         cluster.ready().await.unwrap();
         start(&Arc::new(context_over(cluster, api.client(), &brokers)), &tasks);
         let world = Self { api, brokers, tasks };

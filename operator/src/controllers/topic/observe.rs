@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// See the module.
 pub(super) struct Surroundings {
+    /// Why the Broker that the Topic names cannot be looked at.
+    pub(super) outside: Option<String>,
     /// The Broker that the Topic names.
     pub(super) broker: Option<Arc<Broker>>,
     /// Labels of the Topic's namespace.
@@ -21,8 +23,10 @@ pub(super) struct Surroundings {
 
 pub(super) fn surroundings(topic: &Topic, cluster: &Cluster) -> Surroundings {
     let namespace = topic.namespace().unwrap_or_default();
+    let broker = super::broker_name(topic);
     Surroundings {
-        broker: cluster.broker(&super::broker_name(topic)),
+        outside: cluster.scope.outside(&broker.namespace),
+        broker: cluster.broker(&broker),
         namespace_labels: cluster.namespace_labels(&namespace).unwrap_or_default(),
         holder: holder_of(topic, cluster),
     }

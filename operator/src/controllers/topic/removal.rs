@@ -28,7 +28,13 @@ pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, R
     let Some(topic) = fresh.filter(|fresh| fresh.metadata.uid == topic.metadata.uid) else {
         return Ok(Action::await_change());
     };
-    let broker = context.writer.read::<Guarded<Broker>>(&super::broker_name(&topic)).await?;
+    let broker = super::broker_name(&topic);
+    let broker = if context.cluster.scope.serves(&broker.namespace) {
+        context.writer.read::<Guarded<Broker>>(&broker).await?
+    } else {
+        // It may not even be read: whoever serves it cleans up there.
+        None
+    };
     if is_ours_to_clean(&topic, broker.as_ref(), context) {
         if broker.as_ref().and_then(Guarded::decoded).is_some_and(|broker| broker.spec.paused()) {
             // We are told when it goes on.

@@ -140,6 +140,41 @@ async fn foreign_namespaces_need_to_be_allowed() {
     assert!(brokers.topic("shop.orders").is_some());
 }
 
+/// Goal: an operator of one namespace says of a Broker elsewhere that it is not its own, touches nothing there, and holds no
+/// Topic that an operator of the whole cluster had taken on.
+#[tokio::test]
+async fn brokers_of_other_namespaces_are_not_served() {
+    let broker = BROKER
+        .replace("namespace: shop", "namespace: infra")
+        .replace("spec: {}", "spec: {allowedNamespaces: {from: All}}");
+    let topic = topic_yaml("orders", "2026-01-01T00:00:00Z", "{broker: {namespace: infra}, replicas: 2}");
+    let (api, brokers) = (FakeApi::with_yaml(&format!("{broker}{topic}")), FakeBrokers::default());
+    let run_alone = async || {
+        let mut context = context(&api, &brokers);
+        context.cluster.scope = crate::scope::Scope::of("shop");
+        let topic = context.cluster.topics.get(&ObjectName::new("shop", "orders")).unwrap();
+        reconcile(topic, Arc::new(context)).await.unwrap()
+    };
+    assert_eq!(run_alone().await, Action::await_change());
+    let (status, reason, message) = ready(&api, "orders");
+    assert_eq!((status.as_str(), reason.as_str()), ("False", "BrokerNotServed"));
+    assert!(
+        message.contains("serves namespace shop alone") && message.contains("remove spec.broker.namespace"),
+        "{message}"
+    );
+    change_topic(&api, "orders", |topic| {
+        topic["metadata"]["finalizers"] = json!(["pinnace.dev/topic"]);
+        topic["status"]["topicId"] = json!("id-of-orders");
+    });
+    leave(&api);
+    api.take_requests();
+    run_alone().await;
+    assert_eq!(api.find("Topic", "orders"), None);
+    let requests = api.take_requests();
+    assert!(!requests.iter().any(|request| request.contains("/infra/")), "{requests:?}");
+    assert_eq!(brokers.take_changes(), []);
+}
+
 /// Goal: of two Topics that claim one name the older has it; the other says who, and its deletion changes nothing.
 #[tokio::test]
 async fn the_older_topic_wins() {

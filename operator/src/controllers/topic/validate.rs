@@ -61,9 +61,13 @@ fn blocked(kind: &'static str, reason: &'static str, message: String, next: Next
 }
 
 pub(super) fn validate(topic: &Topic, around: &Surroundings) -> Result<ValidTopic, Blocked> {
+    let broker_name = super::broker_name(topic);
+    if let Some(outside) = &around.outside {
+        let message = format!("Broker {broker_name} cannot be used: {outside}; remove spec.broker.namespace");
+        return Err(blocked(BROKER_READY, REASON_BROKER_NOT_SERVED, message, Next::Wait));
+    }
     check_object(topic, around)?;
     let own = name_of(topic);
-    let broker_name = super::broker_name(topic);
     let broker = check_broker(&own, &broker_name, around)?;
     Ok(ValidTopic {
         address: broker::address(&broker_name),

@@ -3,6 +3,7 @@
 use crate::{
     cluster::Cluster,
     context::Context,
+    scope::Scope,
     testing::{FakeApi, FakeBrokers, Fault, Line, context_over},
 };
 use runtime::{shutdown::Shutdown, tasks::Tasks};
@@ -105,7 +106,7 @@ fn node(api: &FakeApi) -> (Tasks, Arc<AtomicUsize>) {
 /// A leader whose watches come over `watches` and whose writes go over `writes`.
 async fn lead(api: &FakeApi, (watches, writes): (&Line, &Line)) -> (Tasks, Arc<Context>) {
     let tasks = Tasks::new(Shutdown::new());
-    let cluster = Cluster::watch(&api.client_over(watches), &tasks);
+    let cluster = Cluster::watch(&api.client_over(watches), &Scope::Cluster, &tasks);
     cluster.pods.ready().await.unwrap();
     let context = Arc::new(context_over(cluster, api.client_over(writes), &FakeBrokers::default()));
     crate::workloads::start(&context, &tasks);
