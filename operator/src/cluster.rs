@@ -119,9 +119,9 @@ where
     #[cfg(test)]
     pub(crate) fn fixed(objects: Vec<R>) -> Self {
         let (store, mut writer) = reflector::store();
-        for object in objects {
-            writer.apply_watcher_event(&watcher::Event::Apply(object));
-        }
+        let listed = objects.into_iter().map(watcher::Event::InitApply);
+        let events = [watcher::Event::Init].into_iter().chain(listed).chain([watcher::Event::InitDone]);
+        events.for_each(|event| writer.apply_watcher_event(&event));
         Self { store, changes: broadcast::channel(1).0 }
     }
 

@@ -1,5 +1,5 @@
 //! The control plane in a cluster: crate `control-plane` with roots from a Secret, tokens checked
-//! by the Kubernetes API, and one replica that serves.
+//! by the Kubernetes API or with its keys, and one replica that serves.
 //!
 //! The leader alone serves. It labels its own Pod, and the Service in front of port 7410 selects
 //! that label: a sidecar that dials always meets the leader or nobody.
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control_plane::authority::ServerNames;
-use control_plane::{AuthorityError, ControlPlane, Identity, Metrics, Objects, Settings};
+use control_plane::{AuthorityError, ControlPlane, Identity, Metrics, Objects, Settings, TokenReviewer};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ObjectMeta;
 use kube::{Api, Client};
@@ -22,7 +22,8 @@ use tokio::net::TcpListener;
 
 use crate::apply;
 use crate::cluster::Cluster;
-use reviewer::KubernetesReviewer;
+use crate::scope::Scope;
+use reviewer::{KubernetesReviewer, OfflineReviewer};
 use roots::Roots;
 
 /// On the Pod whose replica holds the Lease.
@@ -85,7 +86,10 @@ pub async fn lead(
         },
         ..Settings::default()
     };
-    let reviewer = Arc::new(KubernetesReviewer::new(client));
+    let reviewer: Arc<dyn TokenReviewer> = match cluster.scope {
+        Scope::Cluster => Arc::new(KubernetesReviewer::new(client)),
+        Scope::Namespace(_) => Arc::new(OfflineReviewer::new(client, cluster.pods.clone())),
+    };
     let control = ControlPlane::new(settings, roots.current().as_ref().clone(), reviewer, metrics);
     let objects = control.objects();
     watch::start(cluster, &objects, tasks);

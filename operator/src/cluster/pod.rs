@@ -31,6 +31,8 @@ const OVER: [&str; 2] = ["Succeeded", "Failed"];
 #[derive(Clone, Debug)]
 pub struct LabelledPod {
     metadata: ObjectMeta,
+    /// The service account that it runs as.
+    pub service_account: Box<str>,
     /// It runs no more, or is about to end.
     pub is_over: bool,
     /// It has no sidecar, and what of the Pod itself keeps it out.
@@ -51,7 +53,9 @@ impl LabelledPod {
         }
         let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
         let is_over = metadata.deletion_timestamp.is_some() || OVER.contains(&phase);
-        Ok(Self { metadata, is_over, missed: missed(pod), sidecar: Sidecar::read(pod) })
+        let account = pod.pointer("/spec/serviceAccountName").and_then(Value::as_str).unwrap_or_default();
+        let (missed, sidecar) = (missed(pod), Sidecar::read(pod));
+        Ok(Self { metadata, service_account: account.into(), is_over, missed, sidecar })
     }
 
     /// Who makes such Pods; `None` when somebody made it by hand.
@@ -126,7 +130,7 @@ mod tests {
                     {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a-1", "uid": "2", "controller": true},
                 ],
             },
-            "spec": {"containers": [{"name": "app", "env": [{"name": "A", "value": "long"}]}]},
+            "spec": {"serviceAccountName": "checkout", "containers": [{"name": "app", "env": [{"name": "A", "value": "long"}]}]},
             "status": {"phase": "Running"},
         });
         let kept = LabelledPod::from_value(&pod).unwrap();
@@ -137,5 +141,6 @@ mod tests {
         );
         assert_eq!(kept.controller().unwrap().name, "a-1");
         assert_eq!((kept.is_over, kept.missed), (false, Some(Missed::Unseen)));
+        assert_eq!(&*kept.service_account, "checkout");
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! A TokenReview is a question that happens to be a POST; nothing is stored.
 
+mod offline;
 #[cfg(test)]
 mod tests;
+
+pub use offline::OfflineReviewer;
 
 use std::time::Duration;
 
