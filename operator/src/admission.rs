@@ -14,6 +14,7 @@ mod tests;
 pub mod validate;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,21 +69,41 @@ pub struct Place {
     pub server_name: String,
     /// Name of both webhook configurations; empty = somebody else publishes the roots.
     pub configuration: String,
+    /// Where somebody else puts the certificate, and publishes its roots; `None` = it is made here.
+    pub certificate_folder: Option<PathBuf>,
+}
+
+/// Why the webhooks did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port could not be opened.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The certificate that somebody else brings cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] certificate::FilesError),
 }
 
 /// Starts the webhooks of this replica with a certificate of their own; returns the real address.
 /// `expiration` has the label `certificate`.
 ///
 /// # Errors
-/// When the port cannot be opened.
+/// When the port cannot be opened, or a folder gives no certificate.
 pub async fn start(
     place: Place,
     webhooks: Webhooks,
     (client, readiness): (Client, Readiness),
     expiration: IntGaugeVec,
     tasks: &Tasks,
-) -> Result<SocketAddr, ListenError> {
+) -> Result<SocketAddr, StartError> {
     let credentials = Credentials::empty();
+    certificate::wait_for_certificate(&readiness);
+    if let Some(folder) = &place.certificate_folder {
+        let uses = (credentials.clone(), expiration);
+        let folder = certificate::Folder::open(folder, &place.server_name, uses, &readiness).await?;
+        drop(tasks.spawn_until_shutdown("webhook certificate", folder.run()));
+        return Ok(serve(place.listen, credentials, webhooks, tasks).await?);
+    }
     let keeper = certificate::Keeper {
         client,
         configuration: place.configuration,

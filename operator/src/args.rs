@@ -2,7 +2,7 @@
 
 use crate::workloads::upgrade::{Amount, Mode};
 use runtime::telemetry::LogArgs;
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// The Kubernetes operator of Pinnace.
 #[derive(Clone, Debug, clap::Parser)]
@@ -64,6 +64,10 @@ pub struct WebhookArgs {
     /// Name of both webhook configurations, whose caBundle the operator writes; empty: somebody else does.
     #[arg(long, env = "PINNACE_WEBHOOK_CONFIGURATION", default_value = "pinnace-operator")]
     pub webhook_configuration: String,
+    /// A folder with tls.crt, tls.key and maybe ca.crt, as of a mounted Secret: the webhooks' certificate, made and renewed by
+    /// somebody else, who writes caBundle too. It is read again when it changes. Without, the operator makes its own.
+    #[arg(long, env = "PINNACE_WEBHOOK_CERTIFICATE_DIR")]
+    pub webhook_certificate_dir: Option<PathBuf>,
     /// The name that the API server dials.
     #[arg(long, env = "PINNACE_WEBHOOK_SERVER_NAME", default_value = "pinnace-operator.pinnace-system.svc")]
     pub webhook_server_name: String,

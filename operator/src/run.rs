@@ -137,6 +137,7 @@ impl Replica {
             listen: args.webhook.webhook_listen,
             server_name: args.webhook.webhook_server_name.clone(),
             configuration: args.webhook.webhook_configuration.clone(),
+            certificate_folder: args.webhook.webhook_certificate_dir.clone(),
         };
         let expiration = self.metrics.control_plane.certificate_expiration.clone();
         admission::start(place, webhooks, (self.client.clone(), readiness), expiration, &self.tasks).await?;

@@ -15,13 +15,15 @@ pub use ahead::ReadAhead;
 pub use identity::{Identity, IdentityError};
 
 use arc_swap::ArcSwapOption;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What went wrong with a key, a certificate or a bundle.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +136,33 @@ impl Material {
     /// When the leaf carries no readable SPIFFE URI.
     pub fn identity(&self) -> Result<Identity, IdentityError> {
         self.chain.first().ok_or(IdentityError::Missing).and_then(Identity::from_certificate)
+    }
+
+    /// Whether whoever dials this name takes the leaf for it.
+    ///
+    /// # Errors
+    /// When the leaf cannot be read, or carries other names.
+    pub fn valid_for(&self, name: &str) -> Result<(), TlsError> {
+        let leaf = self.chain.first().ok_or(TlsError::Missing)?;
+        let parsed = ParsedCertificate::try_from(leaf).map_err(TlsError::unusable)?;
+        let server = ServerName::try_from(name).map_err(TlsError::unusable)?;
+        verify_server_name(&parsed, &server)
+            .map_err(|_| TlsError::unusable(format!("the certificate is not for {name}")))
+    }
+
+    /// Whether the roots signed the leaf, over the rest of the chain or at once; that it has ended by now is no matter here.
+    ///
+    /// # Errors
+    /// When they did not.
+    pub fn signed_by_its_roots(&self) -> Result<(), TlsError> {
+        let (leaf, rest) = self.chain.split_first().ok_or(TlsError::Missing)?;
+        let parsed = ParsedCertificate::try_from(leaf).map_err(TlsError::unusable)?;
+        let last = u64::try_from(self.not_after().unwrap_or(0)).unwrap_or(0).saturating_sub(1);
+        let last = UnixTime::since_unix_epoch(Duration::from_secs(last));
+        let algorithms = provider().signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, rest, last, algorithms).map_err(
+            |error| TlsError::unusable(format!("the roots do not vouch for the certificate: {error}")),
+        )
     }
 
     /// When the leaf ends to be valid, in seconds since the Unix epoch; `None` if unreadable.

@@ -3,8 +3,11 @@
 //! The roots go into `caBundle` before a certificate of theirs is served, so the API server never
 //! meets one that it does not know. Everything else of the webhook configurations is the chart's.
 
+mod files;
 #[cfg(test)]
 mod tests;
+
+pub use files::{FilesError, Folder};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +61,11 @@ pub enum CertificateError {
     },
 }
 
+/// Says that the webhooks are not ready; who has a certificate says when they are.
+pub(super) fn wait_for_certificate(readiness: &Readiness) {
+    readiness.wait_for(READINESS, "the webhooks have no certificate yet");
+}
+
 /// Keeps the certificate fresh and its root published.
 pub struct Keeper {
     /// Reads and writes the configurations.
@@ -79,7 +87,6 @@ pub struct Keeper {
 impl Keeper {
     /// Runs for ever; drop it to end it.
     pub async fn run(mut self) {
-        self.readiness.wait_for(READINESS, "the webhooks have no certificate yet");
         let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
         let mut renew_at = 0;
         loop {
