@@ -8,7 +8,7 @@ use tests::readme::checkout;
 /// The pages, and where the tests are that each of them names.
 const PAGES: [(&str, &[&str]); 3] = [
     ("promises.md", &["broker/src", "broker/tests", "crates/record-log/src", "crates/kafka-wire/src"]),
-    ("operator-promises.md", &["operator/src", "crates/control-plane/src", "tests/tests/cluster"]),
+    ("operator-promises.md", &["operator/src", "crates/control-plane/src", "tests/tests"]),
     (
         "channel-promises.md",
         &["sidecar/src", "crates/peer-wire/src", "crates/zmtp/src", "tests/tests/cluster"],

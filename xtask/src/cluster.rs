@@ -30,7 +30,7 @@ use layout::Layout;
 pub(crate) use load::load;
 pub(crate) use namespace::{beside, check_machine, pass_on};
 pub(crate) use packages::{apt, install as install_packages};
-pub(crate) use up::{down, up};
+pub(crate) use up::{down, restart, up};
 
 /// The exit code that says "this machine cannot run a cluster", so that a caller can skip.
 const CANNOT_RUN: u8 = 3;
@@ -71,6 +71,11 @@ enum ClusterCommand {
     Up,
     /// Stops the cluster and deletes all of it, also after a crash.
     Down,
+    /// Kills one of its programs (for example kube-apiserver) and starts it again.
+    Restart {
+        /// The program.
+        program: String,
+    },
     /// Says whether the cluster runs and is well; exits with 1 when it does not.
     Status,
     /// Builds the cluster's programs into the cache and prints where they are.
@@ -123,6 +128,7 @@ pub(crate) fn run(args: ClusterArgs) -> Result<ExitCode> {
     match args.command {
         ClusterCommand::Up => up(&cluster)?,
         ClusterCommand::Down => down(&cluster)?,
+        ClusterCommand::Restart { program } => restart(&cluster, &program)?,
         ClusterCommand::Status => {
             let health = up::health(&cluster);
             println!("{health}");

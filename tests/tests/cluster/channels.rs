@@ -78,7 +78,7 @@ fn channel_messages_keep_flowing_without_operator_and_without_broker() -> Result
 }
 
 /// Does something while the operator is scaled to zero, and brings it back whatever happens.
-fn without_operator(meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn without_operator(meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
     kubectl(&["--namespace", NAMESPACE, "scale", OPERATOR, "--replicas=0"])?;
     let selector = "--selector=app.kubernetes.io/component=operator";
     let gone =

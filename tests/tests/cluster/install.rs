@@ -1,5 +1,6 @@
 //! The one installation that the scenarios share, made with helm as a person would.
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -32,6 +33,12 @@ pub(crate) fn install() -> Result<()> {
 
 /// The same, with more flags of helm.
 pub(crate) fn install_with(flags: &[&str]) -> Result<()> {
+    install_chart(Path::new(CHART), flags)
+}
+
+/// The same, with another chart.
+pub(crate) fn install_chart(chart: &Path, flags: &[&str]) -> Result<()> {
+    let chart = chart.to_str().context("the chart's place is no text")?;
     kube::apply(&format!(
         "apiVersion: v1\n\
          kind: Namespace\n\
@@ -44,7 +51,7 @@ pub(crate) fn install_with(flags: &[&str]) -> Result<()> {
         "upgrade",
         "--install",
         RELEASE,
-        CHART,
+        chart,
         "--namespace",
         NAMESPACE,
         // Scenarios change it by hand too.

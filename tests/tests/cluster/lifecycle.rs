@@ -34,7 +34,7 @@ fn xtask(arguments: &[&str]) -> Result<String> {
 
 /// What `cargo xtask e2e` says to the scenarios.
 #[expect(clippy::disallowed_methods, reason = "the only argument that a test program can get")]
-fn setting(name: &str) -> Result<String> {
+pub(crate) fn setting(name: &str) -> Result<String> {
     std::env::var(name).with_context(|| format!("{name} is not set: run cargo xtask e2e"))
 }
 

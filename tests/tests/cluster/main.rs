@@ -54,6 +54,8 @@ mod missed;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod outages;
+#[cfg(test)]
 mod overflow;
 #[cfg(test)]
 mod partitions;
@@ -73,3 +75,7 @@ mod topics;
 mod uninstall;
 #[cfg(test)]
 mod upgrades;
+#[cfg(test)]
+mod versions;
+#[cfg(test)]
+mod workloads;

@@ -7,7 +7,7 @@ use crate::kube;
 use crate::namespace::Namespace;
 
 /// kcat, Python with Kafka and ZeroMQ clients, curl, ss, a shell.
-const TOOLS: &str = "pinnace.dev/test/apptools:0.0.0";
+pub(crate) const TOOLS: &str = "pinnace.dev/test/apptools:0.0.0";
 /// The container of the app in its pod.
 pub(crate) const APP: &str = "app";
 /// The container of the sidecar in a labelled pod.

@@ -15,7 +15,7 @@ const OTHER_IMAGE: &str = "ghcr.io/pinnace/sidecar:0.0.0-next";
 const OPERATOR_ACCOUNT: &str = "system:serviceaccount:pinnace-system:pinnace-operator";
 
 /// Brings the installation back to what other scenarios expect, however this one ends.
-struct Restore;
+pub(crate) struct Restore;
 
 impl Drop for Restore {
     fn drop(&mut self) {

@@ -155,6 +155,18 @@ where
     recorded.save(&layout.records().join(name))
 }
 
+/// Kills a program of the cluster, which may stand still, and waits until it is gone.
+pub(crate) fn kill(layout: &Layout, name: &str) -> Result<()> {
+    let recorded = Recorded::load(&layout.records().join(name));
+    let recorded = recorded.with_context(|| format!("{name} was never started: cargo xtask cluster up"))?;
+    // The recorded process is nsenter, whose child is the program.
+    for process in [child_of(recorded.pid).and_then(Recorded::now), Some(recorded)].into_iter().flatten() {
+        process.kill();
+        wait::until(&format!("{name} to end"), LIMIT, || Ok((!process.is_alive()).then_some(())))?;
+    }
+    Ok(())
+}
+
 /// What to say about a program that ended by itself.
 pub(crate) fn died(layout: &Layout, name: &str) -> String {
     let log = layout.log(name);

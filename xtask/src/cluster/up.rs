@@ -87,6 +87,18 @@ pub(crate) fn down(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Kills one of the cluster's programs and starts it again; returns when the API server answers.
+pub(crate) fn restart(cluster: &Cluster, name: &str) -> Result<()> {
+    let layout = &cluster.layout;
+    let mut all = programs::first(layout).into_iter().chain(programs::second(layout));
+    let program = all.find(|program| program.name == name);
+    let program = program
+        .with_context(|| format!("there is no program {name}; there are {}", names(layout).join(", ")))?;
+    namespace::kill(layout, name)?;
+    run(layout, vec![program])?;
+    wait_for_api_server(cluster)
+}
+
 /// Looks at the processes, then asks the API server about the node.
 pub(crate) fn health(cluster: &Cluster) -> Health {
     let layout = &cluster.layout;
@@ -124,9 +136,7 @@ fn start(cluster: &Cluster, binaries: &[(&str, std::path::PathBuf)]) -> Result<(
     println!("making the namespaces");
     namespace::create(layout)?;
     run(layout, programs::first(layout))?;
-    wait_for(cluster, "the API server to answer", || {
-        Ok(tools::succeeds(&mut namespace::kubectl(cluster, ["get", "--raw=/readyz", REQUEST_TIMEOUT])?))
-    })?;
+    wait_for_api_server(cluster)?;
     load::wait_for_containerd(cluster)?;
     load::load_one(cluster, &pause)?;
     run(layout, programs::second(layout))?;
@@ -148,6 +158,12 @@ fn run(layout: &Layout, programs: Vec<programs::Program>) -> Result<()> {
         namespace::start(layout, program.name, &program.arguments)?;
     }
     Ok(())
+}
+
+fn wait_for_api_server(cluster: &Cluster) -> Result<()> {
+    wait_for(cluster, "the API server to answer", || {
+        Ok(tools::succeeds(&mut namespace::kubectl(cluster, ["get", "--raw=/readyz", REQUEST_TIMEOUT])?))
+    })
 }
 
 /// Waits for something, as long as none of the programs dies meanwhile.

@@ -16,8 +16,8 @@ use crate::tools;
 /// What changes when this file makes the images differently.
 const RECIPE: &str = "1";
 /// The clients that our promises name, and tools to look at sockets.
-/// The C++ library is for pyzmq.
-const APPTOOLS: &[&str] = &["kcat", "python3", "libstdc++6", "curl", "iproute2"];
+/// The C++ library is for pyzmq; libfaketime gives other containers another clock.
+const APPTOOLS: &[&str] = &["kcat", "python3", "libstdc++6", "curl", "iproute2", "libfaketime"];
 /// Python packages from PyPI; the wheels must fit Debian 12's Python.
 const PYTHON_PACKAGES: &[&str] =
     &["grpcio==1.85.1", "kafka-python==3.0.12", "pyzmq==27.3.0", "typing_extensions==4.16.0"];
