@@ -12,6 +12,9 @@ mod documents;
 #[path = "chart/helm.rs"]
 mod helm;
 #[cfg(test)]
+#[path = "chart/namespaced.rs"]
+mod namespaced;
+#[cfg(test)]
 #[path = "chart/objects.rs"]
 mod objects;
 #[cfg(test)]

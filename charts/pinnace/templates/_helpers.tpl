@@ -12,8 +12,70 @@
 {{- .Values.serviceAccount.name | default (include "pinnace.operator" .) -}}
 {{- end -}}
 
+{{/* Not empty: the operator serves the namespace of its release alone. */}}
+{{- define "pinnace.isNamespaced" -}}
+{{- if eq .Values.scope "Namespaced" }}true{{ end -}}
+{{- end -}}
+
+{{/* The name of what is of no namespace. A namespace has no point in its name, so two releases never share one. */}}
+{{- define "pinnace.clusterName" -}}
+{{- if include "pinnace.isNamespaced" . -}}
+{{- printf "%s.%s" .Release.Namespace (include "pinnace.operator" .) -}}
+{{- else -}}
+{{- include "pinnace.operator" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The Secret with the webhooks' certificate; empty: the operator makes its own. */}}
+{{- define "pinnace.webhookSecret" -}}
+{{- if .Values.webhook.certificate.secret -}}
+{{- .Values.webhook.certificate.secret -}}
+{{- else if include "pinnace.isNamespaced" . -}}
+{{- include "pinnace.operator" . }}-webhook
+{{- end -}}
+{{- end -}}
+
+{{/* Values that do not go together. */}}
+{{- define "pinnace.check" -}}
+{{- $certificate := .Values.webhook.certificate -}}
+{{- if and $certificate.caBundle (not $certificate.secret) -}}
+{{- fail "webhook.certificate.caBundle is the authority of webhook.certificate.secret, which is empty: set both, or none" -}}
+{{- end -}}
+{{- if include "pinnace.isNamespaced" . -}}
+{{- $alone := printf "scope Namespaced serves namespace %s alone" .Release.Namespace -}}
+{{- if .Values.rbac.brokerNamespaces -}}
+{{- fail (printf "rbac.brokerNamespaces: %s, and Brokers live there; remove it" $alone) -}}
+{{- end -}}
+{{- if .Values.webhook.excludedNamespaces -}}
+{{- fail (printf "webhook.excludedNamespaces: %s; remove it" $alone) -}}
+{{- end -}}
+{{- if .Values.networkPolicy.brokers.namespaces -}}
+{{- fail (printf "networkPolicy.brokers.namespaces: %s, and Brokers live there; remove it" $alone) -}}
+{{- end -}}
+{{- if .Values.test.namespace -}}
+{{- fail (printf "test.namespace: %s, and helm test runs there; remove it" $alone) -}}
+{{- end -}}
+{{- if hasKey .Values.operator.podLabels "pinnace.dev/inject" -}}
+{{- fail "operator.podLabels: with pinnace.dev/inject the operator would wait for its own webhook; remove it" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "pinnace.testNamespace" -}}
+{{- if include "pinnace.isNamespaced" . -}}
+{{- .Release.Namespace -}}
+{{- else -}}
 {{- .Values.test.namespace | default (printf "%s-test" .Release.Name) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Annotations of what `helm test` makes: call with a list of the context and the weight. Where the namespace goes, all goes. */}}
+{{- define "pinnace.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ index . 1 | quote }}
+{{- if include "pinnace.isNamespaced" (index . 0) }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
 {{- end -}}
 
 {{/* Which Pods are the operator's. */}}
@@ -52,11 +114,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* Namespaces that no webhook of ours looks at, as a JSON list. */}}
 {{- define "pinnace.excludedNamespaces" -}}
+{{- if include "pinnace.isNamespaced" . -}}
+[]
+{{- else -}}
 {{- concat (list "kube-system" .Release.Namespace) .Values.webhook.excludedNamespaces | uniq | toJson -}}
 {{- end -}}
+{{- end -}}
 
-{{/* All others. */}}
+{{/* The namespaces that they look at. */}}
 {{- define "pinnace.namespaceSelector" -}}
+{{- if include "pinnace.isNamespaced" . -}}
+matchLabels:
+  kubernetes.io/metadata.name: {{ .Release.Namespace | quote }}
+{{- else -}}
 matchExpressions:
   - key: kubernetes.io/metadata.name
     operator: NotIn
@@ -64,6 +134,7 @@ matchExpressions:
       {{- range include "pinnace.excludedNamespaces" . | fromJsonArray }}
       - {{ . | quote }}
       {{- end }}
+{{- end -}}
 {{- end -}}
 
 {{/* A container that the restricted Pod Security Standard lets in. OpenShift assigns users itself and refuses others. */}}

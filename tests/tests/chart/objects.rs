@@ -67,6 +67,7 @@ pub(crate) fn wrong(object: &Value) -> Option<Vec<String>> {
         "PodDisruptionBudget" => kept::<policy::PodDisruptionBudget>(object),
         "Role" => kept::<rbac::Role>(object),
         "RoleBinding" => kept::<rbac::RoleBinding>(object),
+        "Secret" => kept::<core::Secret>(object),
         "Service" => kept::<core::Service>(object),
         "ServiceAccount" => kept::<core::ServiceAccount>(object),
         "ValidatingAdmissionPolicy" => kept::<admission::ValidatingAdmissionPolicy>(object),

@@ -54,6 +54,8 @@ mod missed;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod namespaced;
+#[cfg(test)]
 mod outages;
 #[cfg(test)]
 mod overflow;

@@ -23,10 +23,11 @@ const VALUES: &[&[&str]] = &[
         "networkPolicy.brokers.namespaces={default}",
         "monitoring.dashboards.enabled=true",
     ],
+    &["scope=Namespaced", "networkPolicy.enabled=true", "sidecar.upgrade.mode=None"],
 ];
 
 /// Whether somebody may do something; `what` is a resource, with a name or a subresource as kubectl takes them.
-fn may(who: &str, namespace: &str, verb: &str, what: &str) -> Result<bool> {
+pub(crate) fn may(who: &str, namespace: &str, verb: &str, what: &str) -> Result<bool> {
     let mut words = vec!["auth", "can-i", verb];
     words.extend(what.split_whitespace());
     words.extend(["--as", who, "--namespace", namespace]);
