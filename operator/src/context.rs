@@ -1,7 +1,7 @@
 //! What a reconciler may touch: the stores, the writer, the brokers, the authority, settings and the clock.
 
 use crate::{
-    apply::Writer, cluster::Cluster, controllers::broker::Engines, kafka::FencedBrokers,
+    apply::Writer, cluster::Cluster, controllers::broker::Engines, health, kafka::FencedBrokers,
     leadership::Leadership, metrics::Metrics, workloads::upgrade,
 };
 use control_plane::{Authority, Objects};
@@ -23,6 +23,8 @@ pub struct Context {
     pub membership: Objects,
     /// What engines last said of themselves.
     pub engines: Engines,
+    /// What engines say of how they are.
+    pub health: health::Engines,
     /// Whether this replica may write.
     pub leadership: Leadership,
     /// What is counted.

@@ -139,6 +139,7 @@ pub fn start(context: &Arc<Context>, tasks: &Tasks) {
         (context, tasks),
     );
     crate::workloads::start(context, tasks);
+    crate::health::start(context, tasks);
 }
 
 fn start_one<R>(

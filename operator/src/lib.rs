@@ -10,6 +10,7 @@ pub mod controllers;
 pub mod departure;
 pub mod guard;
 mod hash;
+pub mod health;
 pub mod kafka;
 pub mod leadership;
 pub mod metrics;

@@ -9,6 +9,7 @@ use crate::{
     context::{Context, Settings},
     control_plane::{self, roots},
     controllers, departure,
+    health::{self, HttpEngines},
     kafka::{AdminBrokers, FencedBrokers, Identity},
     leadership::{Elector, Leadership, Term},
     metrics::{Metrics, NotReadyObjects, Sidecars, UninjectedPods},
@@ -20,7 +21,7 @@ use kube::{Api, Client, Config};
 use prometheus::Registry;
 use runtime::{
     backoff::Backoff,
-    health::{self, Pages, Readiness},
+    health::{Pages, Readiness, serve_admin},
     shutdown::Shutdown,
     tasks::{OnError, Tasks},
 };
@@ -62,7 +63,7 @@ pub async fn run(args: Args, shutdown: Shutdown) -> anyhow::Result<()> {
         "the watches are not complete yet: is the API server reachable, are the CRDs installed?",
     );
     let pages = Pages { registry: registry.clone(), readiness: readiness.clone(), lines: None };
-    health::serve_admin(args.admin_listen, pages, shutdown.clone())?;
+    serve_admin(args.admin_listen, pages, shutdown.clone())?;
     let client = connect().await?;
     let store = roots::Store::new(client.clone(), &args.namespace, &args.ca_secret, &args.trust_domain)
         .with_root_lifetime(args.root_lifetime);
@@ -219,6 +220,7 @@ impl Replica {
             writer: self.writer(),
             brokers: FencedBrokers::new(brokers, self.leadership.clone()),
             engines: controllers::broker::Engines::default(),
+            health: health::Engines::new(Arc::new(HttpEngines)),
             leadership: self.leadership.clone(),
             authority: self.roots.subscribe(),
             membership,

@@ -38,6 +38,8 @@ use std::collections::BTreeMap;
     printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine", description = "What is behind it"),
     printcolumn(name = "Topics", type_ = "integer", json_path = ".status.topics", description = "Topics that live here"),
     printcolumn(name = "Storage", type_ = "string", json_path = ".status.storage.capacity", description = "Size of the volume"),
+    printcolumn(name = "Used%", type_ = "integer", json_path = ".status.storage.usedPercent", description = "How full its file system is"),
+    printcolumn(name = "Used", type_ = "string", json_path = ".status.storage.used", description = "Bytes in use on the volume's file system", priority = 1),
     printcolumn(name = "Bootstrap", type_ = "string", json_path = ".status.bootstrap", description = "Where Kafka clients connect", priority = 1),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.engineVersion", description = "Version of the engine", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -256,9 +258,12 @@ pub struct StorageStatus {
     /// Size of the volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<String>,
-    /// Bytes in use, rounded.
+    /// Bytes in use on its file system, rounded, as the engine tells. Volumes that share a file system share this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used: Option<String>,
+    /// How much of its file system that is, in percent, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_percent: Option<i32>,
 }
 
 impl BrokerSpec {

@@ -88,6 +88,12 @@ pub fn conditions(
     std::iter::once(&ready).chain(parts).map(|part| condition(previous, part, generation, now)).collect()
 }
 
+/// Conditions that are shown and do not count for Ready.
+#[must_use]
+pub fn shown(previous: &[Condition], parts: &[Part], generation: Option<i64>, now: &Time) -> Vec<Condition> {
+    parts.iter().map(|part| condition(previous, part, generation, now)).collect()
+}
+
 fn condition(previous: &[Condition], part: &Part, generation: Option<i64>, now: &Time) -> Condition {
     let status = part.state.as_str();
     let since = previous

@@ -4,6 +4,7 @@
 
 mod certificate;
 mod desired;
+mod health;
 mod objects;
 mod observe;
 mod reconcile;
@@ -18,7 +19,7 @@ mod tests;
 
 use super::ReconcileError;
 use crate::controllers::Action;
-use crate::{context::Context, guard::Guarded, kafka::Address};
+use crate::{cluster::Cluster, context::Context, guard::Guarded, kafka::Address};
 use api::{Broker, broker::conditions::SERVING, condition::find};
 use control::ObjectName;
 use futures::future::BoxFuture;
@@ -43,6 +44,19 @@ pub fn address(broker: &ObjectName) -> Address {
     let service = objects::service_name(&broker.name);
     let server_name = format!("{service}.{}.svc", broker.namespace);
     Address { bootstrap: format!("{server_name}:{KAFKA_PORT}"), server_name }
+}
+
+/// Where the engine of the Broker of this name tells how it is, as `HOST:PORT`.
+#[must_use]
+pub(crate) fn health_address(broker: &ObjectName) -> String {
+    let nodes = objects::nodes_name(&broker.name);
+    format!("{nodes}.{}.svc:{}", broker.namespace, objects::services::ADMIN_PORT)
+}
+
+/// Whether the node of the Broker of this name is ready, as its readiness probe says.
+pub(crate) fn has_ready_node(broker: &ObjectName, cluster: &Cluster) -> bool {
+    let set = ObjectName::new(&broker.namespace, objects::service_name(&broker.name));
+    cluster.stateful_sets.get(&set).is_some_and(|set| observe::is_ready(&set))
 }
 
 /// Whether the engine answered the operator when it was last asked.

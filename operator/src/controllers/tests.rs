@@ -1,5 +1,6 @@
 //! All controllers, over objects of all kinds.
 
+mod health;
 mod steady;
 
 use super::*;

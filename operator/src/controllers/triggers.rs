@@ -70,7 +70,7 @@ fn broker_of_child<R: Resource>(change: &Change<R>, suffixes: &[&str]) -> Option
     }
 }
 
-/// A Broker's own changes, those of its StatefulSet and volumes, and the number of its Topics.
+/// A Broker's own changes, those of its StatefulSet and volumes, the number of its Topics, and what its engine says.
 pub(crate) fn brokers(context: &Arc<Context>) -> Names {
     let cluster = &context.cluster;
     let sets = cluster.stateful_sets.follow(version).into_stream();
@@ -84,7 +84,9 @@ pub(crate) fn brokers(context: &Arc<Context>) -> Names {
     });
     let roots = roots.flat_map(move |()| stream::iter(all_brokers(&all)));
     let topics = counted(cluster);
-    stream::select_all([own(&cluster.brokers), sets.boxed(), claims.boxed(), roots.boxed(), topics]).boxed()
+    let told = context.health.told.news();
+    stream::select_all([own(&cluster.brokers), sets.boxed(), claims.boxed(), roots.boxed(), topics, told])
+        .boxed()
 }
 
 /// A store has no order; a run that is repeated has one.

@@ -91,8 +91,24 @@ pub(super) fn judge(world: &World) -> Result<(), String> {
     no_orphans(world)
 }
 
+/// The first thing that is not well, as a Broker's Ready should say it, and what is used.
+fn judge_disk(world: &World, broker: &Value) -> Result<(), String> {
+    let health = world.brokers.node(&address_of(&name_of(broker))).health;
+    match (health.disk_nearly_full, health.read_only_partitions) {
+        (true, _) => expect(broker, "False", "DiskNearlyFull")?,
+        (false, 1..) => expect(broker, "False", "PartitionsReadOnly")?,
+        (false, 0) => expect(broker, "True", "")?,
+    }
+    let told = &broker["status"]["storage"];
+    let used = api::quantity::Quantity::rounded(health.used_bytes).to_string();
+    if told["used"] != used.as_str() {
+        return Err(format!("{used} are used on {broker}"));
+    }
+    Ok(())
+}
+
 fn judge_broker(world: &World, broker: &Value) -> Result<(), String> {
-    expect(broker, "True", "")?;
+    judge_disk(world, broker)?;
     let (namespace, name) = name_of(broker);
     let topics = world.all("Topic").iter().filter(|topic| broker_of(topic) == name_of(broker)).count();
     if broker["status"]["topics"].as_u64() != u64::try_from(topics).ok() {

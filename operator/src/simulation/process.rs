@@ -36,13 +36,14 @@ impl Process {
             ),
             pods: Kind::watch("pods", &tasks, feed(world, "Pod")),
         };
-        let (world, shutdown) = (world.clone(), tasks.shutdown().clone());
+        let (world, shutdown, followers) = (world.clone(), tasks.shutdown().clone(), tasks.clone());
         drop(tasks.spawn_until_shutdown("process", async move {
             if cluster.ready().await.is_err() {
                 return;
             }
             let client = world.api.client_over(&world.line);
             let context = Arc::new(context_over(cluster, client, &world.brokers));
+            crate::health::start(&context, &followers);
             control(&context, &shutdown).await;
         }));
         Self { tasks }

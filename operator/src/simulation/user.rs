@@ -1,6 +1,7 @@
 //! People, and fate: what is asked for, and what goes wrong. Only what the API server's own rules let through.
 
 use super::world::{World, below};
+use crate::health::Health;
 use control::ObjectName;
 use runtime::clock;
 use serde_json::{Value, json};
@@ -123,6 +124,20 @@ fn meddle(world: &World) {
     }
 }
 
+/// Messages come and go, disks fill and fail, somebody mends them.
+fn change_disk(world: &World) {
+    let (namespace, name) = if one_of(2) { ("infra", SHARED) } else { ("shop", "default") };
+    let address = crate::controllers::broker::address(&ObjectName::new(namespace, name));
+    let health = Health {
+        capacity_bytes: 10 << 30,
+        used_bytes: below(10 << 30),
+        disk_nearly_full: one_of(3),
+        read_only_partitions: below(3),
+    };
+    world.log(&format!("the disk of {namespace}/{name}: {health:?}"));
+    world.brokers.edit(&address, |node| node.health = health);
+}
+
 async fn delete_namespace(world: &World) {
     let name = pick(&NAMESPACES);
     world.log(&format!("a person deletes namespace {name}"));
@@ -149,7 +164,7 @@ pub(super) fn restore(world: &World) {
 pub(super) async fn act(world: &World) -> bool {
     restore(world);
     let (namespace, name) = (pick(&NAMESPACES), pick(&["t0", "t1", "t2"]));
-    match below(24) {
+    match below(26) {
         0..=6 => make(world, object("Topic", namespace, name, topic_spec(namespace))),
         7..=9 => edit_topic(world),
         10..=12 => delete(world, "Topic", namespace, name),
@@ -179,6 +194,7 @@ pub(super) async fn act(world: &World) -> bool {
         20 => world.set_lag(pick(&["0", "100", "2000", "20000"]).parse().unwrap_or(0)),
         21 => world.line.delay(Duration::from_millis(below(400))),
         22 if one_of(4) => delete_namespace(world).await,
+        23 | 24 => change_disk(world),
         _ => return one_of(2),
     }
     false

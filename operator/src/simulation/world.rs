@@ -152,6 +152,8 @@ impl World {
         } else {
             state.down.remove(&bootstrap);
         }
+        drop(state);
+        self.brokers.stir();
     }
 
     /// From now on everything works.

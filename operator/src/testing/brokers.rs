@@ -1,21 +1,45 @@
 //! Brokers in memory: changes are made at once, and recorded.
 
-use crate::kafka::{Address, Brokers, ClusterState, KafkaError, TopicState};
-use control::topics::{Acl, Change, Observed, Resource};
-use futures::future::BoxFuture;
+use crate::{
+    controllers::broker,
+    health::{Health, HealthError, Source, Telling},
+    kafka::{Address, Brokers, ClusterState, KafkaError, TopicState},
+};
+use control::{
+    ObjectName,
+    topics::{Acl, Change, Observed, Resource},
+};
+use futures::{StreamExt as _, future::BoxFuture, stream};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
+use tokio::sync::watch;
+
+/// How a broker is when nobody says otherwise.
+const WELL: Health = Health {
+    capacity_bytes: 10 << 30,
+    used_bytes: 1 << 30,
+    disk_nearly_full: false,
+    read_only_partitions: 0,
+};
 
 /// One broker.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Node {
+    /// How it says that it is.
+    pub(crate) health: Health,
     /// Its topics.
     pub(crate) topics: BTreeMap<String, Observed>,
     /// Its access rules.
     pub(crate) acls: BTreeSet<Acl>,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { health: WELL, topics: BTreeMap::new(), acls: BTreeSet::new() }
+    }
 }
 
 #[derive(Default)]
@@ -24,6 +48,7 @@ struct State {
     changes: Vec<Change>,
     requests: usize,
     problem: Option<Problem>,
+    is_hushed: bool,
     witness: Option<Witness>,
     slow: Option<Slow>,
 }
@@ -41,6 +66,8 @@ type Problem = Arc<dyn Fn(&Address) -> Option<(KafkaError, bool)> + Send + Sync>
 #[derive(Clone, Default)]
 pub(crate) struct FakeBrokers {
     state: Arc<Mutex<State>>,
+    /// Followers look again when it changes.
+    news: Arc<watch::Sender<()>>,
 }
 
 impl FakeBrokers {
@@ -84,6 +111,24 @@ impl FakeBrokers {
     /// Changes a broker as somebody else would.
     pub(crate) fn edit(&self, address: &Address, change: impl FnOnce(&mut Node)) {
         change(self.state.lock().unwrap().nodes.entry(address.bootstrap.clone()).or_default());
+        self.stir();
+    }
+
+    /// Whether engines say nothing from now on though they are there.
+    pub(crate) fn hush(&self, is_hushed: bool) {
+        self.state.lock().unwrap().is_hushed = is_hushed;
+        self.stir();
+    }
+
+    fn heard(&self, address: &Address) -> (Option<Problem>, Option<Health>) {
+        let state = self.state.lock().unwrap();
+        let health = state.nodes.get(&address.bootstrap).map_or(WELL, |node| node.health);
+        (state.problem.clone(), (!state.is_hushed).then_some(health))
+    }
+
+    /// Has all followers look at their broker, or find that it is gone.
+    pub(crate) fn stir(&self) {
+        self.news.send_replace(());
     }
 
     /// Asks before each call how long it takes to arrive.
@@ -186,5 +231,40 @@ impl Brokers for FakeBrokers {
         change: &'a Change,
     ) -> BoxFuture<'a, Result<(), KafkaError>> {
         self.with(address, |state| state.make(address, change))
+    }
+}
+
+/// What goes wrong with a request, as one who follows sees it.
+fn untold(error: &KafkaError) -> HealthError {
+    let (address, reason) = ("a broker".to_owned(), error.to_string());
+    match error {
+        KafkaError::Refused { .. } => HealthError::Refused { address, status: 404 },
+        _ => HealthError::Unreachable { address, reason },
+    }
+}
+
+impl Source for FakeBrokers {
+    fn follow<'a>(&'a self, broker: &'a ObjectName) -> BoxFuture<'a, Result<Telling, HealthError>> {
+        let address = broker::address(broker);
+        Box::pin(async move {
+            let mut news = self.news.subscribe();
+            news.mark_changed();
+            // It counts as a request, and fails as one.
+            self.with(&address, |_| ()).await.map_err(|error| untold(&error))?;
+            let told = (self.clone(), address, news, None);
+            Ok(stream::unfold(told, |(brokers, address, mut news, told)| async move {
+                loop {
+                    news.changed().await.ok()?;
+                    let (problem, health) = brokers.heard(&address);
+                    if let Some((error, _)) = problem.and_then(|problem| problem(&address)) {
+                        return Some((Err(untold(&error)), (brokers, address, news, told)));
+                    }
+                    if health.is_some() && told != health {
+                        return health.map(|now| (Ok(now), (brokers, address, news, health)));
+                    }
+                }
+            })
+            .boxed())
+        })
     }
 }

@@ -275,6 +275,9 @@ fn network_policies_are_as_said() {
         assert!(spec["egress"].is_null() && spec["policyTypes"][1] == "Egress", "{policy}");
         assert_eq!(spec["ingress"][0]["from"].as_array().unwrap().len(), 2);
         assert_eq!(spec["ingress"][1]["from"], operator["ingress"][1]["from"]);
+        // Metrics are for others alone, and the operator follows how a broker is all the same.
+        assert_eq!(spec["ingress"][2]["ports"], spec["ingress"][1]["ports"]);
+        assert_eq!(spec["ingress"][2]["from"][0], spec["ingress"][0]["from"][1]);
     }
     assert!(helm::of_kind(&[], "NetworkPolicy").is_empty());
 }

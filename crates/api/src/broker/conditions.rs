@@ -8,6 +8,10 @@ pub const NODES_READY: &str = "NodesReady";
 pub const SERVING: &str = "Serving";
 /// The volume has the size that the spec asks for.
 pub const STORAGE_READY: &str = "StorageReady";
+/// The engine takes messages: its disk is not nearly full.
+pub const DISK_HAS_ROOM: &str = "DiskHasRoom";
+/// No partition of the engine is read-only for damage or a failed disk.
+pub const DATA_INTACT: &str = "DataIntact";
 
 /// Reason: valid and supported.
 pub const REASON_ACCEPTED: &str = "Accepted";
@@ -29,5 +33,15 @@ pub const REASON_BOUND: &str = "Bound";
 pub const REASON_VOLUME_PENDING: &str = "VolumePending";
 /// Reason: the volume is growing.
 pub const REASON_RESIZING: &str = "Resizing";
+/// Reason: the disk is not nearly full.
+pub const REASON_HAS_ROOM: &str = "HasRoom";
+/// Reason: the engine refuses messages until there is room.
+pub const REASON_DISK_NEARLY_FULL: &str = "DiskNearlyFull";
+/// Reason: all partitions take messages.
+pub const REASON_INTACT: &str = "Intact";
+/// Reason: some partitions take none.
+pub const REASON_PARTITIONS_READ_ONLY: &str = "PartitionsReadOnly";
+/// Reason: the engine did not tell.
+pub const REASON_NOT_TOLD: &str = "NotTold";
 /// Reason of an Event: the volume was there already, with what it holds.
 pub const REASON_ADOPTED: &str = "Adopted";

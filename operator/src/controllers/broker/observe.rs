@@ -7,6 +7,7 @@ use super::{
 use crate::{
     apply::ApplyError,
     context::Context,
+    health::Said,
     kafka::{ClusterState, KafkaError},
 };
 use control::ObjectName;
@@ -32,6 +33,8 @@ pub(super) struct Observed {
     pub(super) topics: usize,
     /// What the engine said; `None` while no node is ready.
     pub(super) engine: Option<Result<ClusterState, KafkaError>>,
+    /// How it is, as it told last.
+    pub(super) health: Said,
 }
 
 pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Observed, ApplyError> {
@@ -50,6 +53,7 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
         topics: cluster.homes.count(own),
         stateful_set,
         engine,
+        health: context.health.told.of(own),
     })
 }
 

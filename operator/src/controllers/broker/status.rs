@@ -1,14 +1,15 @@
 //! Pure: what was found of a Broker → its status.
 
 use super::{
+    health,
     observe::{Observed, is_ready},
     turn::{self, Turn},
 };
 use crate::{apply::ApplyError, cluster::name_of, context::Context};
 use api::{
     Broker, BrokerStatus,
-    broker::{NodeStatus, StorageStatus, conditions::*},
-    condition::{Part, conditions},
+    broker::{NodeStatus, conditions::*},
+    condition::{Part, State, conditions, shown},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -34,31 +35,46 @@ pub(super) fn status(
     now: &Time,
 ) -> BrokerStatus {
     let mut after = before.clone();
-    let parts = match outcome {
-        Outcome::Refused(part) => vec![Part::clone(part)],
+    let (mut parts, told) = match outcome {
+        Outcome::Refused(part) => (vec![Part::clone(part)], Vec::new()),
         Outcome::Observed { observed, growth, context } => {
             let set = observed.stateful_set.as_deref().filter(|_| observed.turn != Turn::Now);
             let image = set.and_then(turn::image).unwrap_or(&context.settings.broker_image);
             fill(&mut after, broker, observed, image);
-            vec![
+            let parts = vec![
                 accepted(broker),
                 nodes(broker, observed),
                 storage(broker, observed, growth),
                 serving(observed),
-            ]
+            ];
+            (parts, told(before, broker, observed))
         }
     };
-    after.observed_generation = broker.metadata.generation;
-    after.conditions = conditions(&before.conditions, &parts, broker.metadata.generation, now);
+    // A Broker that serves is not less ready because its engine does not tell how full its disk is.
+    let (unknown, known): (Vec<_>, Vec<_>) = told.into_iter().partition(|part| part.state == State::Unknown);
+    parts.extend(known);
+    let (previous, generation) = (&before.conditions, broker.metadata.generation);
+    after.observed_generation = generation;
+    after.conditions = conditions(previous, &parts, generation, now);
+    after.conditions.extend(shown(previous, &unknown, generation, now));
     after
+}
+
+/// What the engine says of itself.
+fn told(before: &BrokerStatus, broker: &Broker, observed: &Observed) -> Vec<Part> {
+    let is_running = observed.stateful_set.as_deref().is_some_and(is_ready);
+    health::parts(&before.conditions, is_running, &observed.health, &pod(broker)).to_vec()
+}
+
+fn pod(broker: &Broker) -> String {
+    format!("{}-broker-0", name_of(broker).name)
 }
 
 fn fill(after: &mut BrokerStatus, broker: &Broker, observed: &Observed, image: &str) {
     after.bootstrap = Some(super::address(&name_of(broker)).bootstrap);
     after.engine_version = image.rsplit_once(':').map(|(_, tag)| tag.to_owned());
     after.topics = i32::try_from(observed.topics).ok();
-    after.storage =
-        observed.capacity().map(|capacity| StorageStatus { capacity: Some(capacity), used: None });
+    after.storage = health::storage(after.storage.as_ref(), observed.capacity(), &observed.health);
     if let Some(Ok(engine)) = &observed.engine {
         after.cluster_id = Some(engine.cluster_id.clone());
         after.brokers = engine.nodes.iter().map(|id| NodeStatus { id: *id, ready: true }).collect();
@@ -81,7 +97,7 @@ fn accepted(broker: &Broker) -> Part {
 }
 
 fn nodes(broker: &Broker, observed: &Observed) -> Part {
-    let pod = format!("{}-broker-0", name_of(broker).name);
+    let pod = pod(broker);
     match observed.stateful_set.as_deref() {
         Some(set) if is_ready(set) => match &observed.turn {
             Turn::Now => Part::good(NODES_READY, REASON_RUNNING, "the node is ready"),

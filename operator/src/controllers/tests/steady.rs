@@ -9,6 +9,7 @@ use crate::{
     testing::{context_over, run_kubelet},
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// Objects of all kinds: ready ones, wrong ones, ones that wait for somebody, ones that cannot be decoded.
 const WORLD: &str = "
@@ -50,36 +51,49 @@ const WORLD: &str = "
 ";
 
 /// Time in which everything has come to rest.
-const REST: Duration = Duration::from_secs(60);
+pub(super) const REST: Duration = Duration::from_secs(60);
 const HOURS: u64 = 3;
 
-struct World {
-    api: FakeApi,
-    brokers: FakeBrokers,
-    tasks: Tasks,
+pub(super) struct World {
+    pub(super) api: FakeApi,
+    pub(super) brokers: FakeBrokers,
+    pub(super) tasks: Tasks,
+    authority: watch::Sender<Arc<control_plane::Authority>>,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let (api, brokers) = (FakeApi::with_yaml(WORLD), FakeBrokers::default());
-        let tasks = Tasks::new(Shutdown::new());
-        drop(tasks.spawn_until_shutdown("kubelet", run_kubelet(api.clone())));
-        let cluster = Cluster::watch(&api.client(), &Scope::Cluster, &tasks);
-        cluster.ready().await.unwrap();
-        start(&Arc::new(context_over(cluster, api.client(), &brokers)), &tasks);
-        let world = Self { api, brokers, tasks };
-        tokio::time::sleep(REST).await;
+        let now = runtime::clock::unix_seconds();
+        let authority = control_plane::Authority::create("cluster.local", now).unwrap();
+        let (authority, tasks) = (watch::Sender::new(Arc::new(authority)), Tasks::new(Shutdown::new()));
+        let world = Self { api, brokers, tasks, authority }.led_anew().await;
         world.forget();
         world
     }
 
-    fn forget(&self) {
+    /// The same world under a leader that has just begun.
+    pub(super) async fn led_anew(&self) -> Self {
+        let (api, brokers) = (self.api.clone(), self.brokers.clone());
+        let tasks = Tasks::new(Shutdown::new());
+        drop(tasks.spawn_until_shutdown("kubelet", run_kubelet(api.clone())));
+        let cluster = Cluster::watch(&api.client(), &Scope::Cluster, &tasks);
+        cluster.ready().await.unwrap();
+        let mut context = context_over(cluster, api.client(), &brokers);
+        context.authority = self.authority.subscribe();
+        start(&Arc::new(context), &tasks);
+        let world = Self { api, brokers, tasks, authority: self.authority.clone() };
+        tokio::time::sleep(REST).await;
+        world
+    }
+
+    pub(super) fn forget(&self) {
         self.api.take_writes();
         self.brokers.take_requests();
         self.brokers.take_changes();
     }
 
-    fn ready(&self, kind: &str, name: &str) -> Value {
+    pub(super) fn ready(&self, kind: &str, name: &str) -> Value {
         let object = self.api.find(kind, name).unwrap();
         let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready");
@@ -87,7 +101,7 @@ impl World {
     }
 }
 
-fn shop() -> Address {
+pub(super) fn shop() -> Address {
     address(&ObjectName::new("shop", "default"))
 }
 
