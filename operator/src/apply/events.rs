@@ -1,9 +1,12 @@
-//! Events: one when the Ready condition of an object changes, with the next step in its note; and one for each thing
-//! that is told only once.
+//! Events: one when the Ready condition of an object changes, with the next step in its note; one when a condition goes or
+//! comes back that people should hear of though Ready is false for another; and one for each thing that is told only once.
 
 use super::{Applied, ApplyError, Writer, create_unless_there};
 use crate::hash::hash;
-use api::condition::{READY, find, truncated};
+use api::{
+    broker::conditions::{DATA_INTACT, DISK_HAS_ROOM},
+    condition::{READY, find, truncated},
+};
 use control::ObjectName;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1},
@@ -21,9 +24,34 @@ const RECONCILE: &str = "Reconcile";
 /// What an Event's name takes of the name of its object; the rest of 253 is for the hash.
 const NAME_BYTES_MAX: usize = 200;
 
+/// Conditions that are told beside Ready.
+const TOLD: [&str; 2] = [DISK_HAS_ROOM, DATA_INTACT];
+
+/// The Events for a change of conditions, none twice. Pure.
+pub(super) fn events_for(before: &[Condition], after: &[Condition]) -> Vec<Event> {
+    let ready = event_for(before, after);
+    let told = TOLD.iter().filter_map(|kind| told_event(kind, before, after));
+    let told = told.filter(|event| ready.as_ref().is_none_or(|ready| ready.reason != event.reason));
+    let told: Vec<Event> = told.collect();
+    ready.into_iter().chain(told).collect()
+}
+
+/// The Event for a condition that is no longer true, or is again. That nobody knows is none: it says nothing new.
+fn told_event(kind: &str, before: &[Condition], after: &[Condition]) -> Option<Event> {
+    let after = find(after, kind)?;
+    let before = find(before, kind).map(|before| (before.status.as_str(), before.reason.as_str()));
+    let was_bad = before.is_some_and(|(status, _)| status == "False");
+    let type_ = match after.status.as_str() {
+        "False" if before != Some(("False", after.reason.as_str())) => EventType::Warning,
+        "True" if was_bad => EventType::Normal,
+        _ => return None,
+    };
+    Some(event(type_, &after.reason, RECONCILE, &after.message))
+}
+
 /// The Event for a change of conditions, if Ready or its reason changed. An object that is Ready from the beginning is
 /// none: ten thousand of them would be ten thousand writes that tell what their status says. Pure.
-pub(super) fn event_for(before: &[Condition], after: &[Condition]) -> Option<Event> {
+fn event_for(before: &[Condition], after: &[Condition]) -> Option<Event> {
     let ready = find(after, READY)?;
     let is_told = match find(before, READY) {
         Some(before) => before.status != ready.status || before.reason != ready.reason,
@@ -48,7 +76,7 @@ pub(crate) fn event(type_: EventType, reason: &str, action: &str, note: &str) ->
 }
 
 impl Writer {
-    /// Writes an Event when Ready or its reason changed. A failure is logged: an Event is never worth a retry.
+    /// Writes an Event when Ready or its reason changed, or another condition that is told. A failure is logged: an Event is never worth a retry.
     ///
     /// # Errors
     /// When this replica may not write.
@@ -61,10 +89,11 @@ impl Writer {
     where
         K: Resource<DynamicType = ()>,
     {
-        match event_for(before, after) {
-            Some(event) => self.publish(object, event).await,
-            None => Ok(Applied::Unchanged),
+        let mut outcome = Applied::Unchanged;
+        for event in events_for(before, after) {
+            outcome = self.publish(object, event).await?;
         }
+        Ok(outcome)
     }
 
     /// Writes an Event about something that happened once and is no condition.

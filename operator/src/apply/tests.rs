@@ -106,12 +106,38 @@ fn ready(status: &str, reason: &str) -> Vec<Condition> {
 #[test]
 fn events_are_not_repeated() {
     let (bad, good) = (ready("False", "Starting"), ready("True", "Ready"));
-    assert!(events::event_for(&bad, &bad).is_none());
-    let event = events::event_for(&good, &bad).unwrap();
+    assert!(events::events_for(&bad, &bad).is_empty());
+    let event = events::events_for(&good, &bad).remove(0);
     assert_eq!(event.reason, "Starting");
     assert!(event.note.unwrap().len() <= 1024);
-    assert!(events::event_for(&bad, &ready("False", "Other")).is_some());
-    assert!(events::event_for(&bad, &good).is_some(), "that it is well again is told");
-    assert!(events::event_for(&[], &good).is_none(), "that it is well from the beginning is not");
-    assert!(events::event_for(&[], &bad).is_some());
+    assert_eq!(events::events_for(&bad, &ready("False", "Other")).len(), 1);
+    assert_eq!(events::events_for(&bad, &good).len(), 1, "that it is well again is told");
+    assert!(events::events_for(&[], &good).is_empty(), "that it is well from the beginning is not");
+    assert_eq!(events::events_for(&[], &bad).len(), 1);
+}
+
+/// Goal: a disk that is nearly full is told once, by Ready or, when that is false for another reason, by itself; that it has
+/// room again is told by both; that nobody knows is not told.
+#[test]
+fn a_condition_beside_ready_is_told() {
+    use api::{broker::conditions::DISK_HAS_ROOM, condition::Part};
+    let time = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    let with = |others: &[Part], disk: Part| {
+        let parts = [others, &[disk]].concat();
+        condition::conditions(&[], &parts, Some(1), &time)
+    };
+    let told = |before: &[Condition], after: &[Condition]| -> Vec<String> {
+        events::events_for(before, after).into_iter().map(|event| event.reason).collect()
+    };
+    let full = || Part::bad(DISK_HAS_ROOM, "DiskNearlyFull", "make room");
+    let room = || Part::good(DISK_HAS_ROOM, "HasRoom", "there is room");
+    let unknown = || Part::unknown(DISK_HAS_ROOM, "NotTold", "nobody knows");
+    let starting = [Part::bad("Serving", "Starting", "")];
+    assert_eq!(told(&with(&[], room()), &with(&[], full())), ["DiskNearlyFull"]);
+    assert_eq!(told(&with(&[], full()), &with(&[], full())), [""; 0]);
+    assert_eq!(told(&with(&[], full()), &with(&[], room())), ["Ready", "HasRoom"]);
+    assert_eq!(told(&with(&starting, room()), &with(&starting, full())), ["DiskNearlyFull"]);
+    assert_eq!(told(&with(&starting, full()), &with(&starting, unknown())), [""; 0]);
+    assert_eq!(told(&with(&starting, unknown()), &with(&starting, room())), [""; 0]);
+    assert_eq!(told(&[], &with(&[], room())), [""; 0], "that it is well from the beginning is not told");
 }

@@ -42,6 +42,8 @@ mod deaths;
 #[cfg(test)]
 mod deletion;
 #[cfg(test)]
+mod disks;
+#[cfg(test)]
 mod durability;
 #[cfg(test)]
 mod examples;

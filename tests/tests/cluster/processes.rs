@@ -33,6 +33,11 @@ impl Processes {
         Ok(Self(pids))
     }
 
+    /// The first of them.
+    pub(crate) fn first(&self) -> &str {
+        self.0.first().map_or("", String::as_str)
+    }
+
     /// They stand still from now on.
     pub(crate) fn stop(&self) -> Result<()> {
         self.signal("-STOP")

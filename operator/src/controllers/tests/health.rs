@@ -47,6 +47,10 @@ async fn what_an_engine_tells_is_in_the_status() {
     assert_eq!(world.told("Ready"), ["False", "DiskNearlyFull"]);
     assert_eq!(world.storage()["usedPercent"], 100);
     assert_eq!(world.ready("Topic", "orders"), "True");
+    let events = |world: &World| -> Vec<String> {
+        world.api.take_events().into_iter().map(|(reason, _)| reason).collect()
+    };
+    assert_eq!(events(&world), ["DiskNearlyFull"]);
     let writes = world.api.take_writes();
     assert!(
         writes.iter().all(|write| write.contains("/brokers/default/status") || write.contains("/events")),
@@ -62,9 +66,12 @@ async fn what_an_engine_tells_is_in_the_status() {
     assert_eq!(world.told("DiskHasRoom"), ["True", "HasRoom"]);
     assert_eq!(world.told("DataIntact"), ["False", "PartitionsReadOnly"]);
     assert_eq!(world.told("Ready"), ["False", "PartitionsReadOnly"]);
+    assert_eq!(events(&world), ["PartitionsReadOnly", "HasRoom"]);
     world.say(|health| health.read_only_partitions = 0);
     moments().await;
     assert_eq!(world.told("Ready"), ["True", "Ready"]);
+    // That it is Ready is one more of the Event that said so at first.
+    assert_eq!(events(&world), ["Intact"]);
     assert_eq!(world.brokers.take_requests(), 0);
 }
 

@@ -89,6 +89,7 @@ impl World {
 
     pub(super) fn forget(&self) {
         self.api.take_writes();
+        self.api.take_events();
         self.brokers.take_requests();
         self.brokers.take_changes();
     }
