@@ -81,7 +81,9 @@ pub(super) fn validate(request: &Request, surroundings: &dyn Surroundings) -> Ve
         ("Topic", _) => {
             pair::<Topic>(request).map(|(new, old)| judge_topic(&new, old.as_ref(), surroundings))
         }
-        ("Broker", _) => pair::<Broker>(request).map(|(new, old)| judge_broker(&new, old.as_ref())),
+        ("Broker", _) => {
+            pair::<Broker>(request).map(|(new, old)| judge_broker(&new, old.as_ref(), surroundings))
+        }
         ("Channel", _) => {
             pair::<Channel>(request).map(|(new, old)| judge_channel(&new, old.as_ref(), surroundings))
         }
@@ -200,8 +202,14 @@ fn judge_claim(new: &Topic, surroundings: &dyn Surroundings, found: &mut Finding
     ));
 }
 
-fn judge_broker(new: &Broker, old: Option<&Broker>) -> Findings {
+fn judge_broker(new: &Broker, old: Option<&Broker>, surroundings: &dyn Surroundings) -> Findings {
     let mut found = Findings { errors: broker::validate(new), warnings: broker::not_supported(&new.spec) };
+    if new.spec.allowed_namespaces.from != NamespacesFrom::Same
+        && let Some(outside) = surroundings.outside("others")
+    {
+        let text = format!("no other namespace comes on this Broker by it: {outside}");
+        found.warnings.push(FieldError::new("spec.allowedNamespaces", text));
+    }
     if let Some(old) = old {
         found.errors.extend(broker::validate_update(old, new));
     }

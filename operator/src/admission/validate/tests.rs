@@ -143,7 +143,7 @@ fn allowed_namespaces_are_kept() {
 }
 
 /// Goal: an operator of one namespace refuses a Topic on the Broker of another, and says that lists which name other
-/// namespaces let nobody in; what stays inside is as ever.
+/// namespaces, and Brokers that are open to them, let nobody in; what stays inside is as ever.
 #[test]
 fn one_namespace_is_no_other() {
     let cluster = Cluster { scope: crate::scope::Scope::of("shop"), ..infra(json!({"from": "All"})) };
@@ -163,6 +163,12 @@ fn one_namespace_is_no_other() {
         assert!(message.contains("spec.access.subscribe: nobody of finance is let in"), "{kind}: {message}");
         assert_eq!(with(json!({"serviceAccount": "billing"})), Verdict::Fine, "{kind}");
     }
+    let open = |from: &str| {
+        let spec = json!({"allowedNamespaces": {"from": from}});
+        create(object("Broker", "shop", "default", spec), &cluster)
+    };
+    assert!(doubtful(open("All")).contains("spec.allowedNamespaces: no other namespace"));
+    assert_eq!(open("Same"), Verdict::Fine);
 }
 
 /// Goal: a second claim of a name on a Broker is let in with a warning that names the holder.
