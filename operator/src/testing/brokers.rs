@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// How a broker is when nobody says otherwise.
 const WELL: Health = Health {
@@ -49,6 +49,8 @@ struct State {
     requests: usize,
     problem: Option<Problem>,
     is_hushed: bool,
+    /// How often followers were to look again.
+    stirred: u64,
     witness: Option<Witness>,
     slow: Option<Slow>,
 }
@@ -66,8 +68,8 @@ type Problem = Arc<dyn Fn(&Address) -> Option<(KafkaError, bool)> + Send + Sync>
 #[derive(Clone, Default)]
 pub(crate) struct FakeBrokers {
     state: Arc<Mutex<State>>,
-    /// Followers look again when it changes.
-    news: Arc<watch::Sender<()>>,
+    /// Followers look again, in the order in which they began to wait: a watch would wake them in any.
+    news: Arc<Notify>,
 }
 
 impl FakeBrokers {
@@ -120,6 +122,18 @@ impl FakeBrokers {
         self.stir();
     }
 
+    /// Waits until followers are to look again, more often than `seen`; how often it is.
+    async fn stirred(&self, seen: Option<u64>) -> u64 {
+        loop {
+            let news = self.news.notified();
+            let stirred = self.state.lock().unwrap().stirred;
+            if seen != Some(stirred) {
+                return stirred;
+            }
+            news.await;
+        }
+    }
+
     fn heard(&self, address: &Address) -> (Option<Problem>, Option<Health>) {
         let state = self.state.lock().unwrap();
         let health = state.nodes.get(&address.bootstrap).map_or(WELL, |node| node.health);
@@ -128,7 +142,8 @@ impl FakeBrokers {
 
     /// Has all followers look at their broker, or find that it is gone.
     pub(crate) fn stir(&self) {
-        self.news.send_replace(());
+        self.state.lock().unwrap().stirred += 1;
+        self.news.notify_waiters();
     }
 
     /// Asks before each call how long it takes to arrive.
@@ -247,20 +262,18 @@ impl Source for FakeBrokers {
     fn follow<'a>(&'a self, broker: &'a ObjectName) -> BoxFuture<'a, Result<Telling, HealthError>> {
         let address = broker::address(broker);
         Box::pin(async move {
-            let mut news = self.news.subscribe();
-            news.mark_changed();
             // It counts as a request, and fails as one.
             self.with(&address, |_| ()).await.map_err(|error| untold(&error))?;
-            let told = (self.clone(), address, news, None);
-            Ok(stream::unfold(told, |(brokers, address, mut news, told)| async move {
+            let told = (self.clone(), address, None, None);
+            Ok(stream::unfold(told, |(brokers, address, mut seen, told)| async move {
                 loop {
-                    news.changed().await.ok()?;
+                    seen = Some(brokers.stirred(seen).await);
                     let (problem, health) = brokers.heard(&address);
                     if let Some((error, _)) = problem.and_then(|problem| problem(&address)) {
-                        return Some((Err(untold(&error)), (brokers, address, news, told)));
+                        return Some((Err(untold(&error)), (brokers, address, seen, told)));
                     }
                     if health.is_some() && told != health {
-                        return health.map(|now| (Ok(now), (brokers, address, news, health)));
+                        return health.map(|now| (Ok(now), (brokers, address, seen, health)));
                     }
                 }
             })
