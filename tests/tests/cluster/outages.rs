@@ -117,7 +117,7 @@ impl Clocks {
     /// Starts the operator again with a clock that is so far off: `+10m`, `-10m`.
     fn set(&self, offset: &str) -> Result<()> {
         let clock = json!({
-            "name": "clock", "image": TOOLS, "command": ["cp", CLOCK, "/clock/clock.so"],
+            "name": "clock", "image": TOOLS, "command": ["sh", "-c", format!("cat {CLOCK} > /clock/clock.so")],
             "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
             "volumeMounts": [{ "name": "clock", "mountPath": "/clock" }],
         });
@@ -184,8 +184,11 @@ fn clocks_that_differ_by_ten_minutes_stop_nobody() -> Result<()> {
         namespace.apply(&broker)?;
         wait_ready(&namespace.name, &format!("topic/{name}"), kube::LIMIT)?;
         // Its sidecar speaks to the broker, and to a sidecar with a certificate of the other clock.
-        let app = App::new(&namespace, name).start()?;
-        app.python(&http_publisher(&format!("/v1/topics/{name}"), 1, 0.0))?;
+        let broker = [("pinnace.dev/broker", name)];
+        let app = App { annotations: &broker, ..App::new(&namespace, name) }.start()?;
+        app.run(&format!(
+            "curl -sS --fail-with-body --retry 30 --retry-all-errors --retry-delay 1 -d x $PINNACE_ADDRESS/v1/topics/{name}"
+        ))?;
         app.start_python("subscriber", &http_subscriber("/v1/channels/prices/messages"))?;
         arrived(&app, 1)?;
         let so_far = arrived(&shop, 1)?.len();

@@ -120,7 +120,7 @@ fn the_previous_chart_is_upgraded_under_traffic() -> Result<()> {
     App::new(&namespace, "late").start()?;
     ensure!(shop.run(READ)? == "before\nafter\n", "messages are missing after the upgrade");
     let manifest = kube::run("helm", &["get", "manifest", RELEASE, "--namespace", NAMESPACE])?;
-    let words = ["diff", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-"];
+    let words = ["diff", "--server-side", "--force-conflicts", "--field-manager=scenario", "-f", "-"];
     let difference = kube::attempt("kubectl", &words, &manifest)?;
     ensure!(
         difference.status.success(),
