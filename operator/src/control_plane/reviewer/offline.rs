@@ -31,8 +31,10 @@ const ALGORITHMS: [Algorithm; 8] = [
     Algorithm::ES256,
     Algorithm::ES384,
 ];
-/// So much may our clock and that of the API server differ.
+/// A token that ended is believed for so long.
 const LEEWAY_SECONDS: i64 = 30;
+/// So much may the API server's clock be ahead of ours: what it has just issued is no worse for it.
+const AHEAD_SECONDS: i64 = 900;
 /// A Pod that is being deleted is believed for so long after its time to end is over, as a TokenReview does.
 const DELETED_SECONDS: i64 = 60;
 
@@ -162,7 +164,7 @@ fn in_time(claims: &Claims, now: i64) -> Result<(), String> {
     if claims.exp.saturating_add(LEEWAY_SECONDS) < now {
         return Err("it has expired".to_owned());
     }
-    if claims.nbf.is_some_and(|begins| begins.saturating_sub(LEEWAY_SECONDS) > now) {
+    if claims.nbf.is_some_and(|begins| begins.saturating_sub(AHEAD_SECONDS) > now) {
         return Err("it is not valid yet".to_owned());
     }
     Ok(())
