@@ -33,7 +33,7 @@ pub trait Surroundings: Send + Sync {
     fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>>;
     /// The labels of a namespace.
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
-    /// What a namespace says of the users that its Pods may run as: see [`crate::users`].
+    /// What a namespace says of the users that its Pods may run as, where it does: OpenShift's range of user ids.
     fn uid_range(&self, namespace: &str) -> Option<String>;
     /// Why nothing of a namespace can be used by others; `None` when it can.
     fn outside(&self, namespace: &str) -> Option<String>;
