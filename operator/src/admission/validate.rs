@@ -58,6 +58,9 @@ pub enum Verdict {
     },
 }
 
+/// No namespace is called so.
+const ANY_OTHER: &str = "any other";
+
 /// What was found in one object.
 #[derive(Default)]
 struct Findings {
@@ -205,7 +208,7 @@ fn judge_claim(new: &Topic, surroundings: &dyn Surroundings, found: &mut Finding
 fn judge_broker(new: &Broker, old: Option<&Broker>, surroundings: &dyn Surroundings) -> Findings {
     let mut found = Findings { errors: broker::validate(new), warnings: broker::not_supported(&new.spec) };
     if new.spec.allowed_namespaces.from != NamespacesFrom::Same
-        && let Some(outside) = surroundings.outside("others")
+        && let Some(outside) = surroundings.outside(ANY_OTHER)
     {
         let text = format!("no other namespace comes on this Broker by it: {outside}");
         found.warnings.push(FieldError::new("spec.allowedNamespaces", text));

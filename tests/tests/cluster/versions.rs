@@ -16,7 +16,8 @@ use crate::upgrades::Restore;
 const NEXT: &str = "ghcr.io/pinnace/broker:0.0.0-next";
 const MISSING: &str = "ghcr.io/pinnace/broker:0.0.0-missing";
 const BROKERS: [&str; 3] = ["ada", "bob", "cleo"];
-/// The chart as it was before, as `helm package` makes it.
+/// The chart as it was before. Made anew from each version when the next one begins, before the chart is touched:
+/// `helm package charts/pinnace --version 0.0.0-previous --destination tests/fixtures/charts`.
 const PREVIOUS: &str = "tests/fixtures/charts/pinnace-0.0.0-previous.tgz";
 const READ: &str = "timeout 60 kcat -b $KAFKA_BOOTSTRAP_SERVERS -C -t orders -o beginning -e -q -f '%s\\n'";
 const OBJECTS: &[&str] = &["topic/orders", "channel/prices", "broker/default"];

@@ -2,10 +2,11 @@
 //!
 //! A Broker is one node: while it starts again its Topics wait. So a few go at a time, the first one alone, and when it
 //! does not get well nobody follows. Until its turn a Broker keeps all that it runs with, since the arguments of one
-//! version need not be those of another.
+//! version need not be those of another. Whose node has not run for long goes at once: nothing is lost by it, and its owner
+//! may be waiting for a change of the spec.
 
 use super::observe::is_ready;
-use api::{Broker, condition, labels};
+use api::{Broker, broker::conditions::NODES_READY, condition, labels};
 use control::ObjectName;
 use k8s_openapi::api::apps::v1::StatefulSet;
 
@@ -61,12 +62,12 @@ pub(super) fn turn<'a>(
     wanted: &Wanted<'_>,
 ) -> Turn {
     let mut standing = Fleet::default();
-    let mut is_outdated = false;
+    let mut waits = false;
     for (name, broker, set) in fleet {
-        is_outdated |= name == *own && image(set) != Some(wanted.image);
+        waits |= name == *own && image(set) != Some(wanted.image) && !is_down_for_long(broker, wanted.now);
         standing.count(name, (broker, set), wanted);
     }
-    if !is_outdated {
+    if !waits {
         return Turn::Now;
     }
     standing.outdated.sort();
@@ -85,7 +86,7 @@ impl Fleet {
             }
         } else if is_through(set) {
             self.done += 1;
-        } else if unready_for(broker, wanted.now).is_some_and(|seconds| seconds >= PATIENCE_S) {
+        } else if is_down_for_long(broker, wanted.now) {
             self.stuck.push(name);
         } else {
             self.moving += 1;
@@ -128,10 +129,13 @@ fn is_through(set: &StatefulSet) -> bool {
     is_ready(set) && is_seen && is_newest
 }
 
-/// For how many seconds a Broker has not been Ready, as it says itself.
-fn unready_for(broker: &Broker, now: i64) -> Option<i64> {
-    let ready = condition::find(&broker.status.as_ref()?.conditions, condition::READY)?;
-    (ready.status != "True").then(|| now.saturating_sub(ready.last_transition_time.0.as_second()))
+/// Whether the node of a Broker has not been Ready for longer than a start takes, as the Broker says itself. That it is not
+/// Ready for another reason, such as a full disk, is not the image's doing.
+fn is_down_for_long(broker: &Broker, now: i64) -> bool {
+    let nodes = broker.status.as_ref().and_then(|status| condition::find(&status.conditions, NODES_READY));
+    nodes.is_some_and(|nodes| {
+        nodes.status != "True" && now.saturating_sub(nodes.last_transition_time.0.as_second()) >= PATIENCE_S
+    })
 }
 
 /// The Broker that a StatefulSet of ours belongs to.
@@ -150,18 +154,23 @@ mod tests {
     /// One Broker of the fleet: how it is, by a word.
     fn one(number: usize, how: &str) -> (ObjectName, Broker, StatefulSet) {
         let name = format!("b{number}");
-        let ready = ["old", "done", "paused"].contains(&how);
-        let since = if how == "stuck" { NOW - PATIENCE_S } else { NOW - 1 };
+        let ready = ["old", "done", "paused", "full"].contains(&how);
+        let since = if ["stuck", "down", "full"].contains(&how) { NOW - PATIENCE_S } else { NOW - 1 };
         let since = jiff::Timestamp::from_second(since).unwrap().to_string();
+        let condition = |kind: &str, is_true: bool| {
+            json!({
+                "type": kind, "status": if is_true { "True" } else { "False" }, "reason": "a", "message": "",
+                "lastTransitionTime": since,
+            })
+        };
         let broker = json!({
             "apiVersion": "pinnace.dev/v1alpha1", "kind": "Broker", "metadata": {"name": name, "namespace": "shop"},
             "spec": {"maintenance": {"paused": how == "paused"}},
-            "status": {"conditions": [{
-                "type": "Ready", "status": if ready { "True" } else { "False" }, "reason": "a", "message": "",
-                "lastTransitionTime": since,
-            }]},
+            "status": {"conditions": [
+                condition("Ready", ready && how != "full"), condition("NodesReady", ready),
+            ]},
         });
-        let image = if ["old", "paused"].contains(&how) { "broker:1" } else { "broker:2" };
+        let image = if ["old", "paused", "down", "full"].contains(&how) { "broker:1" } else { "broker:2" };
         let revision = if how == "moving" { "r1" } else { "r2" };
         let set = json!({
             "metadata": {
@@ -172,7 +181,7 @@ mod tests {
                 "template": {"spec": {"containers": [{"name": CONTAINER, "image": image}]}},
             },
             "status": {
-                "replicas": 1, "readyReplicas": i32::from(how != "stuck"), "observedGeneration": 2,
+                "replicas": 1, "readyReplicas": i32::from(!["stuck", "down"].contains(&how)), "observedGeneration": 2,
                 "currentRevision": revision, "updateRevision": "r2",
             },
         });
@@ -188,7 +197,10 @@ mod tests {
             let fleet = all.iter().map(|(name, broker, set)| (name.clone(), broker, set));
             turn(&all[*number].0, fleet, &wanted) == Turn::Now
         };
-        (0..all.len()).filter(is_now).filter(|number| ["old", "paused"].contains(&fleet[*number])).collect()
+        (0..all.len())
+            .filter(is_now)
+            .filter(|number| !["done", "moving", "stuck"].contains(&fleet[*number]))
+            .collect()
     }
 
     /// Goal: the first goes alone; then as many as are allowed, those on their way counted; whoever is paused holds nobody up.
@@ -208,6 +220,14 @@ mod tests {
         assert_eq!(going(&["stuck", "old", "old"], 5), Vec::<usize>::new());
         assert_eq!(going(&["done", "stuck", "stuck", "stuck", "old", "old"], 2), [4, 5]);
         assert_eq!(going(&["done", "stuck", "stuck", "stuck", "stuck", "old"], 2), Vec::<usize>::new());
+    }
+
+    /// Goal: a node that has been down for long is not held, also where all others are; one that runs and whose Broker is not
+    /// Ready, as with a full disk, waits like the others.
+    #[test]
+    fn whoever_is_down_is_not_held() {
+        assert_eq!(going(&["stuck", "down", "old"], 1), [1]);
+        assert_eq!(going(&["moving", "full", "old"], 1), Vec::<usize>::new());
     }
 
     /// Goal: whatever the pace, a fleet that gets well gets through, and never more are down than are allowed.
