@@ -5,12 +5,14 @@
 
 mod compare;
 mod events;
+mod undeclared;
 
 #[cfg(test)]
 mod tests;
 
 pub use compare::is_applied;
 pub(crate) use events::event;
+use undeclared::Undeclared;
 
 use crate::{
     cluster::fingerprint,
@@ -82,6 +84,13 @@ impl ApplyError {
     }
 }
 
+fn message(error: &kube::Error) -> Option<&str> {
+    match error {
+        kube::Error::Api(status) => Some(&status.message),
+        _ => None,
+    }
+}
+
 fn is_code(error: &kube::Error, code: u16) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == code)
 }
@@ -121,6 +130,7 @@ pub struct Writer {
     reporter: Reporter,
     /// Prints of the statuses that were written, by uid: whole ones would take more memory than all else.
     statuses: Arc<Mutex<HashMap<String, u64>>>,
+    undeclared: Arc<Undeclared>,
 }
 
 impl Writer {
@@ -130,7 +140,15 @@ impl Writer {
         let reporter =
             Reporter { controller: "pinnace-operator".to_owned(), instance: Some(instance.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
-        Self { client, leadership, metrics, recorder, reporter, statuses: Arc::default() }
+        Self {
+            client,
+            leadership,
+            metrics,
+            recorder,
+            reporter,
+            statuses: Arc::default(),
+            undeclared: Arc::default(),
+        }
     }
 
     fn failed<K: Resource<DynamicType = ()>>(
@@ -199,7 +217,8 @@ impl Writer {
         Ok(Applied::Written)
     }
 
-    /// Writes the status of `object`, unless it is what is there and what was last written.
+    /// Writes the status of `object`, unless it is what is there and what was last written. Fields that an older CRD does
+    /// not have are left out.
     ///
     /// # Errors
     /// When this replica may not write, or the API server refuses.
@@ -213,22 +232,42 @@ impl Writer {
         let uid = object.meta().uid.clone().unwrap_or_default();
         let print = fingerprint(&status.to_string());
         let last = self.lock_statuses().get(&uid).copied();
-        if before == status && last.is_none_or(|last| last == print) {
+        let (kind, undeclared) = (K::kind(&()), &self.undeclared);
+        if *before == undeclared.without(&kind, status) && last.is_none_or(|last| last == print) {
             return Ok(Applied::Unchanged);
         }
+        match self.write_status(manager, object, status).await? {
+            Err(error) => {
+                let rest = message(&error).and_then(|message| undeclared.learn(&kind, message, status));
+                let Some(rest) = rest else {
+                    return Err(Self::failed::<K>("write the status of", &name)(error));
+                };
+                let written = self.write_status(manager, object, &rest).await?;
+                written.map_err(Self::failed::<K>("write the status of", &name))?;
+            }
+            Ok(_) => undeclared.forget(&kind),
+        }
+        self.lock_statuses().insert(uid, print);
+        self.written::<K>("status", &name);
+        Ok(Applied::Written)
+    }
+
+    async fn write_status<K: Namespaced>(
+        &self,
+        manager: &str,
+        object: &K,
+        status: &Value,
+    ) -> Result<kube::Result<DynamicObject>, NotLeader> {
+        let name = crate::cluster::name_of(object);
         let patch = json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
-            "metadata": {"name": name.name, "namespace": name.namespace, "uid": uid},
+            "metadata": {"name": name.name, "namespace": name.namespace, "uid": object.meta().uid},
             "status": status,
         });
         let api = api_of::<K>(&self.client, &name.namespace);
         let params = PatchParams::apply(&format!("{manager}-status")).force();
         let patch = Patch::Apply(&patch);
-        let writing = api.patch_status(&name.name, &params, &patch);
-        self.leadership.write(writing).await?.map_err(Self::failed::<K>("write the status of", &name))?;
-        self.lock_statuses().insert(uid, print);
-        self.written::<K>("status", &name);
-        Ok(Applied::Written)
+        self.leadership.write(api.patch_status(&name.name, &params, &patch)).await
     }
 
     /// Forgets the status of an object that is gone.

@@ -60,6 +60,27 @@ async fn equal_status_is_not_written() {
     assert_eq!(api.take_writes().len(), 2);
 }
 
+/// Goal: with a CRD that is older than the operator all else of a status is written, once, and with a newer one all of it.
+#[tokio::test]
+async fn an_older_crd_costs_its_missing_fields_alone() {
+    let api = FakeApi::with_yaml(
+        "{apiVersion: pinnace.dev/v1alpha1, kind: Topic, metadata: {name: orders, namespace: shop, uid: u1}, spec: {}}",
+    );
+    let there = || api.find("Topic", "orders").unwrap()["status"].clone();
+    let writer = writer(&api, leader());
+    api.undeclare(Some("size"));
+    let wanted = |partitions: i32| json!({"partitions": partitions, "size": "1Gi"});
+    assert_eq!(writer.status("test", &topic(), (&there(), &wanted(1))).await.unwrap(), Applied::Written);
+    assert_eq!(there(), json!({"partitions": 1}));
+    api.take_writes();
+    assert_eq!(writer.status("test", &topic(), (&there(), &wanted(1))).await.unwrap(), Applied::Unchanged);
+    assert_eq!(api.take_writes(), Vec::<String>::new());
+    api.undeclare(None);
+    assert_eq!(writer.status("test", &topic(), (&there(), &wanted(2))).await.unwrap(), Applied::Written);
+    assert_eq!(there(), wanted(2));
+    assert_eq!(writer.status("test", &topic(), (&there(), &wanted(2))).await.unwrap(), Applied::Unchanged);
+}
+
 /// Goal: creating what is there leaves it as it is.
 #[tokio::test]
 async fn creating_twice_is_harmless() {

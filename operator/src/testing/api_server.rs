@@ -88,6 +88,11 @@ impl FakeApi {
         }
     }
 
+    /// From now on the CRDs lack a field of the status, or `None`.
+    pub(crate) fn undeclare(&self, field: Option<&'static str>) {
+        self.with(|store| store.undeclared = field);
+    }
+
     /// Deletes an object as somebody else would: finalizers hold it, and what it owns goes with it.
     pub(crate) fn delete(&self, kind: &str, name: &str) {
         if let Some(object) = self.find(kind, name) {

@@ -29,6 +29,8 @@ pub(super) struct Store {
     pub(super) forgotten: u64,
     /// Version, path, event.
     pub(super) history: Vec<(u64, String, Value)>,
+    /// A field of a status that its CRD does not have.
+    pub(super) undeclared: Option<&'static str>,
     /// Namespaces that are going.
     terminating: BTreeSet<String>,
     /// What each manager last applied, by path and manager.
@@ -193,6 +195,9 @@ impl Store {
             }
             json_patch::merge(&mut object, &body);
         } else if is_status {
+            if let Some(field) = self.undeclared.filter(|field| !body["status"][*field].is_null()) {
+                return failure(500, &format!("a patch: .status.{field}: field not declared in schema"));
+            }
             object["status"] = body["status"].clone();
         } else {
             let manager = query.get("fieldManager").cloned().unwrap_or_default();
