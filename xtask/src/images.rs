@@ -3,6 +3,7 @@
 
 mod archive;
 mod debian;
+mod kafka;
 mod oci;
 mod programs;
 mod rootfs;
@@ -14,12 +15,13 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::cache::{Cache, CacheArgs};
+use crate::maven::KAFKA_VERSION;
 
 pub(crate) use archive::{Archived, read as read_archive};
 pub(crate) use debian::promtool;
 pub(crate) use programs::NAMES as PROGRAMS;
 
-/// The version of all images.
+/// The version of images that have none of their own.
 const TAG: &str = "0.0.0";
 /// Where the images for tests are named; nothing is ever pulled from there.
 const TEST_REGISTRY: &str = "pinnace.dev/test";
@@ -33,20 +35,22 @@ const USER: u32 = 65532;
 pub(crate) struct ImagesArgs {
     #[command(flatten)]
     cache: CacheArgs,
-    /// Make only these [default: all]: operator sidecar broker pinnace load pause busybox apptools prometheus
+    /// Make only these [default: all]: operator sidecar broker pinnace load pause busybox apptools prometheus kafka
     names: Vec<String>,
 }
 
 /// Images for tests alone, and who makes each.
 const TEST_IMAGES: &[TestImage] = &[
-    TestImage { name: "pause", key: rootfs::busybox_key, make: rootfs::pause },
-    TestImage { name: "busybox", key: rootfs::busybox_key, make: rootfs::busybox },
-    TestImage { name: "apptools", key: debian::apptools_key, make: debian::apptools },
-    TestImage { name: "prometheus", key: debian::prometheus_key, make: debian::prometheus },
+    TestImage { name: "pause", tag: TAG, key: rootfs::busybox_key, make: rootfs::pause },
+    TestImage { name: "busybox", tag: TAG, key: rootfs::busybox_key, make: rootfs::busybox },
+    TestImage { name: "apptools", tag: TAG, key: debian::apptools_key, make: debian::apptools },
+    TestImage { name: "prometheus", tag: TAG, key: debian::prometheus_key, make: debian::prometheus },
+    TestImage { name: "kafka", tag: KAFKA_VERSION, key: kafka::key, make: kafka::make },
 ];
 
 struct TestImage {
     name: &'static str,
+    tag: &'static str,
     /// A hash of all that the image is made from.
     key: fn() -> Result<String>,
     /// Fills an empty folder with the image's files and says what a container starts.
@@ -88,6 +92,11 @@ pub(crate) fn make_all(cache: &Cache) -> Result<()> {
     TEST_IMAGES.iter().try_for_each(|image| test_image(cache, image.name).map(drop))
 }
 
+/// Makes the images of our own programs; gives the archives.
+pub(crate) fn make_ours() -> Result<Vec<PathBuf>> {
+    programs::make(programs::NAMES)
+}
+
 /// All archives that were made: our programs' and those for tests.
 pub(crate) fn made(cache: &Cache) -> Result<Vec<PathBuf>> {
     let mut archives = programs::made()?;
@@ -110,7 +119,7 @@ pub(crate) fn test_image(cache: &Cache, name: &str) -> Result<PathBuf> {
         let files = folder.join("files");
         fs::create_dir_all(&files).context("cannot make the folder of the image's files")?;
         let start = (image.make)(&files).with_context(|| format!("cannot make the image {name}"))?;
-        let full_name = format!("{TEST_REGISTRY}/{name}:{TAG}");
+        let full_name = format!("{TEST_REGISTRY}/{name}:{}", image.tag);
         archive::write(&full_name, &files, &start, &folder.join(archive::FILE))?;
         crate::cache::remove_folder(&files)
     })?;

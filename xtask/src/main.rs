@@ -13,6 +13,7 @@ mod fuzz;
 mod generate;
 mod images;
 mod link;
+mod maven;
 mod process;
 mod python;
 mod simulate;

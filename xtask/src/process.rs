@@ -1,7 +1,7 @@
 //! A program that runs beside us, its output in files; it is asked to end when dropped, then made to.
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -27,10 +27,15 @@ pub(crate) struct Process {
     log: PathBuf,
 }
 
-/// An endpoint on a port that was free a moment ago.
-pub(crate) fn free_endpoint() -> Result<String> {
+/// A port on loopback that was free a moment ago: for programs that cannot say which one they took.
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
-    Ok(format!("tcp://{}", listener.local_addr()?))
+    Ok(listener.local_addr()?)
+}
+
+/// The same as an endpoint.
+pub(crate) fn free_endpoint() -> Result<String> {
+    Ok(format!("tcp://{}", free_address()?))
 }
 
 impl Process {

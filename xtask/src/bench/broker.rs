@@ -24,8 +24,8 @@ use self::client::{Client, Load};
 use self::process::{Broker, TICKS_PER_SECOND, cpu_seconds};
 use super::{BenchArgs, Part, Report};
 use crate::cache::{Cache, remove_folder};
-use crate::tools;
 use crate::wait::{self, Stopwatch};
+use crate::{maven, tools};
 
 /// Partitions of a topic that is not said otherwise.
 pub(super) const PARTITIONS: u32 = 6;
@@ -51,7 +51,7 @@ pub(super) fn measure(root: &Path, cache: &Cache, args: &BenchArgs) -> Result<Re
             None => tools::build(root, "pinnace-broker", &["--profile", "dist", "--package", "broker"])?,
         },
         client: Client::build(root, cache)?,
-        kafka: kafka::install(cache)?,
+        kafka: maven::cached(cache, "kafka", &maven::kafka())?,
         nats: super::nats::install(cache)?,
         tools: perf::Tools::install(cache)?,
     };
@@ -83,8 +83,8 @@ struct Bench {
 impl Bench {
     fn run(&mut self, is_wanted: impl Fn(Part) -> bool) -> Result<Report> {
         let mut report = Report::default();
-        report.figure("kafka_version", kafka::VERSION);
-        report.figure("kafka_tools_version", perf::VERSION);
+        report.figure("kafka_version", maven::KAFKA_VERSION);
+        report.figure("kafka_tools_version", maven::KAFKA_TOOLS_VERSION);
         report.figure("nats_version", super::nats::VERSION);
         report.figure("client", "rdkafka_performance of librdkafka, acks=all, linger 5 ms");
         report.figure("rounds", self.rounds);

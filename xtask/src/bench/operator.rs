@@ -38,11 +38,11 @@ pub(super) fn measure(root: &Path, args: &BenchArgs) -> Result<Report> {
     cluster::check_machine()?;
     let cache = args.cache.open()?;
     let fleet = fleet(root)?;
-    images::make_all(&cache)?;
+    let archives = images::make_ours()?;
     let cluster = Cluster::named(CLUSTER, cache, &args.path);
     // What a run that was killed left behind is no empty cluster.
     cluster::down(&cluster)?;
-    let figures = on_a_cluster(&cluster, root, &fleet, args);
+    let figures = on_a_cluster(&cluster, archives, root, &fleet, args);
     if figures.is_err() {
         tell_why(&cluster);
     }
@@ -61,12 +61,13 @@ pub(super) fn measure(root: &Path, args: &BenchArgs) -> Result<Report> {
 
 fn on_a_cluster(
     cluster: &Cluster,
+    archives: Vec<PathBuf>,
     root: &Path,
     fleet: &Path,
     args: &BenchArgs,
 ) -> Result<Map<String, Value>> {
     cluster::up(cluster)?;
-    cluster::load(cluster, Vec::new())?;
+    cluster::load(cluster, archives)?;
     let chart = root.join("charts/pinnace").display().to_string();
     let install =
         ["helm", "install", RELEASE, &chart, "--namespace", NAMESPACE, "--create-namespace", "--wait"];

@@ -19,10 +19,18 @@ impl Start {
     pub(crate) fn program<const N: usize>(entrypoint: [&str; N]) -> Self {
         Self {
             entrypoint: entrypoint.map(str::to_owned).to_vec(),
-            environment: vec!["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()],
+            environment: vec![format!("PATH={USUAL_PATH}")],
         }
     }
+
+    /// Nothing by itself: who runs it names a program, which is looked for in this folder first.
+    pub(crate) fn named_by_the_pod(folder: &str) -> Self {
+        Self { entrypoint: Vec::new(), environment: vec![format!("PATH={folder}:{USUAL_PATH}")] }
+    }
 }
+
+/// Where programs are looked for.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Something that is stored under the hash of its content.
 #[derive(Clone)]

@@ -84,18 +84,32 @@ pub(crate) fn add_program(files: &Path, program: &Path) -> Result<()> {
     fs::create_dir_all(&bin).context("cannot make /usr/bin")?;
     let name = program.file_name().context("a program has a name")?;
     copy(program, &bin.join(name))?;
-    for library in libraries(program)? {
+    add_libraries(files, &libraries(program)?)
+}
+
+/// Copies libraries to where programs look for them.
+pub(crate) fn add_libraries(files: &Path, libraries: &BTreeSet<PathBuf>) -> Result<()> {
+    for library in libraries {
         let inside = library.strip_prefix("/").context("ldd names whole paths")?;
         let place = files.join(inside);
         fs::create_dir_all(place.parent().context("a library lies in a folder")?)?;
-        copy(&library, &place)?;
+        copy(library, &place)?;
     }
     Ok(())
 }
 
 /// The libraries that a program is linked with, by the path where the program looks for them.
 pub(crate) fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
-    let text = tools::output(tools::command("ldd", [""; 0]).arg(program))
+    libraries_beside(program, "")
+}
+
+/// The same for a program that finds libraries in folders of its own, which a colon parts.
+pub(crate) fn libraries_beside(program: &Path, folders: &str) -> Result<BTreeSet<PathBuf>> {
+    let mut command = tools::command("ldd", [""; 0]);
+    if !folders.is_empty() {
+        command.env("LD_LIBRARY_PATH", folders);
+    }
+    let text = tools::output(command.arg(program))
         .with_context(|| format!("cannot list the libraries of {}", program.display()))?;
     parse_ldd(&text).with_context(|| format!("a library of {} is missing on this machine", program.display()))
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::process::free_address;
 use crate::cache::remove_folder;
+use crate::process::free_address;
 use crate::wait::{self, Stopwatch};
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -6,20 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::cache::{Cache, key};
+use crate::cache::Cache;
+use crate::maven::{self, Artifact, KAFKA_TOOLS_VERSION};
 use crate::tools;
 
-/// The newest release that has the tools as an artifact.
-pub(super) const VERSION: &str = "4.3.1";
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>dev.pinnace</groupId><artifactId>tools</artifactId><version>0</version>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>4.3.1</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.25.0</version></dependency>
-  </dependencies>
-</project>
-"#;
 const ROUND_ROBIN: &str = "partitioner.class=org.apache.kafka.clients.producer.RoundRobinPartitioner";
 /// Seconds that one run may take.
 const LIMIT_SECONDS: &str = "300";
@@ -39,16 +29,8 @@ pub(super) struct Paced {
 impl Tools {
     /// Fetches the jars once.
     pub(super) fn install(cache: &Cache) -> Result<Self> {
-        let key = key([("pom", POM.as_bytes())]);
-        let folder = cache.folder("kafka-tools", &key, |folder| {
-            println!("fetching the tools of Apache Kafka {VERSION}");
-            std::fs::write(folder.join("pom.xml"), POM).context("cannot write the pom")?;
-            let copy = ["--quiet", "--batch-mode", "dependency:copy-dependencies", "-DoutputDirectory=libs"];
-            tools::output(tools::command("mvn", copy).current_dir(folder))
-                .context("cannot fetch the tools; the Debian packages maven and openjdk-17-jre-headless are needed")
-                .map(drop)
-        })?;
-        Ok(Self(folder))
+        let artifacts = [Artifact("org.apache.kafka", "kafka-tools", KAFKA_TOOLS_VERSION), maven::LOGGING[0]];
+        Ok(Self(maven::cached(cache, "kafka-tools", &artifacts)?))
     }
 
     /// Sends 100-byte messages round robin at a pace for some seconds, after a tenth more to warm up.
@@ -62,7 +44,7 @@ impl Tools {
         let measured = pace * seconds;
         let warm_up = measured / 10;
         let mut command = tools::command("timeout", [LIMIT_SECONDS, "java", "-Xmx512M", "-cp"]);
-        command.arg(format!("{}/libs/*", self.0.display()));
+        command.arg(format!("{}/{}/*", self.0.display(), maven::JARS));
         command.args([
             "org.apache.kafka.tools.ProducerPerformance",
             "--topic",

@@ -1,7 +1,7 @@
 //! A broker as a process: where it listens, what it costs. Killed when dropped.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::PARTITIONS;
 use super::wire::Wire;
+use crate::process::free_address;
 use crate::tools;
 use crate::wait::{self, Stopwatch};
 
@@ -28,12 +29,6 @@ pub(super) struct Broker {
     log: PathBuf,
     address: SocketAddr,
     text: String,
-}
-
-/// A port that was free a moment ago: the start is measured, so nobody can wait to be told one.
-pub(super) fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
-    Ok(listener.local_addr()?)
 }
 
 impl Broker {

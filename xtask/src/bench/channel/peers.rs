@@ -1,17 +1,17 @@
 //! What stands between the apps of the peers, for as long as the benchmark runs.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::programs::given_or_built;
 use super::way::Way;
 use crate::bench::nats;
 use crate::cache::Cache;
-use crate::process::Process;
+use crate::process::{Process, free_address};
 use crate::wait;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -85,11 +85,6 @@ impl Peers {
         drop(first);
         self.nats.end_somehow()
     }
-}
-
-fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
-    Ok(listener.local_addr()?)
 }
 
 fn listens(process: &mut Process, address: SocketAddr) -> Result<()> {
