@@ -123,6 +123,9 @@ pub struct PodArgs {
     /// Image of the Embedded engine.
     #[arg(long, env = "PINNACE_BROKER_IMAGE", default_value = "ghcr.io/pinnace/broker:0.0.0")]
     pub broker_image: String,
+    /// Image of Apache Kafka for Brokers with that engine: any with `java` on its path and the jars in /opt/kafka/libs.
+    #[arg(long, env = "PINNACE_KAFKA_IMAGE", default_value = "apache/kafka:4.4.0")]
+    pub kafka_image: String,
     /// How many Brokers may start again at a time to get another image; the first one goes alone.
     #[arg(long, env = "PINNACE_BROKER_UPGRADE_MAX_AT_ONCE", default_value = "5",
           value_parser = clap::value_parser!(u16).range(1..=1000))]

@@ -18,10 +18,10 @@ pub use pod::{Begun, LabelledPod, Sidecar};
 use crate::{guard::Guarded, scope::Scope, users};
 use api::{Broker, Channel, Subscription, Topic};
 use control::ObjectName;
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{FutureExt as _, StreamExt as _, stream::BoxStream};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Namespace, PersistentVolumeClaim},
+    core::v1::{Namespace, PersistentVolumeClaim, ServiceAccount},
 };
 use kube::{
     Api, Client, Resource,
@@ -30,7 +30,12 @@ use kube::{
 };
 use runtime::tasks::{OnError, Tasks};
 use serde::de::DeserializeOwned;
-use std::{collections::BTreeMap, fmt::Debug, hash::Hash, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    hash::Hash,
+    sync::Arc,
+};
 use tokio::sync::broadcast;
 
 /// Changes that a slow follower may be behind before it looks at the whole store again.
@@ -84,6 +89,8 @@ pub struct Cluster {
     pub volume_claims: Kind<PersistentVolumeClaim>,
     /// Pods that ask for a sidecar.
     pub pods: Kind<LabelledPod>,
+    /// Service accounts, by name.
+    pub service_accounts: Kind<PartialObjectMeta<ServiceAccount>>,
 }
 
 /// The watch of a kind ended, which it must not.
@@ -257,10 +264,11 @@ impl Cluster {
             stateful_sets: watches.start("statefulsets", &ours),
             volume_claims: watches.start("persistentvolumeclaims", &ours),
             pods: watches.start("pods", &asking),
+            service_accounts: watches.start("serviceaccounts", ""),
         }
     }
 
-    /// Waits until every store holds all objects, but for that of Pods: nothing that anybody waits for needs them, so who
+    /// Waits until every store holds all objects, but for those of Pods and of service accounts: little needs them, so who
     /// gave the operator no right to watch them has an operator all the same.
     ///
     /// # Errors
@@ -273,6 +281,24 @@ impl Cluster {
         self.namespaces.ready().await?;
         self.stateful_sets.ready().await?;
         self.volume_claims.ready().await
+    }
+
+    /// The names of the service accounts of these namespaces; `None` while they are not known.
+    #[must_use]
+    pub fn accounts_of(&self, namespaces: &BTreeSet<&str>) -> Option<BTreeMap<String, BTreeSet<String>>> {
+        let mut found: BTreeMap<String, BTreeSet<String>> =
+            namespaces.iter().map(|name| ((*name).to_owned(), BTreeSet::new())).collect();
+        if found.is_empty() {
+            return Some(found);
+        }
+        self.service_accounts.ready().now_or_never()?.ok()?;
+        for account in self.service_accounts.all() {
+            let account = name_of(account.as_ref());
+            if let Some(names) = found.get_mut(&account.namespace) {
+                names.insert(account.name);
+            }
+        }
+        Some(found)
     }
 
     /// A Broker that could be decoded.

@@ -38,6 +38,8 @@ pub struct Context {
 pub struct Settings {
     /// Image of the Embedded engine.
     pub broker_image: String,
+    /// Image of Apache Kafka.
+    pub kafka_image: String,
     /// How many Brokers may get another image at a time.
     pub broker_upgrades_max: usize,
     /// When the image is pulled; empty is Kubernetes' default.

@@ -284,6 +284,7 @@ fn sidecars(args: &Args) -> Policy {
 fn settings(args: &Args, account: &control::Identity) -> Settings {
     Settings {
         broker_image: args.pods.broker_image.clone(),
+        kafka_image: args.pods.kafka_image.clone(),
         broker_upgrades_max: args.pods.broker_upgrade_max_at_once.into(),
         image_pull_policy: args.pods.image_pull_policy.clone(),
         image_pull_secrets: args.pods.image_pull_secrets.clone(),

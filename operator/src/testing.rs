@@ -81,6 +81,7 @@ impl Objects {
             stateful_sets: self.kind("StatefulSet"),
             volume_claims: self.kind("PersistentVolumeClaim"),
             pods: self.kind("Pod"),
+            service_accounts: self.kind("ServiceAccount"),
         }
     }
 }
@@ -124,6 +125,7 @@ pub(crate) fn context_over(cluster: Cluster, client: kube::Client, brokers: &Fak
         metrics,
         settings: Settings {
             broker_image: "ghcr.io/pinnace/broker:1.2.3".into(),
+            kafka_image: "apache/kafka:4.4.0".into(),
             broker_upgrades_max: 5,
             image_pull_policy: "IfNotPresent".into(),
             image_pull_secrets: Vec::new(),

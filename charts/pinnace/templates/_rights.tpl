@@ -23,6 +23,14 @@
 - apiGroups: [""]
   resources: [services, configmaps]
   verbs: [get, list, create, patch, delete]
+# A drain takes one node of a Kafka cluster at a time.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, create, patch]
+# Kafka knows no rule for all service accounts of a namespace: each gets its own. Their names alone are looked at.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, list, watch]
 # Storage grows. The StatefulSet makes and deletes it.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]

@@ -130,7 +130,7 @@ impl Files {
         let names = ServerNames {
             dns: vec![SERVER_NAME.to_owned(), format!("{}-broker.{}.svc", object.name, object.namespace)],
             addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-            identity: None,
+            ..ServerNames::default()
         };
         let (tls, ready) = (folder.join("tls"), folder.join("ready.json"));
         make(&tls)?;

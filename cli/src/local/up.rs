@@ -97,7 +97,7 @@ async fn prepare(args: &UpArgs, events: &Events, own: &Tasks) -> anyhow::Result<
     let names = ServerNames {
         dns: vec!["localhost".to_owned()],
         addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        identity: None,
+        ..ServerNames::default()
     };
     let patience = Settings {
         settle: Duration::ZERO,

@@ -54,7 +54,7 @@ pub struct BrokerSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("engine cannot change: make a new Broker"))]
     pub engine: Engine,
-    /// Number of nodes. For engine Kafka; Embedded is one node.
+    /// Number of nodes, each of which is broker and controller. For engine Kafka, where it cannot change yet; Embedded is one node. Default for Kafka: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
@@ -67,7 +67,7 @@ pub struct BrokerSpec {
     /// What the pods should carry, and where they may run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
-    /// Settings of the engine, by its own names.
+    /// Settings of the engine, by its own names: `server.properties` for Kafka, without those that the operator writes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub config: BTreeMap<String, String>,
@@ -266,7 +266,19 @@ pub struct StorageStatus {
     pub used_percent: Option<i32>,
 }
 
+/// Nodes of a Kafka cluster when nothing is said: the fewest that go on without one of them.
+const KAFKA_NODES: i32 = 3;
+
 impl BrokerSpec {
+    /// Number of nodes.
+    #[must_use]
+    pub fn nodes(&self) -> i32 {
+        match self.engine {
+            Engine::Embedded => 1,
+            Engine::Kafka => self.replicas.unwrap_or(KAFKA_NODES),
+        }
+    }
+
     /// Whether the operator must keep its hands off.
     #[must_use]
     pub fn paused(&self) -> bool {

@@ -2,6 +2,8 @@
 
 /// Label on a pod template: `"true"` has the webhook add the sidecar.
 pub const INJECT: &str = "pinnace.dev/inject";
+/// What is behind the Broker whose Pod this is; label.
+pub const ENGINE: &str = "pinnace.dev/engine";
 /// Label on everything that a Broker owns; the value is the Broker's name.
 pub const BROKER: &str = "pinnace.dev/broker";
 /// Kubernetes' recommended label for the application's name.
@@ -38,6 +40,8 @@ pub const SIDECAR_UPGRADE_BEGUN: &str = "pinnace.dev/sidecar-upgrade-begun";
 pub const SIDECAR_SETTINGS: &str = "pinnace.dev/sidecar-settings";
 /// Annotation on a pod template: what local mode starts for this container, as a JSON list.
 pub const LOCAL_COMMAND: &str = "pinnace.dev/local-command";
+/// Annotation on a broker's pod: hash of its certificate and of the roots that it trusts, where it reads them at its start.
+pub const CERTIFICATE_HASH: &str = "pinnace.dev/certificate-hash";
 /// Annotation on a pod template of ours: hash of the configuration that needs a restart when it changes.
 pub const CONFIG_HASH: &str = "pinnace.dev/config-hash";
 /// Annotation on any of our objects: another value has it reconciled now, also against a broker that somebody else changed.

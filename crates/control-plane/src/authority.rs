@@ -86,6 +86,8 @@ pub struct ServerNames {
     pub addresses: Vec<IpAddr>,
     /// The service account, for servers that also dial others under it.
     pub identity: Option<Identity>,
+    /// Who it is towards other servers, where that is no service account. A name that no service account can have.
+    pub client: Option<String>,
 }
 
 /// Why nothing was signed or read.

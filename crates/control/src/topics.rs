@@ -172,6 +172,39 @@ pub fn wanted(spec: &TopicSpec, object: &ObjectName) -> Wanted {
     }
 }
 
+/// The namespace of a principal that stands for all service accounts of one.
+fn whole_namespace(principal: &str) -> Option<&str> {
+    principal.strip_prefix("User:")?.strip_suffix("/*")
+}
+
+impl Wanted {
+    /// The namespaces all of whose service accounts are let in.
+    #[must_use]
+    pub fn whole_namespaces(&self) -> BTreeSet<&str> {
+        let acls = self.acls.iter().chain(&self.group_acls);
+        acls.filter_map(|acl| whole_namespace(&acl.principal)).collect()
+    }
+
+    /// The same for an engine that knows no principal for all of a namespace, as Apache Kafka: a rule for each service account
+    /// that is there. `accounts` are those of the [`Self::whole_namespaces`].
+    #[must_use]
+    pub fn for_each_account(mut self, accounts: &BTreeMap<String, BTreeSet<String>>) -> Self {
+        let each = |acls: BTreeSet<Acl>| {
+            acls.into_iter()
+                .flat_map(|acl| {
+                    let Some(namespace) = whole_namespace(&acl.principal) else { return vec![acl] };
+                    let names = accounts.get(namespace).into_iter().flatten();
+                    let principal = |name| format!("User:{namespace}/{name}");
+                    names.map(|name| Acl { principal: principal(name), ..acl.clone() }).collect()
+                })
+                .collect()
+        };
+        self.acls = each(self.acls);
+        self.group_acls = each(self.group_acls);
+        self
+    }
+}
+
 /// The changes that bring a topic from `observed` (`None`: it is not there) to `wanted`.
 ///
 /// `acls` are the access rules that the broker has for this topic and for groups. Rules of the topic that

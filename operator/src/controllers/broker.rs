@@ -4,6 +4,7 @@
 
 mod certificate;
 mod desired;
+mod engine;
 mod health;
 mod objects;
 mod observe;

@@ -15,9 +15,13 @@ mod tests;
 
 use super::ReconcileError;
 use crate::controllers::Action;
-use crate::{context::Context, guard::Guarded};
-use api::Topic;
-use control::ObjectName;
+use crate::{
+    cluster::{Cluster, name_of},
+    context::Context,
+    guard::Guarded,
+};
+use api::{Topic, broker::Engine};
+use control::{ObjectName, topics::Wanted};
 use futures::future::BoxFuture;
 use kube::ResourceExt as _;
 use std::sync::Arc;
@@ -38,4 +42,17 @@ pub(super) fn broker_name(topic: &Topic) -> ObjectName {
     let namespace = topic.namespace().unwrap_or_default();
     let (broker_namespace, name) = topic.spec.broker_of(&namespace);
     ObjectName::new(broker_namespace, name)
+}
+
+/// What a Topic asks of a Broker with this engine; `None` while the service accounts that it lets in are not known.
+fn wanted_on(engine: Engine, topic: &Topic, cluster: &Cluster) -> Option<Wanted> {
+    let wanted = control::topics::wanted(&topic.spec, &name_of(topic));
+    match engine {
+        Engine::Embedded => Some(wanted),
+        // Its authorizer knows single names alone.
+        Engine::Kafka => {
+            let accounts = cluster.accounts_of(&wanted.whole_namespaces())?;
+            Some(wanted.for_each_account(&accounts))
+        }
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     guard::Guarded,
 };
-use api::{Broker, Channel, Topic, labels};
+use api::{Broker, Channel, Topic, broker::Engine, labels};
 use control::ObjectName;
 use futures::{
     FutureExt as _, StreamExt as _,
@@ -55,7 +55,7 @@ where
 }
 
 /// Of a child, the Broker that its label names.
-fn broker_of_child<R: Resource>(change: &Change<R>, suffixes: &[&str]) -> Option<ObjectName> {
+fn broker_of_child<R: Resource>(change: &Change<R>) -> Option<ObjectName> {
     match change {
         Change::Applied(object) => {
             let meta = object.meta();
@@ -63,10 +63,14 @@ fn broker_of_child<R: Resource>(change: &Change<R>, suffixes: &[&str]) -> Option
             Some(ObjectName::new(meta.namespace.clone()?, broker))
         }
         // A deleted child is known by its name alone.
-        Change::Gone(name) => suffixes
-            .iter()
-            .find_map(|suffix| name.name.strip_suffix(suffix))
-            .map(|broker| ObjectName::new(&name.namespace, broker.trim_start_matches("data-"))),
+        Change::Gone(name) => {
+            // BROKER-broker, or data-BROKER-broker-NODE.
+            let set = match name.name.strip_prefix("data-").and_then(|claim| claim.rsplit_once('-')) {
+                Some((set, node)) if node.parse::<u32>().is_ok() => set,
+                _ => name.name.as_str(),
+            };
+            set.strip_suffix("-broker").map(|broker| ObjectName::new(&name.namespace, broker))
+        }
     }
 }
 
@@ -74,9 +78,9 @@ fn broker_of_child<R: Resource>(change: &Change<R>, suffixes: &[&str]) -> Option
 pub(crate) fn brokers(context: &Arc<Context>) -> Names {
     let cluster = &context.cluster;
     let sets = cluster.stateful_sets.follow(version).into_stream();
-    let sets = sets.filter_map(|change| std::future::ready(broker_of_child(&change, &["-broker"])));
+    let sets = sets.filter_map(|change| std::future::ready(broker_of_child(&change)));
     let claims = cluster.volume_claims.follow(version).into_stream();
-    let claims = claims.filter_map(|change| std::future::ready(broker_of_child(&change, &["-broker-0"])));
+    let claims = claims.filter_map(|change| std::future::ready(broker_of_child(&change)));
     let all = cluster.clone();
     let roots = stream::unfold(context.authority.clone(), |mut authority| async move {
         authority.changed().await.ok()?;
@@ -149,7 +153,26 @@ pub(crate) fn topics(cluster: &Cluster) -> Names {
         let names = topics.iter().map(|topic| crate::cluster::name_of(topic.as_ref()));
         stream::iter(sorted(names.filter(|name| name.namespace == namespace)))
     });
-    stream::select_all([own(&cluster.topics), brokers.boxed(), namespaces.boxed()]).boxed()
+    let all = cluster.clone();
+    let accounts =
+        cluster.service_accounts.follow(|account| fingerprint(&account.metadata.uid)).into_stream();
+    let accounts = accounts.flat_map(move |change| stream::iter(topics_for(&all, &change.name().namespace)));
+    stream::select_all([own(&cluster.topics), brokers.boxed(), namespaces.boxed(), accounts.boxed()]).boxed()
+}
+
+/// The Topics on Kafka that let in all service accounts of a namespace.
+fn topics_for(cluster: &Cluster, namespace: &str) -> Vec<ObjectName> {
+    let brokers = cluster.brokers.all();
+    let of_kafka = brokers.iter().filter_map(|broker| {
+        let broker = broker.decoded().filter(|broker| broker.spec.engine == Engine::Kafka)?;
+        Some(crate::cluster::name_of(broker.as_ref()))
+    });
+    let topics = of_kafka.flat_map(|broker| cluster.topics_on(&broker));
+    let open = topics.filter(|topic| {
+        let own = crate::cluster::name_of(topic.as_ref());
+        control::topics::wanted(&topic.spec, &own).whole_namespaces().contains(namespace)
+    });
+    sorted(open.map(|topic| crate::cluster::name_of(topic.as_ref())))
 }
 
 /// What of a Broker matters to its Topics.

@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     controllers::broker,
 };
+use api::broker::Engine;
 use control::ObjectName;
 use futures::StreamExt as _;
 use runtime::{
@@ -83,7 +84,9 @@ fn wanted(cluster: &Cluster) -> BTreeSet<ObjectName> {
     let brokers = cluster.brokers.all();
     let decoded = brokers.iter().filter_map(|broker| broker.decoded());
     let names = decoded
-        .filter(|broker| broker.metadata.deletion_timestamp.is_none())
+        .filter(|broker| {
+            broker.metadata.deletion_timestamp.is_none() && broker.spec.engine == Engine::Embedded
+        })
         .map(|broker| name_of(broker.as_ref()));
     names.filter(|name| broker::has_ready_node(name, cluster)).collect()
 }

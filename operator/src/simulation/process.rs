@@ -35,6 +35,7 @@ impl Process {
                 feed(world, "PersistentVolumeClaim"),
             ),
             pods: Kind::watch("pods", &tasks, feed(world, "Pod")),
+            service_accounts: Kind::watch("serviceaccounts", &tasks, feed(world, "ServiceAccount")),
         };
         let (world, shutdown, followers) = (world.clone(), tasks.shutdown().clone(), tasks.clone());
         drop(tasks.spawn_until_shutdown("process", async move {

@@ -167,8 +167,8 @@ fn wrong_blocks_are_found() {
     assert!(wrong_object(&topic("{partitions: 3}")).is_empty());
     assert_eq!(wrong_object(&topic("{partition: 3}")).len(), 1);
     assert_eq!(wrong_object(&topic("{partitions: 0}")).len(), 1);
-    let broker = of_text("kind: Broker\nmetadata: {name: a}\nspec: {engine: Kafka}").remove(0);
-    assert_eq!(wrong_object(&broker).len(), 1, "what is not built is found");
+    let push = "kind: Subscription\nmetadata: {name: a}\nspec: {source: {topic: orders}, deliver: {url: 'https://a.example'}}";
+    assert_eq!(wrong_object(&of_text(push).remove(0)).len(), 1, "what is not built is found");
     assert_eq!(wrong_object(&json!({ "kind": "Tpic" })).len(), 1);
     assert_eq!(wrong_part(&json!({ "labels": { "pinnace.dev/inyect": "true" } })).len(), 1);
     assert_eq!(wrong_part(&json!({ "delivery": { "acknowledged": "Required" } })).len(), 1);

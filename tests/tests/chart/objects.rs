@@ -265,12 +265,24 @@ fn network_policies_are_as_said() {
     let policies = helm::of_kind(&values, "NetworkPolicy");
     let namespaces: Vec<&str> =
         policies.iter().map(|policy| policy["metadata"]["namespace"].as_str().unwrap()).collect();
-    assert_eq!(namespaces, ["pinnace-system", "infra", "shop"]);
+    assert_eq!(namespaces, ["pinnace-system", "infra", "infra", "shop", "shop"]);
     let operator = &policies[0]["spec"];
     assert_eq!(operator["policyTypes"], serde_json::json!(["Ingress", "Egress"]));
     assert_eq!(operator["ingress"][1]["from"][0]["namespaceSelector"]["matchLabels"]["team"], "monitoring");
     assert_eq!(operator["egress"][0]["to"][0]["ipBlock"]["cidr"], "10.0.0.1/32");
-    for policy in &policies[1..] {
+    let (nodes, brokers): (Vec<_>, Vec<_>) = policies[1..]
+        .iter()
+        .partition(|policy| policy["metadata"]["name"].as_str().unwrap().ends_with("-kafka-nodes"));
+    assert_eq!((nodes.len(), brokers.len()), (2, 2));
+    for policy in nodes {
+        let spec = &policy["spec"];
+        assert_eq!(spec["podSelector"]["matchLabels"], serde_json::json!({"pinnace.dev/engine": "Kafka"}));
+        assert_eq!(spec["ingress"][0]["from"][0]["podSelector"], spec["podSelector"]);
+        assert_eq!(spec["egress"][0]["to"][0]["podSelector"], spec["podSelector"]);
+        assert_eq!(spec["egress"][0]["ports"], spec["ingress"][0]["ports"]);
+        assert_eq!(spec["egress"][1]["ports"][0]["port"], 53);
+    }
+    for policy in brokers {
         let spec = &policy["spec"];
         assert!(spec["egress"].is_null() && spec["policyTypes"][1] == "Egress", "{policy}");
         assert_eq!(spec["ingress"][0]["from"].as_array().unwrap().len(), 2);

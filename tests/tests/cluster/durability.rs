@@ -22,16 +22,16 @@ const KILLS: u64 = 3;
 /// The broker's pod and its only container.
 pub(crate) const BROKER: &str = "pod/default-broker-0";
 
-/// Ends the broker's process with SIGKILL, from outside of its namespaces, where that works on a
-/// first process too.
-fn kill_broker(namespace: &Namespace) -> Result<()> {
-    let pod = object(&namespace.name, BROKER)?.context("the broker has no pod")?;
+/// Ends a broker's process with SIGKILL, from outside of its namespaces, where that works on a
+/// first process too, and waits until it runs again.
+pub(crate) fn kill_node(namespace: &Namespace, node: &str) -> Result<()> {
+    let pod = object(&namespace.name, node)?.context("the broker has no pod")?;
     let status = &pod["status"]["containerStatuses"][0];
     let id = status["containerID"].as_str().and_then(|id| id.strip_prefix("containerd://"));
     run("ctr", &["tasks", "kill", "--signal", "SIGKILL", id.context("the broker does not run")?])?;
     let restarts = status["restartCount"].as_u64().unwrap_or_default();
     until("the broker to come back", kube::LIMIT * 2, || {
-        let pod = object(&namespace.name, BROKER)?.unwrap_or_default();
+        let pod = object(&namespace.name, node)?.unwrap_or_default();
         let status = &pod["status"]["containerStatuses"][0];
         let again = status["restartCount"].as_u64().unwrap_or_default() > restarts;
         Ok((again && status["ready"] == true).then_some(()))
@@ -56,7 +56,7 @@ fn acknowledged_messages_survive_kill_9_three_times() -> Result<()> {
         until(&format!("{from} acknowledgements"), kube::LIMIT * 2, || {
             Ok((acknowledged(&app)? >= from).then_some(()))
         })?;
-        kill_broker(&namespace)?;
+        kill_node(&namespace, BROKER)?;
     }
     let printed = all_printed(&app)?;
     let restarts = &pods::container(&object(&namespace.name, BROKER)?.unwrap_or_default(), "broker")

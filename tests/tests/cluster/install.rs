@@ -15,6 +15,8 @@ pub(crate) const NAMESPACE: &str = "pinnace-system";
 pub(crate) const RELEASE: &str = "pinnace";
 /// The operator's Deployment.
 pub(crate) const OPERATOR: &str = "deployment/pinnace-operator";
+/// Apache Kafka, as this machine makes its image.
+const KAFKA: &str = "pinnace.dev/test/kafka:4.4.0";
 const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/pinnace");
 
 /// Installs the chart, once for all scenarios of a run.
@@ -33,7 +35,10 @@ pub(crate) fn install() -> Result<()> {
 
 /// The same, with more flags of helm.
 pub(crate) fn install_with(flags: &[&str]) -> Result<()> {
-    install_chart(Path::new(CHART), flags)
+    let kafka = format!("kafka.image={KAFKA}");
+    let mut words = vec!["--set", &kafka];
+    words.extend(flags);
+    install_chart(Path::new(CHART), &words)
 }
 
 /// The same, with another chart.

@@ -14,6 +14,7 @@ mod clerk;
 #[cfg(test)]
 mod install;
 #[cfg(test)]
+mod kafka;
 mod kube;
 #[cfg(test)]
 mod load;

@@ -155,6 +155,10 @@ impl Context<'_> {
         let validate = |new: &api::Broker, old: Option<&api::Broker>| {
             let mut errors = api::broker::validate(new);
             errors.extend(api::broker::not_supported(&new.spec));
+            if new.spec.engine == api::broker::Engine::Kafka {
+                let problem = "local mode runs the Embedded engine alone: remove it here, or the Broker";
+                errors.push(FieldError::new("spec.engine", problem));
+            }
             errors.extend(old.map(|old| api::broker::validate_update(old, new)).unwrap_or_default());
             errors
         };

@@ -62,3 +62,40 @@ pub const WORDS: [&str; 8] = [
     "super.users",
     "unclean.leader.election.enable",
 ];
+
+/// Settings of Apache Kafka that the operator writes itself, exactly or, with a point at the end, all that begin so.
+pub const KAFKA_OWNED: [&str; 27] = [
+    "advertised.listeners",
+    "authorizer.class.name",
+    "broker.id",
+    "broker.rack",
+    "cluster.id",
+    "config.providers",
+    "config.providers.",
+    "controller.listener.names",
+    "controller.quorum.",
+    "early.start.listeners",
+    "inter.broker.listener.name",
+    "listener.name.",
+    "listener.security.protocol.map",
+    "listeners",
+    "log.dir",
+    "log.dirs",
+    "metadata.log.dir",
+    "node.id",
+    "principal.builder.class",
+    "process.roles",
+    "sasl.",
+    "security.inter.broker.protocol",
+    "security.providers",
+    "ssl.",
+    "super.users",
+    "allow.everyone.if.no.acl.found",
+    "zookeeper.",
+];
+
+/// Whether the operator writes this setting of Apache Kafka itself.
+#[must_use]
+pub fn is_owned(name: &str) -> bool {
+    KAFKA_OWNED.iter().any(|owned| name == *owned || (owned.ends_with('.') && name.starts_with(owned)))
+}

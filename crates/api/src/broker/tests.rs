@@ -56,6 +56,14 @@ fn mistakes_are_named() {
         ("{config: {log.retention.hours: '1'}}", "spec.config[log.retention.hours]"),
         (r#"{config: {compression.type: "producer\nx=y"}}"#, "spec.config[compression.type]"),
         ("{config: {num.partitions: many}}", "spec.config[num.partitions]"),
+        ("{engine: Kafka, config: {listeners: 'PLAINTEXT://:9092'}}", "spec.config[listeners]"),
+        ("{engine: Kafka, config: {ssl.client.auth: none}}", "spec.config[ssl.client.auth]"),
+        (r#"{engine: Kafka, config: {num.partitions: "1\nnode.id=7"}}"#, "spec.config[num.partitions]"),
+        (
+            r#"{engine: Kafka, config: {"num.partitions=1\nnode.id": "7"}}"#,
+            "spec.config[num.partitions=1\nnode.id]",
+        ),
+        ("{engine: Kafka, config: {num.partitions: '${env:SECRET}'}}", "spec.config[num.partitions]"),
         ("{template: {labels: {pinnace.dev/broker: x}}}", "spec.template.labels[pinnace.dev/broker]"),
         ("{template: {affinity: {nodeAffinty: {}}}}", "spec.template.affinity.nodeAffinty"),
         (
@@ -72,16 +80,10 @@ fn mistakes_are_named() {
 /// Goal: what has no machinery yet is named.
 #[test]
 fn later_fields_are_named() {
-    for (spec, field) in
-        [("{engine: Kafka}", "spec.engine"), ("{quota: {perNamespace: {topics: 1}}}", "spec.quota")]
-    {
-        let broker = broker(spec);
-        assert_eq!(validate(&broker), vec![], "{spec}");
-        assert_eq!(
-            not_supported(&broker.spec).iter().map(|error| error.field.as_str()).collect::<Vec<_>>(),
-            [field]
-        );
-    }
+    let broker = broker("{quota: {perNamespace: {topics: 1}}}");
+    assert_eq!(validate(&broker), vec![]);
+    let fields: Vec<String> = not_supported(&broker.spec).into_iter().map(|error| error.field).collect();
+    assert_eq!(fields, ["spec.quota"]);
 }
 
 /// Goal: volumes grow and never shrink; engine and class stay.
@@ -95,4 +97,14 @@ fn updates_are_checked() {
     assert_eq!(fields("{storage: {size: 9Gi, className: fast}}"), ["spec.storage.size"]);
     assert_eq!(fields("{storage: {size: 10Gi}}"), ["spec.storage.className"]);
     assert_eq!(fields("{engine: Kafka, storage: {className: fast}}"), ["spec.engine"]);
+}
+
+/// Goal: a Kafka cluster has three nodes unless said otherwise, and keeps its number; its settings are Kafka's.
+#[test]
+fn a_kafka_cluster_keeps_its_number_of_nodes() {
+    let old = broker("{engine: Kafka, config: {num.network.threads: '2', log.segment.bytes: '1048576'}}");
+    assert_eq!((validate(&old), old.spec.nodes()), (vec![], 3));
+    assert_eq!(validate_update(&old, &broker("{engine: Kafka, replicas: 3}")), vec![]);
+    let errors = validate_update(&old, &broker("{engine: Kafka, replicas: 5}"));
+    assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["spec.replicas"]);
 }

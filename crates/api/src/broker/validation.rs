@@ -41,8 +41,9 @@ pub fn validate(broker: &Broker) -> Vec<FieldError> {
             "belongs to from Selector: set both or neither",
         ));
     }
-    if spec.engine == Engine::Embedded {
-        errors.extend(validate_config(broker));
+    match spec.engine {
+        Engine::Embedded => errors.extend(validate_config(broker)),
+        Engine::Kafka => errors.extend(validate_kafka_config(broker)),
     }
     errors.extend(validate_template(broker));
     errors
@@ -68,6 +69,28 @@ fn validate_config(broker: &Broker) -> impl Iterator<Item = FieldError> {
         }
         if !config::WORDS.contains(&name.as_str()) && value.parse::<i64>().is_err() {
             return Some(FieldError::new(field(), format!("`{value}` is not a whole number")));
+        }
+        None
+    })
+}
+
+/// What Kafka knows it checks itself, at its start; what the operator owns is refused here.
+fn validate_kafka_config(broker: &Broker) -> impl Iterator<Item = FieldError> {
+    broker.spec.config.iter().filter_map(|(name, value)| {
+        let error = |problem: &str| Some(FieldError::new(format!("spec.config[{name}]"), problem.to_owned()));
+        let is_name = !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        if !is_name {
+            return error("is no name of a setting: use letters, digits, points, `-` and `_`");
+        }
+        if config::is_owned(name) {
+            return error("is written by the operator: remove it");
+        }
+        if value.contains(['\n', '\r']) || value.ends_with('\\') {
+            return error("must be one line, and not end with a backslash");
+        }
+        if value.contains("${") {
+            return error("must not refer to a config provider");
         }
         None
     })
@@ -134,6 +157,12 @@ pub fn validate_update(old: &Broker, new: &Broker) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if old.spec.engine != new.spec.engine {
         errors.push(FieldError::new("spec.engine", "cannot change: make a new Broker"));
+    }
+    if (old.spec.engine, new.spec.engine) == (Engine::Kafka, Engine::Kafka)
+        && old.spec.nodes() != new.spec.nodes()
+    {
+        let problem = format!("cannot change yet: the cluster has {} nodes", old.spec.nodes());
+        errors.push(FieldError::new("spec.replicas", problem));
     }
     let (before, after) = (&old.spec.storage, &new.spec.storage);
     if after.size.bytes() < before.size.bytes() {

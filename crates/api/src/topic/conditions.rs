@@ -33,6 +33,8 @@ pub const REASON_DIFFERS: &str = "Differs";
 pub const REASON_PENDING: &str = "Pending";
 /// Reason: the Broker is paused for maintenance.
 pub const REASON_PAUSED: &str = "Paused";
+/// Reason: the service accounts that are let in are not known to the operator.
+pub const REASON_ACCOUNTS_UNKNOWN: &str = "ServiceAccountsUnknown";
 /// Reason: the API server refused the Broker that is made on first use: a quota or a policy.
 pub const REASON_BROKER_REFUSED: &str = "BrokerRefused";
 /// Reason of an Event: the topic was on the broker already, with what it holds.

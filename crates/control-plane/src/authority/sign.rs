@@ -83,6 +83,10 @@ impl Authority {
             usages.push(ExtendedKeyUsagePurpose::ClientAuth);
             common_name = identity.to_string();
         }
+        if let Some(client) = &names.client {
+            usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+            common_name.clone_from(client);
+        }
         self.sign_new_key(leaf(&common_name, all, usages), lifetime, now)
     }
 

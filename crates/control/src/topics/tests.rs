@@ -123,3 +123,27 @@ fn the_older_claim_wins() {
     assert_eq!(holder([claim(1, "b"), claim(1, "a")]), Some(ObjectName::new("a", "orders")));
     assert_eq!(holder([]), None);
 }
+
+/// Goal: for an engine without principals of whole namespaces each service account that is there has its rule, and nobody
+/// else; who is named stays named.
+#[test]
+fn whole_namespaces_become_their_accounts() {
+    let spec: TopicSpec = serde_yaml::from_str(
+        "access: {publish: [{serviceAccount: checkout}], subscribe: [{namespace: finance}, {serviceAccount: billing, namespace: lab}]}",
+    )
+    .unwrap();
+    let wanted = wanted(&spec, &ObjectName::new("shop", "orders"));
+    assert_eq!(wanted.whole_namespaces(), BTreeSet::from(["finance"]));
+    let accounts = BTreeMap::from([
+        ("finance".to_owned(), BTreeSet::from(["a".to_owned(), "b".to_owned()])),
+        ("other".to_owned(), BTreeSet::from(["c".to_owned()])),
+    ]);
+    let each = wanted.clone().for_each_account(&accounts);
+    let principals: BTreeSet<&str> =
+        each.acls.iter().chain(&each.group_acls).map(|acl| acl.principal.as_str()).collect();
+    let expected = ["User:finance/a", "User:finance/b", "User:lab/billing", "User:shop/checkout"];
+    assert_eq!(principals, BTreeSet::from(expected));
+    assert_eq!(each.group_acls.len(), 3, "each subscriber may use groups");
+    let nobody = wanted.for_each_account(&BTreeMap::new());
+    assert!(nobody.acls.iter().all(|acl| !acl.principal.contains("finance")));
+}

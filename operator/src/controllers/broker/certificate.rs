@@ -1,6 +1,10 @@
 //! The server's certificate: kept while it is good, made anew before it ends or when the roots change.
 
-use super::objects::{nodes_name, secret, service_name};
+use super::{
+    engine,
+    objects::{nodes_name, secret, service_name},
+};
+use api::{Broker, broker::Engine};
 use control::ObjectName;
 use control_plane::{Authority, AuthorityError, authority::ServerNames};
 use k8s_openapi::api::core::v1::Secret;
@@ -31,7 +35,7 @@ impl Certificate {
 
 /// The certificate in the Secret that is there, if it is still good, else a new one.
 pub(super) fn current(
-    own: &ObjectName,
+    (broker, own): (&Broker, &ObjectName),
     present: Option<&Secret>,
     authority: &Authority,
     now: i64,
@@ -45,7 +49,7 @@ pub(super) fn current(
     if let Some(kept) = kept {
         return Ok(kept);
     }
-    let issued = authority.issue_server(&names(own), LIFETIME, now)?;
+    let issued = authority.issue_server(&names(broker, own), LIFETIME, now)?;
     Ok(Certificate {
         chain_pem: issued.chain_pem,
         key_pem: issued.key_pem,
@@ -54,7 +58,7 @@ pub(super) fn current(
     })
 }
 
-fn names(own: &ObjectName) -> ServerNames {
+fn names(broker: &Broker, own: &ObjectName) -> ServerNames {
     let service = service_name(&own.name);
     let nodes = nodes_name(&own.name);
     let namespace = &own.namespace;
@@ -65,6 +69,8 @@ fn names(own: &ObjectName) -> ServerNames {
             format!("*.{nodes}.{namespace}.svc"),
             "localhost".to_owned(),
         ],
+        // Its nodes dial one another.
+        client: (broker.spec.engine == Engine::Kafka).then(|| engine::principal(own)),
         ..ServerNames::default()
     }
 }

@@ -1,6 +1,7 @@
 //! The child objects of a Broker, one file each. Pure: what they are called, what they carry in common.
 
 pub(super) mod config_map;
+pub(super) mod disruption_budget;
 pub(super) mod secret;
 pub(super) mod services;
 pub(super) mod stateful_set;
@@ -34,9 +35,9 @@ pub(super) fn config_name(broker: &str) -> String {
     format!("{broker}-broker-config")
 }
 
-/// The volume claim of the only node.
-pub(super) fn claim_name(broker: &str) -> String {
-    format!("data-{broker}-broker-0")
+/// The volume claim of a node.
+pub(super) fn claim_name(broker: &str, node: i32) -> String {
+    format!("data-{broker}-broker-{node}")
 }
 
 /// What selects the pods of a Broker; it can never change.

@@ -10,6 +10,7 @@ use crate::{
     health::Said,
     kafka::{ClusterState, KafkaError},
 };
+use api::{Broker, broker::Engine, quantity::Quantity};
 use control::ObjectName;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -23,7 +24,8 @@ use std::{
 /// See the module.
 pub(super) struct Observed {
     pub(super) stateful_set: Option<Arc<StatefulSet>>,
-    pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
+    /// Those volume claims of the nodes that are there, by node.
+    pub(super) claims: Vec<Claim>,
     pub(super) secret: Option<Secret>,
     /// Whether the StatefulSet may be written.
     pub(super) turn: Turn,
@@ -37,7 +39,30 @@ pub(super) struct Observed {
     pub(super) health: Said,
 }
 
-pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Observed, ApplyError> {
+/// The volume claim of a node.
+pub(super) struct Claim {
+    pub(super) node: i32,
+    claim: Arc<PersistentVolumeClaim>,
+}
+
+impl Claim {
+    /// Size that it asks for.
+    pub(super) fn claimed(&self) -> Option<&str> {
+        let requests = self.claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+        Some(&requests.get("storage")?.0)
+    }
+
+    /// Size of the volume, once it is bound.
+    fn capacity(&self) -> Option<&str> {
+        Some(&self.claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0)
+    }
+}
+
+pub(super) async fn observe(
+    broker: &Broker,
+    own: &ObjectName,
+    context: &Context,
+) -> Result<Observed, ApplyError> {
     let child = |name: String| ObjectName::new(&own.namespace, name);
     let cluster = &context.cluster;
     let stateful_set = cluster.stateful_sets.get(&child(service_name(&own.name)));
@@ -46,9 +71,18 @@ pub(super) async fn observe(own: &ObjectName, context: &Context) -> Result<Obser
         None => None,
     };
     Ok(Observed {
-        claim: cluster.volume_claims.get(&child(claim_name(&own.name))),
+        claims: (0..broker.spec.nodes())
+            .filter_map(|node| {
+                let claim = cluster.volume_claims.get(&child(claim_name(&own.name, node)))?;
+                Some(Claim { node, claim })
+            })
+            .collect(),
         secret: context.writer.read(&child(secret_name(&own.name))).await?,
-        turn: turn_of(own, stateful_set.as_deref(), context),
+        turn: match broker.spec.engine {
+            Engine::Embedded => turn_of(own, stateful_set.as_deref(), context),
+            // Its nodes take their turns among themselves.
+            Engine::Kafka => Turn::Now,
+        },
         users_assigned: cluster.uid_range(&own.namespace).is_some(),
         topics: cluster.homes.count(own),
         stateful_set,
@@ -68,7 +102,8 @@ fn turn_of(own: &ObjectName, set: Option<&StatefulSet>, context: &Context) -> Tu
         .iter()
         .filter_map(|set| {
             let name = turn::owner(set)?;
-            Some((name.clone(), cluster.broker(&name)?, set))
+            let broker = cluster.broker(&name)?;
+            (broker.spec.engine == Engine::Embedded).then_some((name, broker, set))
         })
         .collect();
     let wanted = turn::Wanted {
@@ -112,9 +147,14 @@ impl Engines {
     }
 }
 
-/// Whether the node serves, as its readiness probe says.
+/// Whether a node serves, as its readiness probe says.
 pub(super) fn is_ready(set: &StatefulSet) -> bool {
-    set.status.as_ref().is_some_and(|status| status.ready_replicas.unwrap_or(0) > 0)
+    ready_nodes(set) > 0
+}
+
+/// How many nodes serve.
+pub(super) fn ready_nodes(set: &StatefulSet) -> i32 {
+    set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0)
 }
 
 impl Observed {
@@ -125,14 +165,13 @@ impl Observed {
         Some(requests.get("storage")?.0.clone())
     }
 
-    /// Size that the claim asks for.
-    pub(super) fn claimed_size(&self) -> Option<String> {
-        let requests = self.claim.as_ref()?.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
-        Some(requests.get("storage")?.0.clone())
-    }
-
-    /// Size of the volume.
-    pub(super) fn capacity(&self) -> Option<String> {
-        Some(self.claim.as_ref()?.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.clone())
+    /// Size of the smallest volume; `None` while one of `nodes` has none.
+    pub(super) fn capacity(&self, nodes: i32) -> Option<String> {
+        let sizes = self.claims.iter().filter_map(Claim::capacity);
+        let mut sizes: Vec<(u64, &str)> =
+            sizes.filter_map(|size| Some((size.parse::<Quantity>().ok()?.bytes(), size))).collect();
+        sizes.sort_unstable();
+        let all = usize::try_from(nodes).is_ok_and(|nodes| sizes.len() >= nodes);
+        sizes.first().filter(|_| all).map(|(_, size)| (*size).to_owned())
     }
 }

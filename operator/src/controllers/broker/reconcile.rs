@@ -44,14 +44,14 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
         return Ok(Action::await_change());
     }
     let own = name_of(broker);
-    let observed = observe(&own, context).await?;
+    let observed = observe(broker, &own, context).await?;
     if broker.spec.paused() {
         report(broker, &Outcome::Observed { observed: &observed, growth: &Ok(()), context }, context).await?;
         return Ok(Action::await_change());
     }
     let now = runtime::clock::unix_seconds();
     let authority = context.authority.borrow().clone();
-    let certificate = certificate::current(&own, observed.secret.as_ref(), &authority, now)?;
+    let certificate = certificate::current((broker, &own), observed.secret.as_ref(), &authority, now)?;
     let children = desired(broker, &own, &observed, (&certificate, &context.settings))?;
     if let Some(note) = adopted(broker, &observed) {
         context.writer.tell(broker, REASON_ADOPTED, &note).await?;
@@ -69,14 +69,14 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
 /// What the owner of a Broker should know when its volume was there before it, as after a deletion that retained it.
 fn adopted(broker: &Broker, observed: &Observed) -> Option<String> {
     let is_new = broker.status.is_none() && observed.stateful_set.is_none();
-    let claim = observed.claim.as_ref().filter(|_| is_new)?;
-    let claim = claim.metadata.name.as_deref().unwrap_or_default();
+    let found = observed.claims.first().filter(|_| is_new)?;
+    let claim = objects::claim_name(&name_of(broker).name, found.node);
     Some(format!(
         "volume claim {claim} was there already: the Broker goes on with the topics and messages on it"
     ))
 }
 
-/// Writes the children in order; a claim that cannot grow stops nothing else.
+/// Writes the children in order; a claim that cannot grow stops nothing but the others.
 async fn apply(
     children: &Children,
     turn: &Turn,
@@ -86,13 +86,18 @@ async fn apply(
     writer.apply(MANAGER, &children.config_map).await?;
     writer.apply(MANAGER, &children.nodes).await?;
     writer.apply(MANAGER, &children.bootstrap).await?;
+    if let Some(budget) = &children.disruption_budget {
+        writer.apply(MANAGER, budget).await?;
+    }
     if *turn == Turn::Now {
         writer.apply(MANAGER, &children.stateful_set).await?;
     }
-    Ok(match &children.claim {
-        Some(claim) => writer.apply(MANAGER, claim).await.map(|_| ()),
-        None => Ok(()),
-    })
+    for claim in &children.claims {
+        if let Err(error) = writer.apply(MANAGER, claim).await {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Deletes what an earlier spec or an earlier version of us made, once per change of the spec. Secrets are

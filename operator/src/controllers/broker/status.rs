@@ -1,14 +1,14 @@
 //! Pure: what was found of a Broker → its status.
 
 use super::{
-    health,
-    observe::{Observed, is_ready},
+    engine, health,
+    observe::{Observed, is_ready, ready_nodes},
     turn::{self, Turn},
 };
 use crate::{apply::ApplyError, cluster::name_of, context::Context};
 use api::{
     Broker, BrokerStatus,
-    broker::{NodeStatus, conditions::*},
+    broker::{Engine, NodeStatus, conditions::*},
     condition::{Part, State, conditions, shown},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -39,7 +39,7 @@ pub(super) fn status(
         Outcome::Refused(part) => (vec![Part::clone(part)], Vec::new()),
         Outcome::Observed { observed, growth, context } => {
             let set = observed.stateful_set.as_deref().filter(|_| observed.turn != Turn::Now);
-            let image = set.and_then(turn::image).unwrap_or(&context.settings.broker_image);
+            let image = set.and_then(turn::image).unwrap_or_else(|| engine::image(broker, &context.settings));
             fill(&mut after, broker, observed, image);
             let parts = vec![
                 accepted(broker),
@@ -60,8 +60,11 @@ pub(super) fn status(
     after
 }
 
-/// What the engine says of itself.
+/// What the engine says of itself. Kafka says nothing of it.
 fn told(before: &BrokerStatus, broker: &Broker, observed: &Observed) -> Vec<Part> {
+    if broker.spec.engine == Engine::Kafka {
+        return Vec::new();
+    }
     let is_running = observed.stateful_set.as_deref().is_some_and(is_ready);
     health::parts(&before.conditions, is_running, &observed.health, &pod(broker)).to_vec()
 }
@@ -74,15 +77,20 @@ fn fill(after: &mut BrokerStatus, broker: &Broker, observed: &Observed, image: &
     after.bootstrap = Some(super::address(&name_of(broker)).bootstrap);
     after.engine_version = image.rsplit_once(':').map(|(_, tag)| tag.to_owned());
     after.topics = i32::try_from(observed.topics).ok();
-    after.storage = health::storage(after.storage.as_ref(), observed.capacity(), &observed.health);
-    if let Some(Ok(engine)) = &observed.engine {
+    let capacity = observed.capacity(broker.spec.nodes());
+    after.storage = health::storage(after.storage.as_ref(), capacity, &observed.health);
+    let answered = observed.engine.as_ref().and_then(|engine| engine.as_ref().ok());
+    if let Some(engine) = answered {
         after.cluster_id = Some(engine.cluster_id.clone());
-        after.brokers = engine.nodes.iter().map(|id| NodeStatus { id: *id, ready: true }).collect();
-    } else {
-        for node in &mut after.brokers {
-            node.ready = false;
-        }
     }
+    let is_there = |id: &i32| answered.is_some_and(|engine| engine.nodes.contains(id));
+    let ids: Vec<i32> = match (broker.spec.engine, answered) {
+        (Engine::Kafka, _) => (0..broker.spec.nodes()).collect(),
+        // Its only node, whatever number it has.
+        (Engine::Embedded, Some(engine)) => engine.nodes.clone(),
+        (Engine::Embedded, None) => after.brokers.iter().map(|node| node.id).collect(),
+    };
+    after.brokers = ids.into_iter().map(|id| NodeStatus { id, ready: is_there(&id) }).collect();
 }
 
 fn accepted(broker: &Broker) -> Part {
@@ -98,9 +106,27 @@ fn accepted(broker: &Broker) -> Part {
 
 fn nodes(broker: &Broker, observed: &Observed) -> Part {
     let pod = pod(broker);
+    let (wanted, ready) = (broker.spec.nodes(), observed.stateful_set.as_deref().map_or(0, ready_nodes));
     match observed.stateful_set.as_deref() {
+        Some(set) if is_ready(set) && ready < wanted => Part::bad(
+            NODES_READY,
+            REASON_STARTING,
+            format!(
+                "{ready} of {wanted} nodes are ready: if it takes long, look at the events and logs of pods with the label {}={}",
+                api::labels::BROKER,
+                name_of(broker).name
+            ),
+        ),
         Some(set) if is_ready(set) => match &observed.turn {
-            Turn::Now => Part::good(NODES_READY, REASON_RUNNING, "the node is ready"),
+            Turn::Now => Part::good(
+                NODES_READY,
+                REASON_RUNNING,
+                if wanted == 1 {
+                    "the node is ready".to_owned()
+                } else {
+                    format!("all {wanted} nodes are ready")
+                },
+            ),
             Turn::Waits(why) => Part::good(NODES_READY, REASON_UPGRADE_WAITS, why),
         },
         _ => Part::bad(
@@ -113,14 +139,16 @@ fn nodes(broker: &Broker, observed: &Observed) -> Part {
 
 fn storage(broker: &Broker, observed: &Observed, growth: &Result<(), ApplyError>) -> Part {
     let wanted = &broker.spec.storage.size;
-    let claim = super::objects::claim_name(&name_of(broker).name);
+    let nodes = broker.spec.nodes();
+    let claim = super::objects::claim_name(&name_of(broker).name, 0);
+    let claim = if nodes == 1 { claim } else { format!("{claim} or one of the other nodes") };
     if let Err(error) = growth {
         let message = format!(
             "volume claim {claim} cannot grow to {wanted}: {error}; use a storage class that allows expansion, or set spec.storage.size back"
         );
         return Part::bad(STORAGE_READY, REASON_RESIZING, message);
     }
-    let capacity = observed.capacity().and_then(|text| text.parse::<api::quantity::Quantity>().ok());
+    let capacity = observed.capacity(nodes).and_then(|text| text.parse::<api::quantity::Quantity>().ok());
     match capacity {
         None => Part::unknown(
             STORAGE_READY,

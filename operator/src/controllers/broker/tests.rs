@@ -1,5 +1,7 @@
 //! Brokers as YAML in; child objects, status and writes out. No cluster.
 
+mod kafka;
+
 use super::*;
 use crate::{
     kafka::KafkaError,
@@ -218,11 +220,13 @@ async fn the_volume_grows() {
 async fn certificates_are_kept_while_good() {
     let own = ObjectName::new("shop", "default");
     let (first, other, now) = (authority(), authority(), runtime::clock::unix_seconds());
-    let made = certificate::current(&own, None, &first, now).unwrap();
     let broker =
         serde_yaml::from_str("metadata: {name: default, namespace: shop, uid: b1}\nspec: {}").unwrap();
+    let made = certificate::current((&broker, &own), None, &first, now).unwrap();
     let secret = objects::secret::build(&broker, &own, &made).unwrap();
-    let again = |authority, now| certificate::current(&own, Some(&secret), authority, now).unwrap().chain_pem;
+    let again = |authority, now| {
+        certificate::current((&broker, &own), Some(&secret), authority, now).unwrap().chain_pem
+    };
     assert_eq!(again(&first, now), made.chain_pem);
     assert_ne!(again(&other, now), made.chain_pem);
     let late = i64::try_from(certificate::LIFETIME.as_secs()).unwrap() - 86_400;
@@ -233,7 +237,7 @@ async fn certificates_are_kept_while_good() {
 #[tokio::test]
 async fn refusals_make_nothing() {
     for (spec, reason, field) in [
-        ("{engine: Kafka}", "NotSupported", "spec.engine"),
+        ("{engine: Kafka, config: {listeners: 'PLAINTEXT://:9092'}}", "Invalid", "spec.config[listeners]"),
         ("{replicas: 2}", "Invalid", "spec.replicas"),
         ("{storage: {size: lots}}", "Invalid", "spec.storage.size"),
     ] {

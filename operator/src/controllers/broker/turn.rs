@@ -5,13 +5,11 @@
 //! version need not be those of another. Whose node has not run for long goes at once: nothing is lost by it, and its owner
 //! may be waiting for a change of the spec.
 
-use super::observe::is_ready;
+use super::{engine::CONTAINER, observe::is_ready};
 use api::{Broker, broker::conditions::NODES_READY, condition, labels};
 use control::ObjectName;
 use k8s_openapi::api::apps::v1::StatefulSet;
 
-/// The container of the engine.
-pub(super) const CONTAINER: &str = "broker";
 /// How long a Broker may take to be Ready again.
 const PATIENCE_S: i64 = 300;
 /// With more Brokers than this that are not Ready after they got the image, nobody follows.

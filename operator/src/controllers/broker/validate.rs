@@ -2,7 +2,7 @@
 
 use api::{
     Broker,
-    broker::{conditions::ACCEPTED, not_supported},
+    broker::{Engine, conditions::ACCEPTED, not_supported},
     condition::{Part, REASON_INVALID, REASON_NOT_SUPPORTED},
     field::join,
 };
@@ -16,6 +16,13 @@ pub(super) fn validate(broker: &Broker) -> Result<(), Part> {
     let missing = not_supported(&broker.spec);
     if !missing.is_empty() {
         return Err(Part::bad(ACCEPTED, REASON_NOT_SUPPORTED, join(&missing)));
+    }
+    // The webhook refuses it too; who went round it is told here.
+    let nodes = broker.status.as_ref().map_or(0, |status| status.brokers.len());
+    if broker.spec.engine == Engine::Kafka && nodes > 0 && i32::try_from(nodes) != Ok(broker.spec.nodes()) {
+        let message =
+            format!("spec.replicas: cannot change yet: the cluster has {nodes} nodes; set it to {nodes}");
+        return Err(Part::bad(ACCEPTED, REASON_NOT_SUPPORTED, message));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::{cluster::name_of, context::Context, controllers::broker, kafka::Kafk
 use api::{Topic, condition::find, topic::conditions::IN_SYNC};
 use control::{
     ObjectName,
-    topics::{Acl, Change, revoke_groups, wanted},
+    topics::{Acl, Change, revoke_groups},
 };
 use std::collections::BTreeSet;
 
@@ -25,9 +25,8 @@ pub(super) async fn take_away(
     context: &Context,
 ) -> Result<(), KafkaError> {
     let home = super::broker_name(topic);
-    if revoke_groups(acls, &BTreeSet::new()).is_none()
-        || revoke_groups(acls, &needed(&home, gone, context)).is_none()
-    {
+    let surplus = |acls: &BTreeSet<Acl>| revoke_groups(acls, &needed(&home, gone, context)?);
+    if revoke_groups(acls, &BTreeSet::new()).is_none() || surplus(acls).is_none() {
         return Ok(());
     }
     // A Topic that came meanwhile may have found the rules in place: look again while nobody else does.
@@ -36,17 +35,18 @@ pub(super) async fn take_away(
     let rules = context.brokers.group_rules(&address);
     let _alone = rules.write().await;
     let state = context.brokers.observe(&address, &topic.spec.log_name(&own.namespace, &own.name)).await?;
-    let surplus = revoke_groups(&state.acls, &needed(&home, gone, context));
-    let surplus: Vec<Change> = surplus.into_iter().collect();
+    let surplus: Vec<Change> = surplus(&state.acls).into_iter().collect();
     change_all(&address, &surplus, &context.brokers, &context.metrics.reconciles).await
 }
 
 /// The rules for groups that the Topics of a Broker need. Two that are deleted at once must not wait for each other: what
-/// is being deleted needs none.
-fn needed(home: &ObjectName, gone: Option<&ObjectName>, context: &Context) -> BTreeSet<Acl> {
+/// is being deleted needs none. `None` while that is not known.
+fn needed(home: &ObjectName, gone: Option<&ObjectName>, context: &Context) -> Option<BTreeSet<Acl>> {
+    let engine = context.cluster.broker(home).map(|broker| broker.spec.engine).unwrap_or_default();
     let topics = context.cluster.topics_on(home);
     let others = topics.iter().filter(|other| {
         other.metadata.deletion_timestamp.is_none() && Some(&name_of(other.as_ref())) != gone
     });
-    others.flat_map(|other| wanted(&other.spec, &name_of(other.as_ref())).group_acls).collect()
+    let wanted = others.map(|other| Some(super::wanted_on(engine, other, &context.cluster)?.group_acls));
+    Some(wanted.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }

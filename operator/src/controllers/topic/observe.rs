@@ -4,7 +4,7 @@ use crate::cluster::{Cluster, name_of};
 use api::{Broker, Topic};
 use control::{
     ObjectName,
-    topics::{Claim, holder},
+    topics::{Claim, Wanted, holder},
 };
 use kube::ResourceExt as _;
 use std::{collections::BTreeMap, sync::Arc};
@@ -19,14 +19,19 @@ pub(super) struct Surroundings {
     pub(super) namespace_labels: BTreeMap<String, String>,
     /// Who has the name on the broker: this Topic, or an older one.
     pub(super) holder: ObjectName,
+    /// What the Topic asks of that Broker; `None` while the service accounts that it lets in are not known.
+    pub(super) wanted: Option<Wanted>,
 }
 
 pub(super) fn surroundings(topic: &Topic, cluster: &Cluster) -> Surroundings {
     let namespace = topic.namespace().unwrap_or_default();
-    let broker = super::broker_name(topic);
+    let name = super::broker_name(topic);
+    let broker = cluster.broker(&name);
+    let engine = broker.as_ref().map(|broker| broker.spec.engine).unwrap_or_default();
     Surroundings {
-        outside: cluster.scope.outside(&broker.namespace),
-        broker: cluster.broker(&broker),
+        outside: cluster.scope.outside(&name.namespace),
+        wanted: super::wanted_on(engine, topic, cluster),
+        broker,
         namespace_labels: cluster.namespace_labels(&namespace).unwrap_or_default(),
         holder: holder_of(topic, cluster),
     }

@@ -1,5 +1,6 @@
 //! Topics as YAML in; changes on the broker, status and writes out. No cluster.
 
+mod kafka;
 mod lifecycle;
 
 use super::*;

@@ -10,10 +10,7 @@ use api::{
     field::{FieldError, join},
     topic::{ManagementPolicy, conditions::*, not_supported},
 };
-use control::{
-    ObjectName,
-    topics::{Wanted, wanted},
-};
+use control::{ObjectName, topics::Wanted};
 use std::time::Duration;
 
 /// What may change without a trigger is looked at again after so long; it costs no request.
@@ -69,9 +66,15 @@ pub(super) fn validate(topic: &Topic, around: &Surroundings) -> Result<ValidTopi
     check_object(topic, around)?;
     let own = name_of(topic);
     let broker = check_broker(&own, &broker_name, around)?;
+    let Some(wanted) = around.wanted.clone() else {
+        let message = format!(
+            "Broker {broker_name} needs a rule for each service account that is let in, and the operator does not know them: has it the right to list and watch serviceaccounts? Upgrade the chart, or name them in spec.access"
+        );
+        return Err(blocked(ACCEPTED, REASON_ACCOUNTS_UNKNOWN, message, Next::LookAgain));
+    };
     Ok(ValidTopic {
         address: broker::address(&broker_name),
-        wanted: wanted(&topic.spec, &own),
+        wanted,
         managed: topic.spec.management_policy == ManagementPolicy::Full && !broker.spec.paused(),
     })
 }

@@ -1,13 +1,21 @@
 //! The two Services: one that clients dial first, one that names each pod. Pure.
 
-use crate::controllers::broker::KAFKA_PORT;
-use api::Broker;
+use crate::controllers::broker::{KAFKA_PORT, engine::CONTROLLER_PORT};
+use api::{Broker, broker::Engine};
 use control::ObjectName;
 use k8s_openapi::api::core::v1::Service;
 use serde_json::{Value, json};
 
 /// Where every program of ours serves metrics and probes.
 pub(in super::super) const ADMIN_PORT: u16 = 7402;
+
+/// What the Pods of an engine serve beside Kafka's protocol.
+fn other_port(engine: Engine) -> Value {
+    match engine {
+        Engine::Embedded => port("admin", ADMIN_PORT),
+        Engine::Kafka => port("controller", CONTROLLER_PORT),
+    }
+}
 
 fn port(name: &str, port: u16) -> Value {
     json!({ "name": name, "port": port, "targetPort": name, "protocol": "TCP" })
@@ -33,7 +41,7 @@ pub(in super::super) fn nodes(broker: &Broker, own: &ObjectName) -> Result<Servi
             "clusterIP": "None",
             "publishNotReadyAddresses": true,
             "selector": super::selector(&own.name),
-            "ports": [port("kafka", KAFKA_PORT), port("admin", ADMIN_PORT)],
+            "ports": [port("kafka", KAFKA_PORT), other_port(broker.spec.engine)],
         },
     }))
 }

@@ -1,34 +1,26 @@
-//! The StatefulSet that runs the Embedded engine: one node, clean under `restricted` Pod Security. Pure.
+//! The StatefulSet that runs the engine, clean under `restricted` Pod Security. Pure.
 
-use super::{config_map, services::ADMIN_PORT};
 use crate::{
     context::Settings,
-    controllers::broker::{KAFKA_PORT, turn::CONTAINER},
+    controllers::broker::{
+        certificate::Certificate,
+        engine::{self, Node},
+    },
 };
 use api::{Broker, broker::Template, labels, topic::DeletionPolicy};
 use control::ObjectName;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Map, Value, json};
 
-/// The user that all our images run as.
+/// The user that all our images run as, and that any other can.
 const USER: u32 = 65_532;
-const DATA_FOLDER: &str = "/var/lib/pinnace";
-const TLS_FOLDER: &str = "/etc/pinnace/tls";
-const CONFIG_FOLDER: &str = "/etc/pinnace/config";
-/// Time to close connections and sync, before the node is killed.
-const GRACE_SECONDS: u32 = 30;
-/// A node with much to recover may take so long to start, in periods of the startup probe.
-const STARTUP_FAILURES_MAX: u32 = 600;
-
-/// What a node asks for when the Broker does not say.
-fn default_resources() -> Value {
-    json!({ "requests": { "cpu": "50m", "memory": "64Mi" } })
-}
 
 /// What a StatefulSet depends on beside its Broker.
 pub(in super::super) struct Present<'a> {
     /// That of the StatefulSet that is there, whose template for claims cannot change.
     pub(in super::super) claim_size: Option<&'a str>,
+    /// The certificate, for an engine that reads it at its start alone: a new one starts the nodes again.
+    pub(in super::super) certificate: Option<&'a Certificate>,
     /// Whether the namespace assigns users and groups to its Pods (OpenShift): then we name none.
     pub(in super::super) users_assigned: bool,
 }
@@ -55,12 +47,12 @@ pub(in super::super) fn build(
     serde_json::from_value(json!({
         "metadata": super::metadata(broker, own, &super::service_name(&own.name)),
         "spec": {
-            "replicas": 1,
+            "replicas": broker.spec.nodes(),
             "serviceName": super::nodes_name(&own.name),
             "podManagementPolicy": "Parallel",
             "selector": { "matchLabels": super::selector(&own.name) },
             "persistentVolumeClaimRetentionPolicy": { "whenDeleted": retain, "whenScaled": "Retain" },
-            "template": pod(broker, own, settings, present.users_assigned),
+            "template": pod(broker, own, settings, present),
             "volumeClaimTemplates": [{
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
@@ -71,23 +63,37 @@ pub(in super::super) fn build(
     }))
 }
 
-fn pod(broker: &Broker, own: &ObjectName, settings: &Settings, users_assigned: bool) -> Value {
+fn pod(broker: &Broker, own: &ObjectName, settings: &Settings, present: &Present<'_>) -> Value {
     let template = broker.spec.template.clone().unwrap_or_default();
     let mut pod_labels = json!(template.labels);
     merge(&mut pod_labels, super::labels(&own.name));
+    merge(&mut pod_labels, json!({ labels::ENGINE: broker.spec.engine }));
     let mut annotations = json!(template.annotations);
-    merge(&mut annotations, json!({ labels::CONFIG_HASH: config_map::hash(broker) }));
+    let files = engine::files(broker, own, settings);
+    merge(&mut annotations, json!({ labels::CONFIG_HASH: super::config_map::hash(&files) }));
+    if let Some(certificate) = present.certificate {
+        let hash = crate::hash::hash(&[certificate.chain_pem.as_str(), &certificate.bundle_pem].concat(), 8);
+        merge(&mut annotations, json!({ labels::CERTIFICATE_HASH: hash }));
+    }
+    let Node { init_containers, container, volumes, grace_seconds } = engine::node(broker, own, settings);
+    let mut all_volumes = vec![
+        json!({ "name": "tls", "secret": { "secretName": super::secret_name(&own.name), "defaultMode": 0o440 } }),
+        json!({ "name": "config", "configMap": { "name": super::config_name(&own.name) } }),
+    ];
+    all_volumes.extend(volumes);
+    let pulled = |container| with_pull_policy(container, settings);
     let mut spec = json!({
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
-        "securityContext": security_context(users_assigned),
-        "containers": [container(broker, own, settings)],
-        "volumes": [
-            { "name": "tls", "secret": { "secretName": super::secret_name(&own.name), "defaultMode": 0o440 } },
-            { "name": "config", "configMap": { "name": super::config_name(&own.name) } },
-        ],
+        "terminationGracePeriodSeconds": grace_seconds,
+        "securityContext": security_context(present.users_assigned),
+        "containers": [pulled(container)],
+        "volumes": all_volumes,
     });
+    if !init_containers.is_empty() {
+        let init: Vec<Value> = init_containers.into_iter().map(pulled).collect();
+        merge(&mut spec, json!({ "initContainers": init }));
+    }
     merge(&mut spec, placement(&template));
     if !settings.image_pull_secrets.is_empty() {
         let secrets: Vec<Value> =
@@ -134,56 +140,9 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-fn container(broker: &Broker, own: &ObjectName, settings: &Settings) -> Value {
-    let mut container = json!({
-        "name": CONTAINER,
-        "image": settings.broker_image,
-        "args": arguments(own, settings),
-        "env": [{ "name": "POD_NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
-        "ports": [
-            { "name": "kafka", "containerPort": KAFKA_PORT, "protocol": "TCP" },
-            { "name": "admin", "containerPort": ADMIN_PORT, "protocol": "TCP" },
-        ],
-        "resources": broker.spec.resources.as_ref().map_or_else(default_resources, |resources| json!(resources)),
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": { "drop": ["ALL"] },
-        },
-        "startupProbe": probe("/ready", 1, STARTUP_FAILURES_MAX),
-        "readinessProbe": probe("/ready", 5, 2),
-        "livenessProbe": probe("/live", 10, 6),
-        "volumeMounts": [
-            { "name": "data", "mountPath": DATA_FOLDER },
-            { "name": "tls", "mountPath": TLS_FOLDER, "readOnly": true },
-            { "name": "config", "mountPath": CONFIG_FOLDER, "readOnly": true },
-        ],
-    });
+fn with_pull_policy(mut container: Value, settings: &Settings) -> Value {
     if !settings.image_pull_policy.is_empty() {
         merge(&mut container, json!({ "imagePullPolicy": settings.image_pull_policy }));
     }
     container
-}
-
-fn probe(path: &str, period_seconds: u32, failures_max: u32) -> Value {
-    json!({
-        "httpGet": { "path": path, "port": "admin" },
-        "periodSeconds": period_seconds,
-        "timeoutSeconds": 5,
-        "failureThreshold": failures_max,
-    })
-}
-
-fn arguments(own: &ObjectName, settings: &Settings) -> Vec<String> {
-    let nodes = super::nodes_name(&own.name);
-    vec![
-        format!("--data={DATA_FOLDER}/log"),
-        format!("--tls-listen=0.0.0.0:{KAFKA_PORT}"),
-        format!("--tls-dir={TLS_FOLDER}"),
-        format!("--advertise=$(POD_NAME).{nodes}.{}.svc:{KAFKA_PORT}", own.namespace),
-        format!("--admin-listen=0.0.0.0:{ADMIN_PORT}"),
-        format!("--super-user={}", settings.identity),
-        format!("--config={CONFIG_FOLDER}/{}", config_map::FILE),
-        "--log-format=json".to_owned(),
-    ]
 }
