@@ -3,6 +3,7 @@
 
 mod documents;
 mod locate;
+mod quota;
 mod read;
 #[cfg(test)]
 mod tests;

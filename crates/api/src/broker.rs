@@ -4,10 +4,8 @@
 pub mod conditions;
 pub mod config;
 mod defaults;
-mod support;
 mod validation;
 
-pub use support::not_supported;
 pub use validation::{NAME_LENGTH_MAX, affinity, validate, validate_update};
 
 use crate::{names::LogName, quantity::Quantity};
@@ -74,7 +72,7 @@ pub struct BrokerSpec {
     /// Whose Topics may live here.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
-    /// How much each namespace may use.
+    /// How much each namespace may use. It is asked when a Topic is made or grows: a lower quota takes nothing away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
     /// For work by hand.
@@ -178,7 +176,7 @@ pub enum NamespacesFrom {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quota {
-    /// Limits for each namespace.
+    /// Limits for each namespace, this Broker's own among them. A Topic that would go over one is refused; what is there stays, and may not grow. Topics with managementPolicy Observe do not count, nor those that are being deleted and leave their messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_namespace: Option<NamespaceQuota>,
 }
@@ -187,15 +185,15 @@ pub struct Quota {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceQuota {
-    /// Most Topics.
+    /// Most Topics of a namespace. 0 is none, omitted is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub topics: Option<i32>,
-    /// Most partitions.
+    /// Most partitions of all Topics of a namespace together. 0 is none, omitted is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub partitions: Option<i32>,
-    /// Most bytes on disk.
+    /// Most bytes that all Topics of a namespace may keep together, as they declare: partitions times `spec.retention.size`, times replicas. A Topic without `spec.retention.size` is then refused. 0 is none, omitted is no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
 }
@@ -277,6 +275,13 @@ impl BrokerSpec {
             Engine::Embedded => 1,
             Engine::Kafka => self.replicas.unwrap_or(KAFKA_NODES),
         }
+    }
+
+    /// What each namespace may take; `None` when nothing is limited.
+    #[must_use]
+    pub fn namespace_quota(&self) -> Option<&NamespaceQuota> {
+        let quota = self.quota.as_ref()?.per_namespace.as_ref()?;
+        (*quota != NamespaceQuota::default()).then_some(quota)
     }
 
     /// Whether the operator must keep its hands off.

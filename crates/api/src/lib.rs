@@ -14,6 +14,7 @@ pub mod field;
 pub mod labels;
 pub mod names;
 pub mod quantity;
+pub mod quota;
 pub mod subscription;
 pub mod topic;
 

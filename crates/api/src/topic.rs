@@ -173,6 +173,9 @@ pub struct TopicStatus {
     /// Bytes on disk, rounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
+    /// Retention size of each partition that the quota of the Broker last let in, `0` without one. Only where there is a quota for size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub granted_retention_size: Option<Quantity>,
     /// Partitions that lack a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub under_replicated_partitions: Option<i32>,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::quota::Used;
 use api::{Broker, Topic};
 use control::ObjectName;
 
@@ -20,6 +21,14 @@ impl Surroundings for Cluster {
 
     fn claimants(&self, (namespace, name): (&str, &str), log_name: &str) -> Vec<Arc<Topic>> {
         self.topics_claiming(&ObjectName::new(namespace, name), log_name)
+    }
+
+    fn used_by_others(&self, (namespace, name): (&str, &str), topic: (&str, &str)) -> Used {
+        self.homes.others(&ObjectName::new(namespace, name), &ObjectName::new(topic.0, topic.1))
+    }
+
+    fn used(&self, (namespace, name): (&str, &str)) -> BTreeMap<String, Used> {
+        self.homes.used(&ObjectName::new(namespace, name))
     }
 
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {

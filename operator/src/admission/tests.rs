@@ -31,6 +31,14 @@ impl Surroundings for Empty {
         Vec::new()
     }
 
+    fn used_by_others(&self, _: (&str, &str), _: (&str, &str)) -> api::quota::Used {
+        api::quota::Used::default()
+    }
+
+    fn used(&self, _: (&str, &str)) -> std::collections::BTreeMap<String, api::quota::Used> {
+        std::collections::BTreeMap::new()
+    }
+
     fn namespace_labels(&self, _: &str) -> Option<std::collections::BTreeMap<String, String>> {
         None
     }

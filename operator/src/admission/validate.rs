@@ -13,6 +13,7 @@ use std::sync::Arc;
 use api::access::{Access, Action, grants};
 use api::broker::{AllowedNamespaces, Broker, Engine, NamespacesFrom};
 use api::field::{self, FieldError};
+use api::quota::{self, Used};
 use api::{Channel, Subscription, Topic, broker, channel, decode, labels, subscription, topic};
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
@@ -31,6 +32,10 @@ pub trait Surroundings: Send + Sync {
     fn topics_on(&self, broker: (&str, &str)) -> Vec<Arc<Topic>>;
     /// Those of them that claim a name.
     fn claimants(&self, broker: (&str, &str), log_name: &str) -> Vec<Arc<Topic>>;
+    /// What the other Topics of the namespace of a Topic take of a Broker, which are given as namespace and name.
+    fn used_by_others(&self, broker: (&str, &str), topic: (&str, &str)) -> Used;
+    /// What each namespace takes of a Broker.
+    fn used(&self, broker: (&str, &str)) -> BTreeMap<String, Used>;
     /// The labels of a namespace.
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>>;
     /// What a namespace says of the users that its Pods may run as, where it does: OpenShift's range of user ids.
@@ -117,7 +122,7 @@ fn judge_topic(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings
     if let Some(old) = old {
         found.errors.extend(topic::validate_update(old, new));
     }
-    judge_place(new, surroundings, &mut found);
+    judge_place(new, old, surroundings, &mut found);
     let own = new.namespace().unwrap_or_default();
     found.warnings.extend(unreachable(new.spec.access.as_ref(), &own, surroundings));
     judge_claim(new, surroundings, &mut found);
@@ -128,7 +133,7 @@ fn judge_topic(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings
 }
 
 /// The Broker that a Topic wants to live on.
-fn judge_place(new: &Topic, surroundings: &dyn Surroundings, found: &mut Findings) {
+fn judge_place(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings, found: &mut Findings) {
     let own = new.namespace().unwrap_or_default();
     let (namespace, name) = new.spec.broker_of(&own);
     if let Some(outside) = surroundings.outside(namespace) {
@@ -161,6 +166,11 @@ fn judge_place(new: &Topic, surroundings: &dyn Surroundings, found: &mut Finding
             "spec.broker",
             format!("Broker {namespace}/{name} takes no Topics of namespace {own}; its owner can change spec.allowedNamespaces there"),
         ));
+        return;
+    }
+    if let Some(quota) = broker.spec.namespace_quota() {
+        let used = surroundings.used_by_others((namespace, name), (&own, &new.name_any()));
+        found.errors.extend(quota::exceeded(quota, new, old.and_then(quota::before), &used));
     }
 }
 
@@ -206,7 +216,7 @@ fn judge_claim(new: &Topic, surroundings: &dyn Surroundings, found: &mut Finding
 }
 
 fn judge_broker(new: &Broker, old: Option<&Broker>, surroundings: &dyn Surroundings) -> Findings {
-    let mut found = Findings { errors: broker::validate(new), warnings: broker::not_supported(&new.spec) };
+    let mut found = Findings { errors: broker::validate(new), warnings: Vec::new() };
     if new.spec.allowed_namespaces.from != NamespacesFrom::Same
         && let Some(outside) = surroundings.outside(ANY_OTHER)
     {
@@ -215,8 +225,26 @@ fn judge_broker(new: &Broker, old: Option<&Broker>, surroundings: &dyn Surroundi
     }
     if let Some(old) = old {
         found.errors.extend(broker::validate_update(old, new));
+        found.warnings.extend(above_quota(old, new, surroundings));
     }
     found
+}
+
+/// Who has more than a lowered quota gives. It is no error: nothing is taken away, nor made not Ready.
+fn above_quota(old: &Broker, new: &Broker, surroundings: &dyn Surroundings) -> Option<FieldError> {
+    let quota = new.spec.namespace_quota()?;
+    if old.spec.namespace_quota().is_some_and(|old| !quota::is_lowered(old, quota)) {
+        return None;
+    }
+    let own = new.namespace().unwrap_or_default();
+    let used = surroundings.used((&own, &new.name_any()));
+    let above: Vec<String> =
+        used.into_iter().filter(|(_, used)| quota::is_above(quota, used)).map(|(name, _)| name).collect();
+    if above.is_empty() {
+        return None;
+    }
+    let text = format!("above it: {}; what is there stays, and may not grow", some_of(above));
+    Some(FieldError::new("spec.quota.perNamespace", text))
 }
 
 fn judge_channel(new: &Channel, old: Option<&Channel>, surroundings: &dyn Surroundings) -> Findings {

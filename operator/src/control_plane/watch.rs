@@ -131,23 +131,20 @@ fn final_condition(topic: &Topic) -> Option<&Condition> {
     let status = topic.status.as_ref()?;
     let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
     let current = ready.observed_generation.is_none_or(|seen| Some(seen) == topic.metadata.generation);
-    (current && ready.status == "False" && FINAL_REASONS.contains(&ready.reason.as_str())).then_some(ready)
+    // One that may not grow is there as it was.
+    let never_made = ready.reason == topic_reasons::REASON_QUOTA_EXCEEDED && status.topic_id.is_none();
+    let is_final = never_made || FINAL_REASONS.contains(&ready.reason.as_str());
+    (current && ready.status == "False" && is_final).then_some(ready)
 }
 
 fn translate_broker(broker: &Broker) -> control_plane::Broker {
     let name = ObjectName::new(broker.namespace().unwrap_or_default(), broker.name_any());
     let host = format!("{}-broker.{}.svc", name.name, name.namespace);
-    let problems = api::broker::not_supported(&broker.spec);
-    let problem = if problems.is_empty() {
-        String::new()
-    } else {
-        format!("Broker {name}: {}", api::field::join(&problems))
-    };
     control_plane::Broker {
         bootstrap: vec![format!("{host}:{BROKER_PORT}")],
         server_names: vec![host],
         name,
-        problem,
+        problem: String::new(),
     }
 }
 

@@ -179,10 +179,10 @@ fn topics_for(cluster: &Cluster, namespace: &str) -> Vec<ObjectName> {
 fn broker_face(broker: &Guarded<Broker>) -> u64 {
     let Some(broker) = broker.decoded() else { return 0 };
     let status = broker.status.as_ref();
-    let allowed = serde_json::to_string(&broker.spec.allowed_namespaces).unwrap_or_default();
+    let rules = (&broker.spec.allowed_namespaces, broker.spec.namespace_quota());
     fingerprint(&(
         super::broker::serves(broker),
-        allowed,
+        serde_json::to_string(&rules).unwrap_or_default(),
         broker.spec.paused(),
         status.and_then(|status| status.cluster_id.clone()),
         broker.metadata.deletion_timestamp.is_some(),

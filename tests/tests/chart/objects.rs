@@ -87,8 +87,7 @@ pub(crate) fn wrong(object: &Value) -> Option<Vec<String>> {
 /// Our kinds refuse unknown fields by themselves; what is not built is wrong too.
 fn ours(object: &Value) -> Option<Vec<String>> {
     let judged = match object["kind"].as_str()? {
-        "Broker" => strictly::<api::Broker>(object)
-            .map(|one| [api::broker::validate(&one), api::broker::not_supported(&one.spec)].concat()),
+        "Broker" => strictly::<api::Broker>(object).map(|one| api::broker::validate(&one)),
         "Channel" => strictly::<api::Channel>(object)
             .map(|one| [api::channel::validate(&one), api::channel::not_supported(&one.spec)].concat()),
         "Subscription" => strictly::<api::Subscription>(object).map(|one| {

@@ -49,6 +49,7 @@ pub(super) fn read(files: &[super::File], before: &Manifests) -> Manifests {
         found = context.found;
     }
     check_together(&mut found);
+    super::quota::check(&mut found, before);
     found
 }
 
@@ -154,7 +155,6 @@ impl Context<'_> {
     fn broker(&mut self, name: &ObjectName, document: Document<'_>) -> Result<(), Vec<Wrong>> {
         let validate = |new: &api::Broker, old: Option<&api::Broker>| {
             let mut errors = api::broker::validate(new);
-            errors.extend(api::broker::not_supported(&new.spec));
             if new.spec.engine == api::broker::Engine::Kafka {
                 let problem = "local mode runs the Embedded engine alone: remove it here, or the Broker";
                 errors.push(FieldError::new("spec.engine", problem));

@@ -99,3 +99,47 @@ fn fields_that_only_a_cluster_uses_are_told() {
     let told = "Broker shop/default: local mode leaves out spec.storage, spec.config";
     assert!(found.notices.contains(told), "{:?}", found.notices);
 }
+
+const BOUNDED: &str = "apiVersion: pinnace.dev/v1alpha1\nkind: Broker\nmetadata: {name: default, namespace: shop}\nspec: {quota: {perNamespace: {topics: 2, partitions: 4, size: 4Gi}}}\n---\n";
+
+fn bounded(topics: &[(&str, &str)]) -> String {
+    let topic = |(name, spec): &(&str, &str)| {
+        format!(
+            "apiVersion: pinnace.dev/v1alpha1\nkind: Topic\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n---\n"
+        )
+    };
+    topics.iter().map(topic).collect()
+}
+
+/// Goal: a quota holds here as in a cluster: what does not fit is left out or stays as it was, with the numbers; what was
+/// there comes first, and one that goes makes room.
+#[test]
+fn a_quota_holds_here_too() {
+    let small = "{partitions: 2, retention: {size: 1Gi}}";
+    let first = format!("{BOUNDED}{}", bounded(&[("b", small), ("c", small)]));
+    let (folder, mut reader) = folder(&[("a.yaml", &first)]);
+    let found = reader.poll().unwrap().unwrap();
+    assert_eq!((found.topics.len(), found.problems.len()), (2, 0), "{:?}", found.problems);
+    let mut again = |topics: &[(&str, &str)]| {
+        std::fs::write(folder.path().join("a.yaml"), format!("{BOUNDED}{}", bounded(topics))).unwrap();
+        let found = reader.poll().unwrap().unwrap();
+        let names: Vec<String> = found.topics.keys().map(|name| name.name.clone()).collect();
+        (
+            names.join(" "),
+            found.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+            found,
+        )
+    };
+    let (names, told, _) = again(&[("a", small), ("b", small), ("c", small)]);
+    assert_eq!(names, "b c");
+    assert!(told.contains("a.yaml:5: Topic shop/a: spec.broker: more Topics than namespace shop"), "{told}");
+    assert!(told.contains("used 2, asked 1, quota 2"), "{told}");
+    let (_, told, found) = again(&[("b", small), ("c", "{partitions: 3, retention: {size: 1Gi}}")]);
+    assert!(told.contains("used 2, asked 3, quota 4") && told.contains("used 2Gi, asked 3Gi"), "{told}");
+    assert_eq!(found.topics[&ObjectName::new("shop", "c")].spec.partitions, 2);
+    let (names, told, _) = again(&[("a", "{retention: {size: 2Gi}}"), ("b", small)]);
+    assert_eq!((names.as_str(), told.as_str()), ("a b", ""));
+    let (names, told, _) = again(&[("b", small), ("d", "{}")]);
+    assert_eq!(names, "b");
+    assert!(told.contains("spec.retention.size: Broker shop/default has a quota of 4Gi"), "{told}");
+}

@@ -9,6 +9,8 @@ pub const NAME_LENGTH_MAX: usize = 40;
 /// Smallest volume, in bytes.
 const STORAGE_BYTES_MIN: u64 = 16 << 20;
 const REPLICAS_MAX: i32 = 100;
+/// Most Topics or partitions that a quota can name.
+const QUOTA_MAX: i32 = 1_000_000;
 
 /// Everything that is wrong with this Broker.
 #[must_use]
@@ -41,12 +43,24 @@ pub fn validate(broker: &Broker) -> Vec<FieldError> {
             "belongs to from Selector: set both or neither",
         ));
     }
+    errors.extend(validate_quota(broker));
     match spec.engine {
         Engine::Embedded => errors.extend(validate_config(broker)),
         Engine::Kafka => errors.extend(validate_kafka_config(broker)),
     }
     errors.extend(validate_template(broker));
     errors
+}
+
+fn validate_quota(broker: &Broker) -> impl Iterator<Item = FieldError> {
+    let quota = broker.spec.namespace_quota();
+    let count = |field: &'static str, count: Option<i32>| {
+        let count = count.filter(|count| !(0..=QUOTA_MAX).contains(count))?;
+        let field = format!("spec.quota.perNamespace.{field}");
+        Some(FieldError::new(field, format!("{count} is out of range: use 0 to {QUOTA_MAX}")))
+    };
+    let counts = quota.map(|quota| [("topics", quota.topics), ("partitions", quota.partitions)]);
+    counts.into_iter().flatten().filter_map(move |(field, number)| count(field, number))
 }
 
 fn validate_config(broker: &Broker) -> impl Iterator<Item = FieldError> {

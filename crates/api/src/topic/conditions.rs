@@ -23,6 +23,8 @@ pub const REASON_NAMESPACE_NOT_ALLOWED: &str = "NamespaceNotAllowed";
 pub const REASON_BROKER_NOT_SERVED: &str = "BrokerNotServed";
 /// Reason: an older Topic has this name on the broker.
 pub const REASON_CONFLICT: &str = "TopicNameConflict";
+/// Reason: the Topic asks for more than its Broker gives each namespace.
+pub const REASON_QUOTA_EXCEEDED: &str = "QuotaExceeded";
 /// Reason: the broker refused a change.
 pub const REASON_REFUSED: &str = "RefusedByBroker";
 /// Reason: `managementPolicy: Observe` or `Adopt`, and the topic does not exist.

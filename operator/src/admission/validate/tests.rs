@@ -33,6 +33,24 @@ impl Surroundings for Cluster {
         found
     }
 
+    fn used_by_others(&self, broker: (&str, &str), topic: (&str, &str)) -> Used {
+        let mut used = Used::default();
+        let named = |other: &Topic| (other.namespace().unwrap_or_default(), other.name_any());
+        let is_other = |(namespace, name): (String, String)| namespace == topic.0 && name != topic.1;
+        let others = self.topics_on(broker).into_iter().filter(|other| is_other(named(other)));
+        others.filter_map(|other| quota::counted(&other)).for_each(|share| used.add(share));
+        used
+    }
+
+    fn used(&self, broker: (&str, &str)) -> BTreeMap<String, Used> {
+        let mut all: BTreeMap<String, Used> = BTreeMap::new();
+        for topic in self.topics_on(broker) {
+            let used = all.entry(topic.namespace().unwrap_or_default()).or_default();
+            quota::counted(&topic).into_iter().for_each(|share| used.add(share));
+        }
+        all
+    }
+
     fn namespace_labels(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         self.labels.get(namespace).cloned()
     }
@@ -281,4 +299,80 @@ fn names_of_other_namespaces_are_not_taken() {
         Verdict::Fine,
         "what is there can be changed"
     );
+}
+
+fn bounded(limits: Value) -> Value {
+    let spec = json!({"allowedNamespaces": {"from": "All"}, "quota": {"perNamespace": limits}});
+    object("Broker", "infra", "shared", spec)
+}
+
+fn named(name: &str, spec: Value) -> Value {
+    let mut topic = guest(spec);
+    topic["metadata"]["name"] = json!(name);
+    topic
+}
+
+/// Goal: a Topic that its namespace has no room for is refused with field, numbers and whom to ask, the Broker's own
+/// namespace as any other; what others have elsewhere or in other namespaces does not count, nor what only looks.
+#[test]
+fn a_quota_is_kept() {
+    let mut cluster = Cluster { brokers: vec![read(&bounded(json!({"topics": 1})))], ..Cluster::default() };
+    let own = |name: &str| object("Topic", "infra", name, json!({"broker": {"name": "shared"}}));
+    let elsewhere = object("Topic", "shop", "elsewhere", json!({}));
+    let looks = named("looks", json!({"managementPolicy": "Observe"}));
+    cluster.topics = [own("first"), elsewhere, looks].iter().map(read).collect();
+    assert_eq!(create(guest(json!({})), &cluster), Verdict::Fine);
+    cluster.topics.push(read(&guest(json!({}))));
+    assert_eq!(
+        wrong(create(named("more", json!({})), &cluster)),
+        "Topic shop/more: spec.broker: more Topics than namespace shop may have on Broker infra/shared: used 1, asked 1, quota 1; ask the owner of Broker infra/shared, or delete a Topic"
+    );
+    assert!(wrong(create(own("second"), &cluster)).contains("namespace infra"));
+    let looks = named("more", json!({"managementPolicy": "Observe"}));
+    assert_eq!(create(looks.clone(), &cluster), Verdict::Fine);
+    let bound = named("more", json!({}));
+    assert!(
+        wrong(validate(&request("UPDATE", bound, looks), &cluster)).contains("spec.broker"),
+        "it becomes bound"
+    );
+}
+
+/// Goal: an edit is refused for what grows, and for nothing else however far the namespace is above its quota.
+#[test]
+fn a_quota_is_about_growth() {
+    let limits = json!({"topics": 0, "partitions": 1, "size": "1"});
+    let mut cluster = Cluster { brokers: vec![read(&bounded(limits))], ..Cluster::default() };
+    let old = guest(json!({"partitions": 2, "retention": {"size": "1Gi"}}));
+    cluster.topics.push(read(&old));
+    let edit = |change: fn(&mut Value)| {
+        let mut new = old.clone();
+        change(&mut new["spec"]);
+        validate(&request("UPDATE", new, old.clone()), &cluster)
+    };
+    assert_eq!(edit(|spec| spec["access"] = json!({"publish": []})), Verdict::Fine);
+    assert_eq!(edit(|spec| spec["retention"] = json!({"size": "1Mi"})), Verdict::Fine);
+    assert!(wrong(edit(|spec| spec["partitions"] = json!(3))).contains("spec.partitions: more partitions"));
+    assert!(
+        wrong(edit(|spec| spec["retention"] = json!({"size": "2Gi"}))).contains("used 0, asked 4Gi, quota 1")
+    );
+    assert!(wrong(edit(|spec| spec["retention"] = json!({"time": "1d"}))).contains("so say how much"));
+}
+
+/// Goal: who lowers a quota is told which namespaces are above it, cut as all lists are; who raises it hears nothing.
+#[test]
+fn a_lowered_quota_names_who_is_above_it() {
+    let mut cluster = Cluster::default();
+    for namespace in 0..7 {
+        let mut topic = guest(json!({"partitions": 3}));
+        topic["metadata"]["namespace"] = json!(format!("team-{namespace}"));
+        cluster.topics.push(read(&topic));
+    }
+    let change = |old: Value, new: Value| validate(&request("UPDATE", bounded(new), bounded(old)), &cluster);
+    assert_eq!(
+        doubtful(change(json!({"partitions": 3}), json!({"partitions": 2}))),
+        "spec.quota.perNamespace: above it: team-0, team-1, team-2, team-3, team-4 and 2 more; what is there stays, and may not grow"
+    );
+    assert!(doubtful(change(json!({}), json!({"topics": 0}))).contains("team-0"), "there was none before");
+    assert_eq!(change(json!({"topics": 9}), json!({"topics": 1})), Verdict::Fine, "nobody is above it");
+    assert_eq!(change(json!({"partitions": 1}), json!({"partitions": 2})), Verdict::Fine, "it is raised");
 }

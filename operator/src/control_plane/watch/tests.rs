@@ -27,6 +27,16 @@ fn final_reasons_reach_the_view() {
     assert_eq!(refused.problem, "Topic shop/orders: why");
 }
 
+/// Goal: a Topic that its namespace's quota kept from its broker is a problem in the view; one that is there and may not grow
+/// is used as it was.
+#[test]
+fn a_quota_cuts_nobody_off() {
+    let mut status = ready("False", topic_reasons::REASON_QUOTA_EXCEEDED, 2);
+    assert_eq!(translate_topic(&topic(&status)).problem, "Topic shop/orders: why");
+    status["topicId"] = json!("x");
+    assert_eq!(translate_topic(&topic(&status)).problem, "");
+}
+
 /// Goal: what passes by itself, or was said of an older spec, cuts nobody off.
 #[test]
 fn passing_reasons_do_not() {

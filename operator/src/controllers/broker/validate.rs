@@ -2,7 +2,7 @@
 
 use api::{
     Broker,
-    broker::{Engine, conditions::ACCEPTED, not_supported},
+    broker::{Engine, conditions::ACCEPTED},
     condition::{Part, REASON_INVALID, REASON_NOT_SUPPORTED},
     field::join,
 };
@@ -12,10 +12,6 @@ pub(super) fn validate(broker: &Broker) -> Result<(), Part> {
     let wrong = api::broker::validate(broker);
     if !wrong.is_empty() {
         return Err(Part::bad(ACCEPTED, REASON_INVALID, join(&wrong)));
-    }
-    let missing = not_supported(&broker.spec);
-    if !missing.is_empty() {
-        return Err(Part::bad(ACCEPTED, REASON_NOT_SUPPORTED, join(&missing)));
     }
     // The webhook refuses it too; who went round it is told here.
     let nodes = broker.status.as_ref().map_or(0, |status| status.brokers.len());

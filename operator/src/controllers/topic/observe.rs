@@ -1,7 +1,10 @@
-//! Reads what surrounds a Topic: its Broker, its namespace, others that claim its name. Stores only.
+//! Reads what surrounds a Topic: its Broker, its namespace, others that claim its name or room. Stores only.
 
 use crate::cluster::{Cluster, name_of};
-use api::{Broker, Topic};
+use api::{
+    Broker, Topic,
+    quota::{Used, exceeded, held},
+};
 use control::{
     ObjectName,
     topics::{Claim, Wanted, holder},
@@ -21,6 +24,8 @@ pub(super) struct Surroundings {
     pub(super) holder: ObjectName,
     /// What the Topic asks of that Broker; `None` while the service accounts that it lets in are not known.
     pub(super) wanted: Option<Wanted>,
+    /// What Topics of its namespace that come before it take of the Broker. Only where the Broker has a quota.
+    pub(super) used: Used,
 }
 
 pub(super) fn surroundings(topic: &Topic, cluster: &Cluster) -> Surroundings {
@@ -31,10 +36,26 @@ pub(super) fn surroundings(topic: &Topic, cluster: &Cluster) -> Surroundings {
     Surroundings {
         outside: cluster.scope.outside(&name.namespace),
         wanted: super::wanted_on(engine, topic, cluster),
+        used: used(topic, broker.as_deref(), cluster),
         broker,
         namespace_labels: cluster.namespace_labels(&namespace).unwrap_or_default(),
         holder: holder_of(topic, cluster),
     }
+}
+
+/// What comes before a Topic: others that have their topics, with what they have, and older ones, with all that they ask
+/// for; so of two that ask at once the older one gets it, whoever is looked at first. Where there is room for all, as
+/// nearly always, nobody needs to be put in order.
+fn used(topic: &Topic, broker: Option<&Broker>, cluster: &Cluster) -> Used {
+    let Some(quota) = broker.and_then(|broker| broker.spec.namespace_quota()) else {
+        return Used::default();
+    };
+    let name = super::broker_name(topic);
+    let others = cluster.homes.others(&name, &name_of(topic));
+    if exceeded(quota, topic, held(topic), &others).is_empty() {
+        return others;
+    }
+    cluster.homes.ahead(&name, &claim(topic))
 }
 
 /// The Topic that has the name on the broker that `topic` claims. One that is being deleted keeps it until it is gone.

@@ -45,6 +45,7 @@ pub(super) fn status(before: &TopicStatus, topic: &Topic, outcome: &Outcome<'_>,
     let mut after = before.clone();
     if let Outcome::Reached(valid, reached) = outcome {
         let topic = reached.topic.as_ref();
+        after.granted_retention_size = valid.granted_retention_size.clone();
         after.topic_name = Some(valid.wanted.name.clone());
         after.topic_id = topic.map(|topic| topic.id.clone());
         after.partitions = topic.map(|topic| topic.partitions);

@@ -2,6 +2,7 @@
 
 mod kafka;
 mod lifecycle;
+mod quota;
 
 use super::*;
 use crate::{

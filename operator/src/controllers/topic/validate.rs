@@ -8,6 +8,8 @@ use api::{
     broker::Engine,
     condition::{self, Part, REASON_INVALID, REASON_NOT_SUPPORTED, find},
     field::{FieldError, join},
+    quantity::Quantity,
+    quota::{exceeded, held},
     topic::{ManagementPolicy, conditions::*, not_supported},
 };
 use control::{ObjectName, topics::Wanted};
@@ -24,6 +26,8 @@ pub(super) struct ValidTopic {
     pub(super) wanted: Wanted,
     /// Whether we change anything, or only look.
     pub(super) managed: bool,
+    /// The retention that the quota let in, none without one; where the Broker has no quota for size there is nothing to say.
+    pub(super) granted_retention_size: Option<Quantity>,
 }
 
 /// What stands in the way, as the part of Ready that is not true.
@@ -65,7 +69,8 @@ pub(super) fn validate(topic: &Topic, around: &Surroundings) -> Result<ValidTopi
     }
     check_object(topic, around)?;
     let own = name_of(topic);
-    let broker = check_broker(&own, &broker_name, around)?;
+    let broker = check_broker(topic, &broker_name, around)?;
+    let managed = topic.spec.management_policy == ManagementPolicy::Full && !broker.spec.paused();
     let Some(wanted) = around.wanted.clone() else {
         let message = format!(
             "Broker {broker_name} needs a rule for each service account that is let in, and the operator does not know them: has it the right to list and watch serviceaccounts? Upgrade the chart, or name them in spec.access"
@@ -75,8 +80,15 @@ pub(super) fn validate(topic: &Topic, around: &Surroundings) -> Result<ValidTopi
     Ok(ValidTopic {
         address: broker::address(&broker_name),
         wanted,
-        managed: topic.spec.management_policy == ManagementPolicy::Full && !broker.spec.paused(),
+        managed,
+        granted_retention_size: granted(topic, broker).filter(|_| managed),
     })
+}
+
+fn granted(topic: &Topic, broker: &Broker) -> Option<Quantity> {
+    broker.spec.namespace_quota()?.size.as_ref()?;
+    let declared = topic.spec.retention.as_ref().and_then(|retention| retention.size.clone());
+    Some(declared.unwrap_or_else(|| Quantity::from_bytes(0)))
 }
 
 fn check_object(topic: &Topic, around: &Surroundings) -> Result<(), Blocked> {
@@ -109,10 +121,11 @@ fn check_object(topic: &Topic, around: &Surroundings) -> Result<(), Blocked> {
 }
 
 fn check_broker<'a>(
-    own: &ObjectName,
+    topic: &Topic,
     name: &ObjectName,
     around: &'a Surroundings,
 ) -> Result<&'a Broker, Blocked> {
+    let own = &name_of(topic);
     let Some(broker) = around.broker.as_deref() else { return Err(no_broker(own, name)) };
     if !broker.spec.allows_namespace(&name.namespace, &own.namespace, &around.namespace_labels) {
         let message = format!(
@@ -120,6 +133,13 @@ fn check_broker<'a>(
             own.namespace
         );
         return Err(blocked(BROKER_READY, REASON_NAMESPACE_NOT_ALLOWED, message, Next::LookAgain));
+    }
+    if let Some(quota) = broker.spec.namespace_quota() {
+        let over = exceeded(quota, topic, held(topic), &around.used);
+        if !over.is_empty() {
+            // Nobody tells us when another Topic makes room.
+            return Err(blocked(ACCEPTED, REASON_QUOTA_EXCEEDED, join(&over), Next::LookAgain));
+        }
     }
     if broker.spec.paused() {
         let message = format!("Broker {name} is paused: set spec.maintenance.paused to false there");
