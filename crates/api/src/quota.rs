@@ -5,11 +5,41 @@
 #[cfg(test)]
 mod tests;
 
-use crate::broker::NamespaceQuota;
+use crate::broker::{BrokerSpec, Engine, NamespaceQuota};
 use crate::field::FieldError;
 use crate::labels::TOPIC_FINALIZER;
 use crate::quantity::Quantity;
 use crate::topic::{DeletionPolicy, ManagementPolicy, Topic, TopicStatus};
+
+/// Copies that a Kafka cluster makes when nobody says how many, with as many nodes.
+const KAFKA_COPIES: u32 = 3;
+
+/// What a Broker gives each namespace.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits<'a> {
+    /// As its spec says.
+    pub quota: &'a NamespaceQuota,
+    /// Copies of a Topic that does not say how many.
+    pub copies: u32,
+}
+
+impl<'a> Limits<'a> {
+    /// Those of a Broker; `None` when nothing is limited.
+    #[must_use]
+    pub fn of(spec: &'a BrokerSpec) -> Option<Self> {
+        let quota = spec.namespace_quota()?;
+        let nodes = spec.replicas.and_then(|nodes| u32::try_from(nodes).ok()).unwrap_or(KAFKA_COPIES);
+        let copies = match spec.engine {
+            Engine::Embedded => 1,
+            Engine::Kafka => spec
+                .config
+                .get("default.replication.factor")
+                .and_then(|copies| copies.trim().parse().ok())
+                .unwrap_or_else(|| nodes.min(KAFKA_COPIES)),
+        };
+        Some(Self { quota, copies })
+    }
+}
 
 /// What one Topic takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +48,8 @@ pub struct Share {
     pub partitions: u32,
     /// What they may keep together, with all copies. More than any quota stays more than any quota.
     pub bytes: u64,
+    /// The same without copies, where only the Broker says how many it makes.
+    pub each_copy_bytes: u64,
 }
 
 /// What several Topics take together.
@@ -29,20 +61,35 @@ pub struct Used {
     pub partitions: u64,
     /// Bytes of all of them: wide enough that what is added can be taken off again.
     pub bytes: u128,
+    /// Those without copies.
+    pub each_copy_bytes: u128,
 }
 
 impl Share {
     fn of(topic: &Topic, partitions: i32, retention: Option<&Quantity>) -> Self {
         let status = topic.status.as_ref();
-        let replicas = topic.spec.replicas.or_else(|| status.and_then(|status| status.replicas)).unwrap_or(1);
+        let replicas = topic.spec.replicas.or_else(|| status.and_then(|status| status.replicas));
         let partitions = u32::try_from(partitions).unwrap_or(0);
-        let replicas = u64::try_from(replicas).unwrap_or(1).max(1);
-        let each = retention.map_or(0, Quantity::bytes);
-        Self { partitions, bytes: each.saturating_mul(u64::from(partitions)).saturating_mul(replicas) }
+        let each = retention.map_or(0, Quantity::bytes).saturating_mul(u64::from(partitions));
+        match replicas {
+            None => Self { partitions, bytes: 0, each_copy_bytes: each },
+            Some(replicas) => {
+                let replicas = u64::try_from(replicas).unwrap_or(1).max(1);
+                Self { partitions, bytes: each.saturating_mul(replicas), each_copy_bytes: 0 }
+            }
+        }
     }
 
     fn larger(self, other: Self) -> Self {
-        Self { partitions: self.partitions.max(other.partitions), bytes: self.bytes.max(other.bytes) }
+        Self {
+            partitions: self.partitions.max(other.partitions),
+            bytes: self.bytes.max(other.bytes),
+            each_copy_bytes: self.each_copy_bytes.max(other.each_copy_bytes),
+        }
+    }
+
+    fn all_bytes(self, copies: u32) -> u128 {
+        u128::from(self.each_copy_bytes).saturating_mul(copies.into()).saturating_add(self.bytes.into())
     }
 }
 
@@ -52,6 +99,7 @@ impl Used {
         self.topics = self.topics.saturating_add(1);
         self.partitions = self.partitions.saturating_add(u64::from(share.partitions));
         self.bytes = self.bytes.saturating_add(u128::from(share.bytes));
+        self.each_copy_bytes = self.each_copy_bytes.saturating_add(u128::from(share.each_copy_bytes));
     }
 
     /// One Topic less, which was added before.
@@ -59,6 +107,11 @@ impl Used {
         self.topics = self.topics.saturating_sub(1);
         self.partitions = self.partitions.saturating_sub(u64::from(share.partitions));
         self.bytes = self.bytes.saturating_sub(u128::from(share.bytes));
+        self.each_copy_bytes = self.each_copy_bytes.saturating_sub(u128::from(share.each_copy_bytes));
+    }
+
+    fn all_bytes(&self, copies: u32) -> u128 {
+        self.each_copy_bytes.saturating_mul(copies.into()).saturating_add(self.bytes)
     }
 }
 
@@ -123,7 +176,7 @@ pub fn before(topic: &Topic) -> Option<Share> {
 /// bound, and `others` is what the other Topics of its namespace take of the same Broker.
 #[must_use]
 pub fn exceeded(
-    quota: &NamespaceQuota,
+    Limits { quota, copies }: Limits<'_>,
     topic: &Topic,
     before: Option<Share>,
     others: &Used,
@@ -147,13 +200,13 @@ pub fn exceeded(
         check("spec.partitions", "partitions", quota.partitions, others.partitions, more);
     }
     let Some(limit) = &quota.size else { return found };
-    let more_bytes = is_new || asked.bytes > had.bytes;
+    let (used, had, asked) = (others.all_bytes(copies), had.all_bytes(copies), asked.all_bytes(copies));
     if declared(topic).is_none() {
-        if more_partitions || had.bytes > 0 {
-            found.push(FieldError::new("spec.retention.size", undeclared(topic, limit, others)));
+        if more_partitions || had > 0 {
+            found.push(FieldError::new("spec.retention.size", undeclared(topic, limit, used)));
         }
-    } else if more_bytes && others.bytes.saturating_add(asked.bytes.into()) > limit.bytes().into() {
-        let numbers = (size(others.bytes), size(asked.bytes.into()), limit.to_string());
+    } else if (is_new || asked > had) && used.saturating_add(asked) > limit.bytes().into() {
+        let numbers = (size(used), size(asked), limit.to_string());
         found.push(FieldError::new("spec.retention.size", over(topic, "bytes", numbers)));
     }
     found
@@ -161,12 +214,12 @@ pub fn exceeded(
 
 /// Whether a namespace takes more of a Broker than it may.
 #[must_use]
-pub fn is_above(quota: &NamespaceQuota, used: &Used) -> bool {
+pub fn is_above(Limits { quota, copies }: Limits<'_>, used: &Used) -> bool {
     let is_more =
         |used: u64, limit: Option<i32>| limit.is_some_and(|limit| used > u64::try_from(limit).unwrap_or(0));
     is_more(used.topics, quota.topics)
         || is_more(used.partitions, quota.partitions)
-        || quota.size.as_ref().is_some_and(|limit| used.bytes > limit.bytes().into())
+        || quota.size.as_ref().is_some_and(|limit| used.all_bytes(copies) > limit.bytes().into())
 }
 
 /// Whether `new` allows less of anything than `old`.
@@ -195,9 +248,9 @@ fn over(topic: &Topic, what: &str, (used, asked, quota): (String, String, String
     )
 }
 
-fn undeclared(topic: &Topic, limit: &Quantity, others: &Used) -> String {
+fn undeclared(topic: &Topic, limit: &Quantity, used: u128) -> String {
     let (own, broker) = place(topic);
-    let room = u128::from(limit.bytes()).saturating_sub(others.bytes);
+    let room = u128::from(limit.bytes()).saturating_sub(used);
     format!(
         "{broker} has a quota of {limit} for each namespace, so say how much a partition keeps: set it so that partitions times size fit into the {} that namespace {own} has left there",
         size(room)
@@ -206,7 +259,7 @@ fn undeclared(topic: &Topic, limit: &Quantity, others: &Used) -> String {
 
 fn size(bytes: u128) -> String {
     match u64::try_from(bytes) {
-        Ok(bytes) if bytes < u64::MAX => Quantity::from_bytes(bytes).to_string(),
+        Ok(bytes) if i64::try_from(bytes).is_ok() => Quantity::from_bytes(bytes).to_string(),
         _ => "more than any disk".to_owned(),
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use api::access::{Access, Action, grants};
 use api::broker::{AllowedNamespaces, Broker, Engine, NamespacesFrom};
 use api::field::{self, FieldError};
-use api::quota::{self, Used};
+use api::quota::{self, Limits, Used};
 use api::{Channel, Subscription, Topic, broker, channel, decode, labels, subscription, topic};
 use kube::ResourceExt as _;
 use kube::core::{Selector, SelectorExt as _};
@@ -168,9 +168,9 @@ fn judge_place(new: &Topic, old: Option<&Topic>, surroundings: &dyn Surroundings
         ));
         return;
     }
-    if let Some(quota) = broker.spec.namespace_quota() {
+    if let Some(limits) = Limits::of(&broker.spec) {
         let used = surroundings.used_by_others((namespace, name), (&own, &new.name_any()));
-        found.errors.extend(quota::exceeded(quota, new, old.and_then(quota::before), &used));
+        found.errors.extend(quota::exceeded(limits, new, old.and_then(quota::before), &used));
     }
 }
 
@@ -232,14 +232,14 @@ fn judge_broker(new: &Broker, old: Option<&Broker>, surroundings: &dyn Surroundi
 
 /// Who has more than a lowered quota gives. It is no error: nothing is taken away, nor made not Ready.
 fn above_quota(old: &Broker, new: &Broker, surroundings: &dyn Surroundings) -> Option<FieldError> {
-    let quota = new.spec.namespace_quota()?;
-    if old.spec.namespace_quota().is_some_and(|old| !quota::is_lowered(old, quota)) {
+    let limits = Limits::of(&new.spec)?;
+    if old.spec.namespace_quota().is_some_and(|old| !quota::is_lowered(old, limits.quota)) {
         return None;
     }
     let own = new.namespace().unwrap_or_default();
     let used = surroundings.used((&own, &new.name_any()));
     let above: Vec<String> =
-        used.into_iter().filter(|(_, used)| quota::is_above(quota, used)).map(|(name, _)| name).collect();
+        used.into_iter().filter(|(_, used)| quota::is_above(limits, used)).map(|(name, _)| name).collect();
     if above.is_empty() {
         return None;
     }

@@ -2,7 +2,7 @@
 //! one that would grow past it stays as it was. Files have no age, so Topics that were there come first, then their names.
 
 use super::Manifests;
-use api::quota::{Used, asked, exceeded};
+use api::quota::{Limits, Used, asked, exceeded};
 use api::{Topic, field::FieldError};
 use control::ObjectName;
 use std::collections::BTreeMap;
@@ -48,7 +48,7 @@ pub(super) fn check(found: &mut Manifests, before: &Manifests) {
 fn judge(found: &Manifests, name: &ObjectName, old: Option<&Topic>, taken: &mut Taken) -> Vec<FieldError> {
     let Some(topic) = found.topics.get(name) else { return Vec::new() };
     let home = place(name, topic);
-    let Some(quota) = found.brokers.get(&home.0).and_then(|broker| broker.spec.namespace_quota()) else {
+    let Some(limits) = found.brokers.get(&home.0).and_then(|broker| Limits::of(&broker.spec)) else {
         return Vec::new();
     };
     let before = old.filter(|old| place(name, old) == home).and_then(asked);
@@ -58,7 +58,7 @@ fn judge(found: &Manifests, name: &ObjectName, old: Option<&Topic>, taken: &mut 
     let mut topic = topic.clone();
     // A manifest need not say it.
     topic.metadata.namespace = Some(name.namespace.clone());
-    let errors = exceeded(quota, &topic, before, &others);
+    let errors = exceeded(limits, &topic, before, &others);
     if errors.is_empty() {
         asked(&topic).into_iter().for_each(|share| others.add(share));
         *used = others;

@@ -15,8 +15,18 @@ fn quota(text: &str) -> NamespaceQuota {
     serde_yaml::from_str(text).unwrap()
 }
 
+fn embedded(quota: &NamespaceQuota) -> Limits<'_> {
+    Limits { quota, copies: 1 }
+}
+
+/// Of a Topic that does not say how many copies.
 fn share(partitions: u32, bytes: u64) -> Share {
-    Share { partitions, bytes }
+    Share { partitions, bytes: 0, each_copy_bytes: bytes }
+}
+
+/// Of one that does, or is there.
+fn exact(partitions: u32, bytes: u64) -> Share {
+    Share { partitions, bytes, each_copy_bytes: 0 }
 }
 
 const HELD: &str = ", finalizers: [pinnace.dev/topic]";
@@ -29,7 +39,7 @@ fn what_a_topic_counts() {
     for (meta, spec, status, wanted, has) in [
         ("", "{}", "{}", Some(share(1, 0)), None),
         ("", "{partitions: 3, retention: {size: 2k}}", "{}", Some(share(3, 6000)), None),
-        ("", "{partitions: 3, replicas: 2, retention: {size: 2k}}", "{}", Some(share(3, 12_000)), None),
+        ("", "{partitions: 3, replicas: 2, retention: {size: 2k}}", "{}", Some(exact(3, 12_000)), None),
         ("", "{managementPolicy: Observe}", "{}", None, None),
         ("", "{managementPolicy: Adopt}", "{}", Some(share(1, 0)), None),
         // It grows: what it has is what was let in.
@@ -63,16 +73,16 @@ fn what_a_topic_counts() {
 #[test]
 fn sizes_do_not_overflow() {
     let topic = topic("", "{partitions: 10000, replicas: 32, retention: {size: 8191Pi}}", "{}");
-    assert_eq!(asked(&topic).unwrap().bytes, u64::MAX);
+    assert_eq!(asked(&topic), Some(exact(10_000, u64::MAX)));
     let mut used = Used::default();
-    (0..3).for_each(|_| used.add(share(1, u64::MAX)));
-    let message = join(&exceeded(&quota("{size: 8191Pi}"), &topic, None, &used));
+    (0..3).for_each(|_| used.add(exact(1, u64::MAX)));
+    let message = join(&exceeded(embedded(&quota("{size: 8191Pi}")), &topic, None, &used));
     assert!(message.contains("used more than any disk, asked more than any disk, quota 8191Pi"), "{message}");
-    (0..3).for_each(|_| used.remove(share(1, u64::MAX)));
+    (0..3).for_each(|_| used.remove(exact(1, u64::MAX)));
     assert_eq!(used, Used::default());
 }
 
-const OTHERS: Used = Used { topics: 1, partitions: 2, bytes: 4000 };
+const OTHERS: Used = Used { topics: 1, partitions: 2, bytes: 3000, each_copy_bytes: 1000 };
 
 /// Goal: a new Topic fits up to the last one, and one more is refused with the field, the numbers and whom to ask; a quota
 /// of 0 is none.
@@ -80,7 +90,7 @@ const OTHERS: Used = Used { topics: 1, partitions: 2, bytes: 4000 };
 fn a_new_topic_fits_or_is_refused() {
     let spec = "{broker: {name: default, namespace: infra}, partitions: 2, retention: {size: 3k}}".to_owned();
     let topic = topic("", &spec, "{}");
-    let ask = |limits: &str| join(&exceeded(&quota(limits), &topic, None, &OTHERS));
+    let ask = |limits: &str| join(&exceeded(embedded(&quota(limits)), &topic, None, &OTHERS));
     for enough in ["{}", "{topics: 2}", "{partitions: 4}", "{size: 10k}"] {
         assert_eq!(ask(enough), "", "{enough}");
     }
@@ -98,7 +108,10 @@ fn a_new_topic_fits_or_is_refused() {
             )
         );
     }
-    assert_eq!(exceeded(&quota("{topics: 1, partitions: 1, size: 1}"), &topic, None, &OTHERS).len(), 3);
+    assert_eq!(
+        exceeded(embedded(&quota("{topics: 1, partitions: 1, size: 1}")), &topic, None, &OTHERS).len(),
+        3
+    );
 }
 
 /// Goal: only what grows is refused: a quota below what is there lets everything else be changed.
@@ -107,7 +120,10 @@ fn only_growth_is_refused() {
     let low = quota("{topics: 0, partitions: 0, size: 1}");
     let had = Some(share(2, 2000));
     let fields = |spec: &str, before: Option<Share>| -> Vec<String> {
-        exceeded(&low, &topic("", spec, "{}"), before, &OTHERS).into_iter().map(|error| error.field).collect()
+        exceeded(embedded(&low), &topic("", spec, "{}"), before, &OTHERS)
+            .into_iter()
+            .map(|error| error.field)
+            .collect()
     };
     assert_eq!(fields("{partitions: 2, retention: {size: 1k}}", had), Vec::<String>::new());
     assert_eq!(fields("{partitions: 2, retention: {size: 999}}", had), Vec::<String>::new());
@@ -124,7 +140,7 @@ fn only_growth_is_refused() {
 #[test]
 fn under_a_quota_for_size_a_topic_says_what_it_keeps() {
     let ask = |spec: &str, before: Option<Share>| {
-        join(&exceeded(&quota("{size: 10k}"), &topic("", spec, "{}"), before, &OTHERS))
+        join(&exceeded(embedded(&quota("{size: 10k}")), &topic("", spec, "{}"), before, &OTHERS))
     };
     let unbounded = Some(share(2, 0));
     for (spec, before) in
@@ -138,7 +154,7 @@ fn under_a_quota_for_size_a_topic_says_what_it_keeps() {
     assert_eq!(ask("{partitions: 2, retention: {size: 3k}}", unbounded), "");
     assert!(ask("{partitions: 2, retention: {size: 4k}}", unbounded).contains("asked 8000"));
     let without = quota("{topics: 9, partitions: 9}");
-    assert_eq!(exceeded(&without, &topic("", "{}", "{}"), None, &OTHERS), []);
+    assert_eq!(exceeded(embedded(&without), &topic("", "{}", "{}"), None, &OTHERS), []);
 }
 
 /// Goal: a quota is lowered when anything in it is; above it is who has more of anything.
@@ -162,8 +178,31 @@ fn lowered_and_above() {
         ("{partitions: 1}", true),
         ("{size: 3999}", true),
     ] {
-        assert_eq!(is_above(&quota(limits), &OTHERS), above, "{limits}");
+        assert_eq!(is_above(embedded(&quota(limits)), &OTHERS), above, "{limits}");
     }
+}
+
+/// Goal: copies that only the Broker says count as many as it makes: one on Embedded, on Kafka what is configured or what
+/// the nodes allow; what is there counts as it is.
+#[test]
+fn copies_count() {
+    let topic = topic("", "{retention: {size: 2k}}", "{}");
+    for (engine, copies) in [
+        ("engine: Embedded", 1),
+        ("engine: Kafka", 3),
+        ("engine: Kafka, replicas: 1", 1),
+        ("engine: Kafka, replicas: 5", 3),
+        ("engine: Kafka, config: {default.replication.factor: '2'}", 2),
+    ] {
+        let spec = format!("{{{engine}, quota: {{perNamespace: {{size: '1'}}}}}}");
+        let spec: BrokerSpec = serde_yaml::from_str(&spec).unwrap();
+        let limits = Limits::of(&spec).unwrap();
+        let told = join(&exceeded(limits, &topic, None, &OTHERS));
+        let (used, asked) = (3000 + 1000 * copies, 2000 * copies);
+        assert!(told.contains(&format!("used {used}, asked {asked}, quota 1")), "{engine}: {told}");
+    }
+    let there = "{topicId: x, partitions: 2, replicas: 3, grantedRetentionSize: 1k}";
+    assert_eq!(held(&self::topic(HELD, "{partitions: 2}", there)), Some(exact(2, 6000)));
 }
 
 proptest! {
@@ -174,10 +213,10 @@ proptest! {
         let mut used = Used::default();
         for (partitions, size) in asks {
             let topic = topic("", &format!("{{partitions: {partitions}, retention: {{size: '{size}'}}}}"), "{}");
-            if exceeded(&limits, &topic, None, &used).is_empty() {
+            if exceeded(embedded(&limits), &topic, None, &used).is_empty() {
                 used.add(asked(&topic).unwrap());
             }
-            prop_assert!(!is_above(&limits, &used), "{used:?}");
+            prop_assert!(!is_above(embedded(&limits), &used), "{used:?}");
         }
     }
 }

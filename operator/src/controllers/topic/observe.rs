@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, name_of};
 use api::{
     Broker, Topic,
-    quota::{Used, exceeded, held},
+    quota::{Limits, Used, exceeded, held},
 };
 use control::{
     ObjectName,
@@ -47,12 +47,10 @@ pub(super) fn surroundings(topic: &Topic, cluster: &Cluster) -> Surroundings {
 /// for; so of two that ask at once the older one gets it, whoever is looked at first. Where there is room for all, as
 /// nearly always, nobody needs to be put in order.
 fn used(topic: &Topic, broker: Option<&Broker>, cluster: &Cluster) -> Used {
-    let Some(quota) = broker.and_then(|broker| broker.spec.namespace_quota()) else {
-        return Used::default();
-    };
+    let Some(limits) = broker.and_then(|broker| Limits::of(&broker.spec)) else { return Used::default() };
     let name = super::broker_name(topic);
     let others = cluster.homes.others(&name, &name_of(topic));
-    if exceeded(quota, topic, held(topic), &others).is_empty() {
+    if exceeded(limits, topic, held(topic), &others).is_empty() {
         return others;
     }
     cluster.homes.ahead(&name, &claim(topic))

@@ -9,7 +9,7 @@ use api::{
     condition::{self, Part, REASON_INVALID, REASON_NOT_SUPPORTED, find},
     field::{FieldError, join},
     quantity::Quantity,
-    quota::{exceeded, held},
+    quota::{Limits, exceeded, held},
     topic::{ManagementPolicy, conditions::*, not_supported},
 };
 use control::{ObjectName, topics::Wanted};
@@ -134,8 +134,8 @@ fn check_broker<'a>(
         );
         return Err(blocked(BROKER_READY, REASON_NAMESPACE_NOT_ALLOWED, message, Next::LookAgain));
     }
-    if let Some(quota) = broker.spec.namespace_quota() {
-        let over = exceeded(quota, topic, held(topic), &around.used);
+    if let Some(limits) = Limits::of(&broker.spec) {
+        let over = exceeded(limits, topic, held(topic), &around.used);
         if !over.is_empty() {
             // Nobody tells us when another Topic makes room.
             return Err(blocked(ACCEPTED, REASON_QUOTA_EXCEEDED, join(&over), Next::LookAgain));
