@@ -11,7 +11,7 @@ use crate::labels::TOPIC_FINALIZER;
 use crate::quantity::Quantity;
 use crate::topic::{DeletionPolicy, ManagementPolicy, Topic, TopicStatus};
 
-/// Copies that a Kafka cluster makes when nobody says how many, with as many nodes.
+/// Copies that a Kafka cluster makes when nobody says how many, if it has as many nodes.
 const KAFKA_COPIES: u32 = 3;
 
 /// What a Broker gives each namespace.
@@ -28,7 +28,7 @@ impl<'a> Limits<'a> {
     #[must_use]
     pub fn of(spec: &'a BrokerSpec) -> Option<Self> {
         let quota = spec.namespace_quota()?;
-        let nodes = spec.replicas.and_then(|nodes| u32::try_from(nodes).ok()).unwrap_or(KAFKA_COPIES);
+        let nodes = u32::try_from(spec.nodes()).unwrap_or(KAFKA_COPIES);
         let copies = match spec.engine {
             Engine::Embedded => 1,
             Engine::Kafka => spec

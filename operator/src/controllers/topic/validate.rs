@@ -68,7 +68,6 @@ pub(super) fn validate(topic: &Topic, around: &Surroundings) -> Result<ValidTopi
         return Err(blocked(BROKER_READY, REASON_BROKER_NOT_SERVED, message, Next::Wait));
     }
     check_object(topic, around)?;
-    let own = name_of(topic);
     let broker = check_broker(topic, &broker_name, around)?;
     let managed = topic.spec.management_policy == ManagementPolicy::Full && !broker.spec.paused();
     let Some(wanted) = around.wanted.clone() else {
