@@ -143,3 +143,17 @@ fn a_quota_holds_here_too() {
     assert_eq!(names, "b");
     assert!(told.contains("spec.retention.size: Broker shop/default has a quota of 4Gi"), "{told}");
 }
+
+/// Goal: a Broker of the engine that local mode does not run is refused with its line, not run as another.
+#[test]
+fn another_engine_is_refused() {
+    let kafka = "apiVersion: pinnace.dev/v1alpha1\nkind: Broker\nmetadata: {name: default, namespace: shop}\nspec: {engine: Kafka}\n";
+    let (_folder, mut reader) = folder(&[("a.yaml", kafka)]);
+    let found = reader.poll().unwrap().unwrap();
+    let told: Vec<String> = found.problems.iter().map(ToString::to_string).collect();
+    assert_eq!((found.brokers.len(), told.len()), (0, 1), "{told:?}");
+    assert!(
+        told[0].contains("a.yaml:4") && told[0].contains("spec.engine: local mode runs the Embedded"),
+        "{told:?}"
+    );
+}

@@ -39,6 +39,28 @@ fn a_request_does_not_choose_its_names() {
     assert!(!parsed.is_ca());
 }
 
+/// Goal: a server that dials others has a certificate for both, under its name; one that does not has one for servers alone.
+#[test]
+fn a_server_that_dials_others_has_a_name() {
+    for (client, subject, dials) in
+        [(Some("kafka:shop/default"), "CN=kafka:shop/default", true), (None, "CN=a.svc", false)]
+    {
+        let names = ServerNames {
+            dns: vec!["a.svc".to_owned()],
+            client: client.map(str::to_owned),
+            ..ServerNames::default()
+        };
+        let issued = authority().issue_server(&names, SIDECAR_LIFETIME, NOW).unwrap();
+        let leaf = leaf(&issued.chain_pem);
+        let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+        assert_eq!(parsed.subject().to_string(), subject);
+        let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+        assert_eq!((usage.server_auth, usage.client_auth), (true, dials), "{subject}");
+        let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
+        assert_eq!(names.len(), 1, "it is no service account: {names:?}");
+    }
+}
+
 /// Goal: what a clock ten minutes ahead signs, roots and leaves, is valid for everybody else at once.
 #[test]
 fn clocks_may_differ_by_ten_minutes() {
