@@ -249,7 +249,7 @@ fn seeds() -> std::ops::Range<u64> {
     let given = std::env::var("PINNACE_SIMULATE").ok();
     let range = given.as_deref().and_then(|text| text.split_once(".."));
     let parsed = range.and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
-    parsed.unwrap_or(0..2)
+    parsed.unwrap_or(0..30)
 }
 
 /// Goal: whatever the disk does, nothing acknowledged is lost, moved, doubled or invented; committed offsets do not

@@ -130,7 +130,6 @@ fn scenarios() -> Result<Vec<Step>> {
             &["conformance", "zeromq", "--pinnace", &released.join("pinnace").to_string_lossy()],
         ),
         on_broker("the broker is killed and started again", &["crash", "--rounds", "30"]),
-        own("the broker on a simulated disk", &["simulate", "--seeds", "300"]),
         own("hostile bytes", &["fuzz", "--seconds", "10"]),
         Step::optional("scenarios on a real cluster", own_command(&xtask, &["e2e"])),
         own("the cluster leaves nothing behind", &["cluster", "down"]),

@@ -8,7 +8,12 @@ use crate::{
 };
 use api::Topic;
 use control::topics::{Acl, Change, Difference, Observed, plan};
-use std::collections::BTreeSet;
+use runtime::random::jittered;
+use std::{collections::BTreeSet, time::Duration};
+
+/// How often, and after which pause, changes are looked for that are not to be seen yet.
+const SEEN_TRIES: u32 = 10;
+const SEEN_PAUSE: Duration = Duration::from_millis(300);
 
 /// What is on the broker afterwards.
 pub(super) struct Reached {
@@ -49,13 +54,27 @@ async fn open(
     let plan = plan(&valid.wanted, state.topic.as_ref(), &state.acls);
     let is_new = topic.status.as_ref().is_none_or(|status| status.topic_id.is_none());
     let adopted = valid.managed && is_new && state.topic.is_some();
-    let reached = |topic| Reached { topic, differences: plan.differences, adopted };
     if !valid.managed || plan.changes.is_empty() {
-        return Ok((reached(state.topic), state.acls));
+        return Ok((Reached { topic: state.topic, differences: plan.differences, adopted }, state.acls));
     }
     change_all(&valid.address, &plan.changes, brokers, metrics).await?;
-    let topic = brokers.observe(&valid.address, name).await?.topic;
-    Ok((reached(topic), state.acls))
+    let topic = seen(valid, brokers).await?;
+    Ok((Reached { topic, differences: plan.differences, adopted }, state.acls))
+}
+
+/// The topic as it is after changes. A node of a cluster may be asked before it has heard of them, so what is not to be seen
+/// yet is looked for again for a while.
+async fn seen(valid: &ValidTopic, brokers: &FencedBrokers) -> Result<Option<Observed>, KafkaError> {
+    let wanted = &valid.wanted;
+    for _ in 1..SEEN_TRIES {
+        let state = brokers.observe(&valid.address, &wanted.name).await?;
+        let is_there = state.topic.as_ref().is_some_and(|topic| topic.partitions >= wanted.partitions);
+        if is_there && wanted.acls.is_subset(&state.acls) {
+            return Ok(state.topic);
+        }
+        tokio::time::sleep(jittered(SEEN_PAUSE)).await;
+    }
+    Ok(brokers.observe(&valid.address, &wanted.name).await?.topic)
 }
 
 /// Makes changes in their order; the first failure ends it.

@@ -21,6 +21,8 @@ use api::{
 };
 use std::time::Duration;
 
+/// A topic that was made and is not there is looked for again after so long.
+const VANISHED_PAUSE: Duration = Duration::from_secs(10);
 /// A topic that the broker refused is tried again after so long.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -55,7 +57,9 @@ pub(super) async fn reconcile(topic: &Guarded<Topic>, context: &Context) -> Resu
                 context.writer.tell(topic, REASON_ADOPTED, &note).await?;
             }
             report(topic, &Outcome::Reached(&valid, &reached), context).await?;
-            Ok(Action::await_change())
+            // Somebody deletes it, or the cluster is far behind.
+            let vanished = valid.managed && reached.topic.is_none();
+            Ok(if vanished { Action::requeue(VANISHED_PAUSE) } else { Action::await_change() })
         }
         Err(error @ KafkaError::Refused { .. }) => {
             report(topic, &Outcome::Failed(&valid, &error), context).await?;
