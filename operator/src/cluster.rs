@@ -25,7 +25,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource,
-    core::{NamespaceResourceScope, PartialObjectMeta},
+    core::{NamespaceResourceScope, ObjectMeta, PartialObjectMeta},
     runtime::{WatchStreamExt as _, reflector, watcher},
 };
 use runtime::tasks::{OnError, Tasks};
@@ -227,6 +227,17 @@ impl Watches<'_> {
         Kind::watch(name, self.tasks, listed(self.scope.api(self.client), labels))
     }
 
+    /// There are many, and of each its name alone is kept.
+    fn service_accounts(&self) -> Events<PartialObjectMeta<ServiceAccount>> {
+        let keep_name = |account: &mut PartialObjectMeta<ServiceAccount>| {
+            let all = std::mem::take(&mut account.metadata);
+            let (name, namespace, uid, resource_version) =
+                (all.name, all.namespace, all.uid, all.resource_version);
+            account.metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
+        };
+        listed(self.scope.api(self.client), "").modify(keep_name).boxed()
+    }
+
     fn namespaces(&self) -> Events<PartialObjectMeta<Namespace>> {
         match self.scope {
             Scope::Cluster => listed(Api::all(self.client.clone()), ""),
@@ -264,7 +275,7 @@ impl Cluster {
             stateful_sets: watches.start("statefulsets", &ours),
             volume_claims: watches.start("persistentvolumeclaims", &ours),
             pods: watches.start("pods", &asking),
-            service_accounts: watches.start("serviceaccounts", ""),
+            service_accounts: Kind::watch("serviceaccounts", tasks, watches.service_accounts()),
         }
     }
 

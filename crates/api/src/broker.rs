@@ -267,7 +267,19 @@ pub struct StorageStatus {
 /// Nodes of a Kafka cluster when nothing is said: the fewest that go on without one of them.
 const KAFKA_NODES: i32 = 3;
 
+/// Copies of a partition on Kafka when nobody says how many: with three one node may be away.
+const KAFKA_COPIES: i32 = 3;
+
 impl BrokerSpec {
+    /// Copies of each partition when neither the Topic nor `config` says how many.
+    #[must_use]
+    pub fn default_copies(&self) -> i32 {
+        match self.engine {
+            Engine::Embedded => 1,
+            Engine::Kafka => self.nodes().min(KAFKA_COPIES),
+        }
+    }
+
     /// Number of nodes.
     #[must_use]
     pub fn nodes(&self) -> i32 {

@@ -11,9 +11,6 @@ use crate::labels::TOPIC_FINALIZER;
 use crate::quantity::Quantity;
 use crate::topic::{DeletionPolicy, ManagementPolicy, Topic, TopicStatus};
 
-/// Copies that a Kafka cluster makes when nobody says how many, if it has as many nodes.
-const KAFKA_COPIES: u32 = 3;
-
 /// What a Broker gives each namespace.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits<'a> {
@@ -28,15 +25,9 @@ impl<'a> Limits<'a> {
     #[must_use]
     pub fn of(spec: &'a BrokerSpec) -> Option<Self> {
         let quota = spec.namespace_quota()?;
-        let nodes = u32::try_from(spec.nodes()).unwrap_or(KAFKA_COPIES);
-        let copies = match spec.engine {
-            Engine::Embedded => 1,
-            Engine::Kafka => spec
-                .config
-                .get("default.replication.factor")
-                .and_then(|copies| copies.trim().parse().ok())
-                .unwrap_or_else(|| nodes.min(KAFKA_COPIES)),
-        };
+        let said = spec.config.get("default.replication.factor").filter(|_| spec.engine == Engine::Kafka);
+        let copies = said.and_then(|copies| copies.trim().parse().ok());
+        let copies = copies.or_else(|| u32::try_from(spec.default_copies()).ok()).unwrap_or(1);
         Some(Self { quota, copies })
     }
 }

@@ -20,7 +20,10 @@ pub(super) fn may_be_deleted(world: &World, address: &Address, name: &str) {
         .filter(|topic| address_of(&broker_of(topic)) == *address && log_name(topic) == name)
         .collect();
     let holder = claims.iter().min_by_key(|topic| age(topic));
-    let asked = holder.is_some_and(|topic| is_going(topic) && topic["spec"]["deletionPolicy"] == "Delete");
+    let asked = holder.is_some_and(|topic| {
+        let says_so = topic["spec"]["deletionPolicy"] == "Delete" || world.is_reconsidered(&name_of(topic));
+        is_going(topic) && says_so
+    });
     if !asked {
         world.wrong(format!("topic {name} is deleted though nobody asked for it: {claims:?}"));
     }

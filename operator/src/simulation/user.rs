@@ -91,6 +91,9 @@ fn edit_topic(world: &World) {
     let (namespace, name) = (pick(&NAMESPACES), pick(&["t0", "t1", "t2"]));
     let change = below(4);
     world.log(&format!("a person edits Topic {namespace}/{name}: {change}"));
+    if change == 2 {
+        world.reconsider((namespace.to_owned(), name.to_owned()));
+    }
     world.api.edit_in(namespace, "Topic", name, |topic| {
         let spec = &mut topic["spec"];
         match change {

@@ -9,7 +9,7 @@ use control::{ObjectName, topics::Change};
 use runtime::{clock, random, shutdown::Shutdown, tasks::Tasks};
 use serde_json::Value;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,6 +19,9 @@ use std::{
 
 /// Codes with which the API server refuses.
 const CODES: [u16; 4] = [409, 429, 500, 503];
+
+/// The longest way from the API server's answer to a broker.
+const UNDER_WAY: Duration = Duration::from_millis(900);
 
 /// A number below `bound`.
 pub(super) fn below(bound: u64) -> u64 {
@@ -34,6 +37,8 @@ struct State {
     found: Option<String>,
     made: Vec<Made>,
     down: BTreeSet<String>,
+    /// When somebody last changed what becomes of a Topic's topic, by namespace and name.
+    reconsidered: BTreeMap<(String, String), Duration>,
 }
 
 /// See the module. Clones share it.
@@ -176,6 +181,17 @@ impl World {
     pub(super) fn wrong(&self, what: String) {
         self.log(&what);
         self.state.lock().unwrap().found.get_or_insert(what);
+    }
+
+    /// Somebody changes what becomes of a Topic's topic.
+    pub(super) fn reconsider(&self, topic: (String, String)) {
+        self.state.lock().unwrap().reconsidered.insert(topic, clock::since_epoch());
+    }
+
+    /// Whether that was so shortly ago that what follows from before may be under way.
+    pub(super) fn is_reconsidered(&self, topic: &(String, String)) -> bool {
+        let at = self.state.lock().unwrap().reconsidered.get(topic).copied();
+        at.is_some_and(|at| clock::since_epoch().saturating_sub(at) <= UNDER_WAY)
     }
 
     pub(super) fn lines(&self) -> Vec<String> {

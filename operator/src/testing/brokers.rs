@@ -53,6 +53,10 @@ struct State {
     stirred: u64,
     witness: Option<Witness>,
     slow: Option<Slow>,
+    /// How often each change is not to be seen yet.
+    lag: usize,
+    /// How the broker of the last change was before it, and how often it is still seen so.
+    before: Option<(usize, Node)>,
 }
 
 /// How long the next call takes to arrive.
@@ -151,6 +155,12 @@ impl FakeBrokers {
         self.state.lock().unwrap().slow = Some(slow);
     }
 
+    /// Each change is to be seen only after one has looked so often.
+    pub(crate) fn lag(&self, looks: usize) {
+        let mut state = self.state.lock().unwrap();
+        (state.lag, state.before) = (looks, None);
+    }
+
     fn with<'a, T: Send + 'a>(
         &'a self,
         address: &'a Address,
@@ -182,6 +192,9 @@ impl State {
             witness(address, change);
         }
         self.changes.push(change.clone());
+        let node = self.nodes.get(&address.bootstrap).cloned().unwrap_or_default();
+        let before = self.before.take().map_or(node, |(_, before)| before);
+        self.before = (self.lag > 0).then_some((self.lag, before));
         make(self.nodes.entry(address.bootstrap.clone()).or_default(), change);
     }
 }
@@ -235,7 +248,11 @@ impl Brokers for FakeBrokers {
         topic: &'a str,
     ) -> BoxFuture<'a, Result<TopicState, KafkaError>> {
         self.with(address, |state| {
-            let node = state.nodes.entry(address.bootstrap.clone()).or_default();
+            let mut node = state.nodes.entry(address.bootstrap.clone()).or_default();
+            if let Some((looks @ 1.., before)) = &mut state.before {
+                *looks -= 1;
+                node = before;
+            }
             TopicState { topic: node.topics.get(topic).cloned(), acls: acls_of(node, topic) }
         })
     }

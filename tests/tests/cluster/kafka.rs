@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::durability::{acknowledged, all_printed, check, kill_node, publisher};
 use crate::install::installed;
-use crate::kube::{self, object, until, wait_ready};
+use crate::kube::{self, condition, object, until, wait_ready};
 use crate::namespace::Namespace;
 use crate::pods::App;
 
@@ -30,6 +30,15 @@ fn cluster(namespace: &Namespace) -> Result<()> {
     wait_ready(&namespace.name, "broker/default", START).map(drop)
 }
 
+/// Since when a condition is as it is.
+fn since(namespace: &Namespace, name: &str, kind: &str) -> Result<String> {
+    let found = object(&namespace.name, name)?.unwrap_or_default();
+    let condition =
+        condition(&found, kind).with_context(|| format!("{name} has no condition {kind}: {found}"))?;
+    ensure!(condition["status"] == "True", "{name}: {condition}");
+    Ok(condition["lastTransitionTime"].to_string())
+}
+
 /// Promise: 10 000 messages that a cluster of three nodes acknowledged all come back, in order, although each node was ended
 /// with `kill -9` while they were published; the Broker says that a node is missing, and its Topics stay Ready.
 #[test]
@@ -43,6 +52,7 @@ fn killed_nodes_of_a_kafka_cluster_lose_nothing() -> Result<()> {
     let app = publisher(&namespace)?;
     let topic = object(&namespace.name, "topic/ledger")?.unwrap_or_default();
     ensure!(topic["status"]["replicas"] == NODES, "{topic}");
+    let topic_since = since(&namespace, "topic/ledger", "Ready")?;
     for node in 0..NODES {
         let from = 2_000 * (node + 1);
         until(
@@ -50,11 +60,18 @@ fn killed_nodes_of_a_kafka_cluster_lose_nothing() -> Result<()> {
             START,
             || Ok((acknowledged(&app)? >= from).then_some(())),
         )?;
+        let nodes_before = since(&namespace, "broker/default", "NodesReady")?;
         kill_node(&namespace, &format!("pod/default-broker-{node}"))?;
         wait_ready(&namespace.name, "broker/default", START)?;
-        let topic = object(&namespace.name, "topic/ledger")?.unwrap_or_default();
-        ensure!(kube::is_ready(&topic), "the Topic is not Ready: {topic}");
+        ensure!(
+            since(&namespace, "broker/default", "NodesReady")? != nodes_before,
+            "nobody said that a node is missing"
+        );
     }
+    ensure!(
+        since(&namespace, "topic/ledger", "Ready")? == topic_since,
+        "the Topic was not Ready for a while"
+    );
     check(&all_printed(&app)?, &app)
 }
 

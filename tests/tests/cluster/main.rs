@@ -15,6 +15,7 @@ mod clerk;
 mod install;
 #[cfg(test)]
 mod kafka;
+#[cfg(test)]
 mod kube;
 #[cfg(test)]
 mod load;

@@ -16,9 +16,11 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{PersistentVolumeClaim, Secret},
 };
+use runtime::random::jittered;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// See the module.
@@ -67,7 +69,7 @@ pub(super) async fn observe(
     let cluster = &context.cluster;
     let stateful_set = cluster.stateful_sets.get(&child(service_name(&own.name)));
     let engine = match stateful_set.as_deref().filter(|set| is_ready(set)) {
-        Some(set) => Some(context.engines.describe(own, set, context).await),
+        Some(set) => Some(context.engines.describe((broker, own), set, context).await),
         None => None,
     };
     Ok(Observed {
@@ -122,10 +124,14 @@ pub struct Engines {
     said: Mutex<HashMap<ObjectName, (Option<String>, ClusterState)>>,
 }
 
+/// How often a cluster is asked, and after which pause: whoever answered before may be the node that went.
+const CLUSTER_TRIES: u32 = 8;
+const CLUSTER_PAUSE: Duration = Duration::from_millis(500);
+
 impl Engines {
     async fn describe(
         &self,
-        own: &ObjectName,
+        (broker, own): (&Broker, &ObjectName),
         set: &StatefulSet,
         context: &Context,
     ) -> Result<ClusterState, KafkaError> {
@@ -135,7 +141,17 @@ impl Engines {
         {
             return Ok(said.clone());
         }
-        let said = context.brokers.describe(&super::address(own)).await?;
+        let address = super::address(own);
+        let mut said = context.brokers.describe(&address).await;
+        let tries = if broker.spec.nodes() > 1 { CLUSTER_TRIES } else { 1 };
+        for _ in 1..tries {
+            if !matches!(said, Err(KafkaError::Unreachable { .. })) {
+                break;
+            }
+            tokio::time::sleep(jittered(CLUSTER_PAUSE)).await;
+            said = context.brokers.describe(&address).await;
+        }
+        let said = said?;
         let mut all = self.lock();
         all.retain(|broker, _| context.cluster.brokers.get(broker).is_some());
         all.insert(own.clone(), (version.clone(), said.clone()));

@@ -6,7 +6,11 @@ use crate::{
     kafka::{Address, FencedBrokers, KafkaError},
     metrics::ReconcileMetrics,
 };
-use api::Topic;
+use api::{
+    Topic,
+    condition::find,
+    topic::conditions::{IN_SYNC, REASON_TOPIC_NOT_FOUND},
+};
 use control::topics::{Acl, Change, Difference, Observed, plan};
 use runtime::random::jittered;
 use std::{collections::BTreeSet, time::Duration};
@@ -52,14 +56,24 @@ async fn open(
     let _shared = rules.read().await;
     let state = brokers.observe(&valid.address, name).await?;
     let plan = plan(&valid.wanted, state.topic.as_ref(), &state.acls);
-    let is_new = topic.status.as_ref().is_none_or(|status| status.topic_id.is_none());
-    let adopted = valid.managed && is_new && state.topic.is_some();
+    let adopted = valid.managed && is_new(topic) && state.topic.is_some();
     if !valid.managed || plan.changes.is_empty() {
         return Ok((Reached { topic: state.topic, differences: plan.differences, adopted }, state.acls));
     }
     change_all(&valid.address, &plan.changes, brokers, metrics).await?;
     let topic = seen(valid, brokers).await?;
     Ok((Reached { topic, differences: plan.differences, adopted }, state.acls))
+}
+
+/// Whether the object never reached its broker. One whose topic was made and was not to be seen afterwards did.
+fn is_new(topic: &Topic) -> bool {
+    topic.status.as_ref().is_none_or(|status| {
+        let made = find(&status.conditions, IN_SYNC).is_some_and(|in_sync| {
+            in_sync.reason == REASON_TOPIC_NOT_FOUND
+                && status.observed_generation == topic.metadata.generation
+        });
+        status.topic_id.is_none() && !made
+    })
 }
 
 /// The topic as it is after changes. A node of a cluster may be asked before it has heard of them, so what is not to be seen

@@ -4,6 +4,7 @@
 use super::{desired::change_all, groups, observe::holder_of, reconcile::report, status::Outcome};
 use crate::controllers::Action;
 use crate::{
+    apply::ApplyError,
     cluster::name_of,
     context::Context,
     controllers::{ReconcileError, broker},
@@ -15,7 +16,7 @@ use api::{
     labels::TOPIC_FINALIZER,
     topic::{DeletionPolicy, ManagementPolicy},
 };
-use control::topics::plan_removal;
+use control::topics::{Change, plan_removal};
 use kube::Resource as _;
 
 pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, ReconcileError> {
@@ -41,7 +42,11 @@ pub(super) async fn remove(topic: &Topic, context: &Context) -> Result<Action, R
             report(&topic, &Outcome::Held, context).await?;
             return Ok(Action::await_change());
         }
-        if let Err(error) = clean(&topic, context).await {
+        let cleaned = match close(&topic, context).await {
+            Ok(true) if is_to_be_deleted(&topic, context).await? => delete(&topic, context).await,
+            closed => closed.map(drop),
+        };
+        if let Err(error) = cleaned {
             report(&topic, &Outcome::Leaving(&error), context).await?;
             return Err(error.into());
         }
@@ -60,13 +65,33 @@ fn is_ours_to_clean(topic: &Topic, broker: Option<&Guarded<Broker>>, context: &C
         && topic.status.as_ref().is_some_and(|status| status.topic_id.is_some())
 }
 
-async fn clean(topic: &Topic, context: &Context) -> Result<(), KafkaError> {
+/// Nobody may use the topic any more. Whether it is there.
+async fn close(topic: &Topic, context: &Context) -> Result<bool, KafkaError> {
     let own = name_of(topic);
     let address = broker::address(&super::broker_name(topic));
     let log_name = topic.spec.log_name(&own.namespace, &own.name);
     let state = context.brokers.observe(&address, &log_name).await?;
-    let delete = topic.spec.deletion_policy == DeletionPolicy::Delete;
-    let changes = plan_removal(&log_name, delete, state.topic.is_some(), &state.acls);
+    let changes = plan_removal(&log_name, false, state.topic.is_some(), &state.acls);
     change_all(&address, &changes, &context.brokers, &context.metrics.reconciles).await?;
-    groups::take_away(topic, &state.acls, Some(&own), context).await
+    groups::take_away(topic, &state.acls, Some(&own), context).await?;
+    Ok(state.topic.is_some())
+}
+
+/// Whether the topic goes with its object. Closing may have taken long, and whoever thought better of it meanwhile is heard:
+/// it is asked right before.
+async fn is_to_be_deleted(topic: &Topic, context: &Context) -> Result<bool, ApplyError> {
+    if topic.spec.deletion_policy != DeletionPolicy::Delete {
+        return Ok(false);
+    }
+    let now = context.writer.read::<Topic>(&name_of(topic)).await?;
+    Ok(now.is_some_and(|now| {
+        now.metadata.uid == topic.metadata.uid && now.spec.deletion_policy == DeletionPolicy::Delete
+    }))
+}
+
+async fn delete(topic: &Topic, context: &Context) -> Result<(), KafkaError> {
+    let own = name_of(topic);
+    let change = Change::Delete { name: topic.spec.log_name(&own.namespace, &own.name) };
+    let address = broker::address(&super::broker_name(topic));
+    change_all(&address, &[change], &context.brokers, &context.metrics.reconciles).await
 }

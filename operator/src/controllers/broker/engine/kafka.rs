@@ -104,7 +104,7 @@ fn heap_mib(broker: &Broker) -> u64 {
     let asked = resources.and_then(|resources| {
         memory(resources.limits.as_ref()).or_else(|| memory(resources.requests.as_ref()))
     });
-    let bytes = asked.map_or(1 << 30, |quantity| quantity.bytes());
+    let bytes = asked.or_else(|| MEMORY_DEFAULT.parse().ok()).map_or(0, |quantity| quantity.bytes());
     (bytes / 2 / (1 << 20)).clamp(HEAP_MIB_MIN, HEAP_MIB_MAX)
 }
 

@@ -124,3 +124,25 @@ async fn another_number_of_nodes_is_not_taken() {
     assert_eq!(api.find("StatefulSet", "default-broker").unwrap()["spec"]["replicas"], 3);
     assert_eq!(condition_of(&api, "Accepted").1, "NotSupported");
 }
+
+/// Goal: a cluster whose node that was asked went is asked again before it is said not to serve; a lone node is not.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_is_asked_again() {
+    for (spec, serves) in
+        [("{engine: Kafka}", "True"), ("{engine: Kafka, replicas: 1}", "False"), ("{}", "False")]
+    {
+        let (api, brokers, authority) = (one(spec), FakeBrokers::default(), authority());
+        run(&api, &brokers, &authority).await.unwrap();
+        come_up(&api, 2);
+        let failures = std::sync::atomic::AtomicUsize::new(2);
+        brokers.disturb(Some(Arc::new(move |address: &Address| {
+            let left = failures.load(std::sync::atomic::Ordering::Relaxed);
+            failures.store(left.saturating_sub(1), std::sync::atomic::Ordering::Relaxed);
+            let error =
+                KafkaError::Unreachable { bootstrap: address.bootstrap.clone(), reason: "reset".into() };
+            (left > 0).then_some((error, false))
+        })));
+        drop(run(&api, &brokers, &authority).await);
+        assert_eq!(condition_of(&api, "Serving").0, serves, "{spec}");
+    }
+}

@@ -180,3 +180,26 @@ async fn an_invalid_object_is_told_once() {
     let events = api.take_writes().into_iter().filter(|write| write.contains("/events")).count();
     assert_eq!(events, 1);
 }
+
+/// Goal: whoever thinks better of a deletion while the topic is being closed keeps the messages.
+#[tokio::test]
+async fn a_topic_is_kept_by_who_thinks_better_of_it() {
+    for (policy, stays) in [("Retain", true), ("Delete", false)] {
+        let (api, brokers) = (one("{deletionPolicy: Delete}"), FakeBrokers::default());
+        run(&api, &brokers, "orders").await.unwrap();
+        leave(&api);
+        let other = api.clone();
+        brokers.witness(Arc::new(move |_, change| {
+            if matches!(change, Change::Revoke(_)) {
+                other.edit("Topic", "orders", |topic| topic["spec"]["deletionPolicy"] = json!(policy));
+            }
+        }));
+        // That it was changed meanwhile ends this run; the next one sees it.
+        drop(run(&api, &brokers, "orders").await);
+        if api.find("Topic", "orders").is_some() {
+            run(&api, &brokers, "orders").await.unwrap();
+        }
+        assert_eq!(api.find("Topic", "orders"), None);
+        assert_eq!(brokers.topic("orders").is_some(), stays, "{policy}");
+    }
+}

@@ -11,8 +11,8 @@ use control::ObjectName;
 /// Listeners by Kafka's names.
 const CLIENTS: &str = "CLIENT";
 const CONTROLLERS: &str = "CONTROLLER";
-/// Copies of a partition when nobody says how many: with three one node may be away.
-const COPIES_MAX: i32 = 3;
+/// So many copies are enough that one may be away while messages are acknowledged.
+const COPIES_ENOUGH: i32 = 3;
 
 /// Warnings and what happens rarely, to standard output.
 pub(super) const LOGGING: &str = "\
@@ -28,8 +28,8 @@ rootLogger.appenderRef.console.ref=CONSOLE
 /// `server.properties`; what the Broker says comes last and wins.
 pub(super) fn server(broker: &Broker, own: &ObjectName, settings: &Settings) -> String {
     let nodes = broker.spec.nodes();
-    let copies = nodes.min(COPIES_MAX);
-    let copies_min = if copies == COPIES_MAX { 2 } else { 1 };
+    let copies = broker.spec.default_copies();
+    let copies_min = if copies < COPIES_ENOUGH { 1 } else { 2 };
     let controllers: Vec<String> =
         (0..nodes).map(|id| format!("{}:{CONTROLLER_PORT}", host(own, &id.to_string()))).collect();
     // The name of a Pod ends with the number of its node.
