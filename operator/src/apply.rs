@@ -5,6 +5,7 @@
 
 mod compare;
 mod events;
+mod evict;
 mod undeclared;
 
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 pub use compare::is_applied;
 pub(crate) use events::event;
+pub use evict::Evicted;
 use undeclared::Undeclared;
 
 use crate::{
@@ -20,7 +22,7 @@ use crate::{
     metrics::ReconcileMetrics,
 };
 use control::ObjectName;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Pod};
 use kube::{
     Api, Client, Resource,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
@@ -380,6 +382,22 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    /// Has the Pod with this uid go, if its PodDisruptionBudget allows it.
+    ///
+    /// # Errors
+    /// When this replica may not write, or the API server refuses.
+    pub async fn evict(&self, name: &ObjectName, uid: &str) -> Result<Evicted, ApplyError> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), &name.namespace);
+        let (eviction, params) = (evict::eviction(name, uid), PostParams::default());
+        let asking = api.create_subresource::<_, Value>("eviction", &name.name, &params, &eviction);
+        let answer = self.leadership.write(asking).await?;
+        let evicted = evict::outcome(answer).map_err(Self::failed::<Pod>("evict", name))?;
+        if evicted == Evicted::Going {
+            self.written::<Pod>("evict", name);
+        }
+        Ok(evicted)
     }
 
     /// Makes an object unless there is one of its name, which is left alone.

@@ -3,8 +3,10 @@
 //! A trait, so that reconcilers can be tested without a broker, behind one gate that no change passes without the Lease.
 
 mod admin;
+mod standing;
 
 pub use admin::{AdminBrokers, Identity};
+pub use standing::{Copies, Quorum, Standing};
 
 use crate::leadership::Leadership;
 use control::topics::{Acl, Change, Observed};
@@ -73,6 +75,9 @@ pub trait Brokers: Send + Sync + 'static {
     /// Who the broker says it is.
     fn describe<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<ClusterState, KafkaError>>;
 
+    /// How its partitions and controllers stand.
+    fn standing<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Standing, KafkaError>>;
+
     /// A topic with its access rules.
     fn observe<'a>(
         &'a self,
@@ -119,6 +124,14 @@ impl FencedBrokers {
     /// When the broker does not answer.
     pub async fn describe(&self, address: &Address) -> Result<ClusterState, KafkaError> {
         self.brokers.describe(address).await
+    }
+
+    /// See [`Brokers::standing`].
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn standing(&self, address: &Address) -> Result<Standing, KafkaError> {
+        self.brokers.standing(address).await
     }
 
     /// See [`Brokers::observe`].

@@ -23,6 +23,10 @@
 - apiGroups: [""]
   resources: [services, configmaps]
   verbs: [get, list, create, patch, delete]
+# The nodes of a Kafka cluster start again one at a time: by eviction, which their PodDisruptionBudget can refuse.
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
 # A drain takes one node of a Kafka cluster at a time.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]

@@ -95,16 +95,34 @@ impl Admin {
         resource: &ConfigResource,
         names: Option<Vec<String>>,
     ) -> Result<Vec<ConfigEntry>, AdminError> {
-        let asked = DescribeConfigsResource {
+        let described = self.describe_configs(std::slice::from_ref(resource), names).await?.pop();
+        described.ok_or_else(|| silent(ApiKey::DescribeConfigs, &resource.to_string()))?
+    }
+
+    /// The settings of several topics or brokers, in the order asked for: all, or those named.
+    pub async fn describe_configs(
+        &self,
+        resources: &[ConfigResource],
+        names: Option<Vec<String>>,
+    ) -> Result<Vec<Result<Vec<ConfigEntry>, AdminError>>, AdminError> {
+        let asked = resources.iter().map(|resource| DescribeConfigsResource {
             resource_type: resource.kind(),
             resource_name: resource.name(),
-            configuration_keys: names,
-        };
-        let request = DescribeConfigsRequest { resources: vec![asked], ..Default::default() };
-        let result = self.call(request).await?.results.pop();
-        let result = result.ok_or_else(|| silent(ApiKey::DescribeConfigs, &resource.to_string()))?;
-        check(result.error_code, result.error_message, || format!("describe the settings of {resource}"))?;
-        Ok(result.configs.into_iter().map(to_entry).collect())
+            configuration_keys: names.clone(),
+        });
+        let request = DescribeConfigsRequest { resources: asked.collect(), ..Default::default() };
+        let results = self.call(request).await?.results.into_iter();
+        let mut found: BTreeMap<_, _> =
+            results.map(|result| ((result.resource_type, result.resource_name.clone()), result)).collect();
+        let described = resources.iter().map(|resource| {
+            let result = found.remove(&(resource.kind(), resource.name()));
+            let result = result.ok_or_else(|| silent(ApiKey::DescribeConfigs, &resource.to_string()))?;
+            check(result.error_code, result.error_message, || {
+                format!("describe the settings of {resource}")
+            })?;
+            Ok(result.configs.into_iter().map(to_entry).collect())
+        });
+        Ok(described.collect())
     }
 
     /// What was set on a topic itself, without anybody's defaults.

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod configs;
 mod connection;
 mod error;
+pub mod quorum;
 pub mod topics;
 
 pub use admin::{Admin, Security, Settings};

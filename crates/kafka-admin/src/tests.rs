@@ -8,10 +8,15 @@ use bytes::{Bytes, BytesMut};
 use kafka_wire::messages::api_versions::ApiVersion;
 use kafka_wire::messages::create_acls::AclCreationResult;
 use kafka_wire::messages::create_topics::CreatableTopicResult;
+use kafka_wire::messages::describe_configs::{
+    DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
+};
+use kafka_wire::messages::describe_quorum::{DescribedPartition, DescribedTopic, ReplicaState};
 use kafka_wire::messages::metadata::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_wire::messages::{
     ApiVersionsRequest, ApiVersionsResponse, CreateAclsRequest, CreateAclsResponse, CreateTopicsRequest,
-    CreateTopicsResponse, MetadataRequest, MetadataResponse,
+    CreateTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeQuorumRequest,
+    DescribeQuorumResponse, MetadataRequest, MetadataResponse,
 };
 use kafka_wire::{ApiKey, ErrorCode, Message, Reader, Request, RequestHeader, frame};
 use runtime::shutdown::Shutdown;
@@ -22,6 +27,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::acls::{Acl, Operation, Pattern, ResourceKind};
+use crate::configs::ConfigResource;
+use crate::quorum::{Quorum, Voter};
 use crate::topics::NewTopic;
 use crate::{Admin, AdminError, Security, Settings};
 
@@ -147,6 +154,78 @@ async fn versions_are_negotiated_once() {
     );
     assert_eq!(admin.describe_topic("gone").await.unwrap(), None);
     assert_eq!(broker.connections.load(Ordering::SeqCst), 1);
+}
+
+/// Goal: the controllers are described with who leads and how far each is; what a broker does not know is none.
+#[tokio::test]
+async fn the_quorum_is_described() {
+    let broker = FakeBroker::plain(|header, mut reader| match ApiKey::from_code(header.api_key)? {
+        ApiKey::ApiVersions => versions(header, &[(ApiKey::DescribeQuorum, 0, 2)]),
+        _ => {
+            let asked = DescribeQuorumRequest::decode(&mut reader, header.api_version).unwrap();
+            assert_eq!(asked.topics[0].topic_name, "__cluster_metadata");
+            let voter = |replica_id, last_caught_up_timestamp| ReplicaState {
+                replica_id,
+                last_caught_up_timestamp,
+                ..Default::default()
+            };
+            let partition = DescribedPartition {
+                leader_id: 1,
+                current_voters: vec![voter(2, -1), voter(1, 7000), voter(0, 6500)],
+                ..Default::default()
+            };
+            let topic = DescribedTopic { partitions: vec![partition], ..Default::default() };
+            let body = DescribeQuorumResponse { topics: vec![topic], ..Default::default() };
+            answer::<DescribeQuorumRequest>(header, &body)
+        }
+    })
+    .await;
+    let quorum = broker.admin(GENEROUS).describe_quorum().await.unwrap();
+    let voter = |id, caught_up_ms| Voter { id, caught_up_ms };
+    let voters = vec![voter(0, Some(6500)), voter(1, Some(7000)), voter(2, None)];
+    assert_eq!(quorum, Quorum { leader: Some(1), voters });
+}
+
+/// Goal: settings of many come in the order asked for, whatever the broker's order, and one that is refused takes none along.
+#[tokio::test]
+async fn settings_of_many_come_in_order() {
+    let broker = FakeBroker::plain(|header, mut reader| match ApiKey::from_code(header.api_key)? {
+        ApiKey::ApiVersions => versions(header, &[(ApiKey::DescribeConfigs, 1, 4)]),
+        _ => {
+            let asked = DescribeConfigsRequest::decode(&mut reader, header.api_version).unwrap();
+            let result = |resource: DescribeConfigsResource| DescribeConfigsResult {
+                error_code: if resource.resource_name == "gone" { 3 } else { 0 },
+                configs: vec![DescribeConfigsResourceResult {
+                    name: resource.configuration_keys.unwrap_or_default().join(","),
+                    value: Some(resource.resource_name.clone()),
+                    ..Default::default()
+                }],
+                resource_type: resource.resource_type,
+                resource_name: resource.resource_name,
+                ..Default::default()
+            };
+            let results = asked.resources.into_iter().rev().map(result).collect();
+            answer::<DescribeConfigsRequest>(
+                header,
+                &DescribeConfigsResponse { results, ..Default::default() },
+            )
+        }
+    })
+    .await;
+    let topics = ["a", "gone", "b"].map(|name| ConfigResource::Topic(name.to_owned()));
+    let names = Some(vec!["min.insync.replicas".to_owned()]);
+    let described = broker.admin(GENEROUS).describe_configs(&topics, names).await.unwrap();
+    let values: Vec<Option<String>> = described
+        .iter()
+        .map(|settings| {
+            let entry = settings.as_ref().ok()?.first()?;
+            assert_eq!(entry.name, "min.insync.replicas");
+            entry.value.clone()
+        })
+        .collect();
+    assert_eq!(values, [Some("a".to_owned()), None, Some("b".to_owned())]);
+    let gone = described[1].as_ref().unwrap_err();
+    assert_eq!(gone.code(), Some(ErrorCode::UnknownTopicOrPartition));
 }
 
 /// Goal: a refusal carries Kafka's code, its name, the broker's words and whether to try again.

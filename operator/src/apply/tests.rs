@@ -32,6 +32,19 @@ async fn equal_objects_are_not_written() {
     assert_eq!(api.find("ConfigMap", "a").unwrap()["data"]["key"], "2");
 }
 
+/// Goal: the Pod that was meant goes, one that took its place does not, and one that is gone is gone.
+#[tokio::test]
+async fn no_other_pod_is_evicted() {
+    let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: shop, uid: u2}}";
+    let (api, name) = (FakeApi::with_yaml(pod), ObjectName::new("shop", "a"));
+    let writer = writer(&api, leader());
+    assert_eq!(writer.evict(&name, "u1").await.unwrap(), Evicted::Gone);
+    assert!(api.find("Pod", "a").is_some());
+    assert_eq!(writer.evict(&name, "u2").await.unwrap(), Evicted::Going);
+    assert!(api.find("Pod", "a").is_none());
+    assert_eq!(writer.evict(&name, "u2").await.unwrap(), Evicted::Gone);
+}
+
 /// Goal: who does not hold the Lease writes nothing at all.
 #[tokio::test]
 async fn only_the_leader_writes() {
@@ -42,6 +55,7 @@ async fn only_the_leader_writes() {
     assert!(matches!(writer.create(&config_map("1")).await, Err(ApplyError::NotLeader(_))));
     assert!(writer.status("test", &topic(), (&Value::Null, &status)).await.is_err());
     assert!(writer.finalizer(&topic(), "x/y", true).await.is_err());
+    assert!(writer.evict(&ObjectName::new("shop", "a"), "u1").await.is_err());
     assert_eq!(api.take_writes(), Vec::<String>::new());
 }
 

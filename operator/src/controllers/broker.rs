@@ -9,6 +9,8 @@ mod health;
 mod objects;
 mod observe;
 mod reconcile;
+mod restarts;
+mod roll;
 mod status;
 mod turn;
 mod validate;

@@ -1,15 +1,15 @@
 //! The door over `kafka-admin`: one connection per Broker, mTLS under the operator's own identity, which is
 //! renewed here. Translates between what `control::topics` plans and what the crate takes.
 
-use super::{Address, Brokers, ClusterState, KafkaError, TopicState};
+use super::{Address, Brokers, ClusterState, Copies, KafkaError, Quorum, Standing, TopicState};
 use control::topics::{Acl, Change, Observed, Operation, Resource};
 use control_plane::Authority;
 use futures::future::BoxFuture;
 use kafka_admin::{
     Admin, AdminError, Security, Settings,
     acls::{Acl as AdminAcl, AclFilter, Operation as AdminOperation, Pattern, ResourceKind},
-    configs::ConfigResource,
-    topics::{NewTopic, Topic},
+    configs::{ConfigEntry, ConfigResource},
+    topics::{NewTopic, Partition, Topic},
 };
 use runtime::tls::{Credentials, Material};
 use std::{
@@ -22,6 +22,11 @@ use tokio::sync::watch;
 const CLIENT_ID: &str = "pinnace-operator";
 /// Brokers that are spoken to at a time; more means that some were deleted, and all start anew.
 const CONNECTIONS_MAX: usize = 1000;
+/// Topics whose settings are asked for in one request.
+const SETTINGS_MAX: usize = 500;
+const IN_SYNC_MIN: &str = "min.insync.replicas";
+/// A controller that is so far behind its leader would not be elected by the others: Kafka's `controller.quorum.fetch.timeout.ms`.
+const BEHIND_MAX_MS: i64 = 2_000;
 /// How often the certificate's age is looked at.
 const RENEWAL_PERIOD: Duration = Duration::from_secs(600);
 
@@ -131,6 +136,10 @@ impl Brokers for AdminBrokers {
         })
     }
 
+    fn standing<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Standing, KafkaError>> {
+        Box::pin(async move { standing(&self.admin(address)).await.map_err(failed(address)) })
+    }
+
     fn observe<'a>(
         &'a self,
         address: &'a Address,
@@ -160,6 +169,51 @@ impl Brokers for AdminBrokers {
     ) -> BoxFuture<'a, Result<(), KafkaError>> {
         Box::pin(async move { make(&self.admin(address), change).await.map_err(failed(address)) })
     }
+}
+
+async fn standing(admin: &Admin) -> Result<Standing, AdminError> {
+    let quorum = quorum_of(&admin.describe_quorum().await?);
+    let topics = admin.list_topics().await?;
+    let mut partitions = Vec::new();
+    for topics in topics.chunks(SETTINGS_MAX) {
+        let resources: Vec<_> =
+            topics.iter().map(|topic| ConfigResource::Topic(topic.name.clone())).collect();
+        let settings = admin.describe_configs(&resources, Some(vec![IN_SYNC_MIN.to_owned()])).await?;
+        for (topic, settings) in topics.iter().zip(settings) {
+            match settings {
+                // Deleted meanwhile.
+                Err(error) if error.code() == Some(kafka_admin::ErrorCode::UnknownTopicOrPartition) => {}
+                settings => partitions.extend(copies_of(topic, &settings?)),
+            }
+        }
+    }
+    Ok(Standing { partitions, quorum })
+}
+
+fn quorum_of(quorum: &kafka_admin::quorum::Quorum) -> Quorum {
+    let leader = quorum.voters.iter().find(|voter| Some(voter.id) == quorum.leader);
+    let newest = leader.and_then(|leader| leader.caught_up_ms).unwrap_or(i64::MAX);
+    let is_caught_up = |voter: &&kafka_admin::quorum::Voter| {
+        voter.caught_up_ms.is_some_and(|time| newest.saturating_sub(time) < BEHIND_MAX_MS)
+    };
+    Quorum {
+        leader: quorum.leader,
+        voters: quorum.voters.iter().map(|voter| voter.id).collect(),
+        caught_up: quorum.voters.iter().filter(is_caught_up).map(|voter| voter.id).collect(),
+    }
+}
+
+fn copies_of(topic: &Topic, settings: &[ConfigEntry]) -> Vec<Copies> {
+    let in_sync_min = settings.iter().find(|entry| entry.name == IN_SYNC_MIN);
+    let in_sync_min = in_sync_min.and_then(|entry| entry.value.as_ref()?.parse().ok()).unwrap_or(1);
+    let copies = |partition: &Partition| Copies {
+        topic: topic.name.clone(),
+        partition: partition.index,
+        replicas: partition.replicas.clone(),
+        in_sync: partition.in_sync.clone(),
+        in_sync_min,
+    };
+    topic.partitions.iter().map(copies).collect()
 }
 
 async fn make(admin: &Admin, change: &Change) -> Result<(), AdminError> {
@@ -239,6 +293,21 @@ fn from_admin(acl: AdminAcl) -> Option<Acl> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: a controller is caught up when it was within two seconds of its leader; without a leader none is.
+    #[test]
+    fn controllers_that_are_behind_are_not_counted() {
+        use kafka_admin::quorum::Voter;
+        let voter = |id, caught_up_ms| Voter { id, caught_up_ms };
+        let voters =
+            vec![voter(0, Some(9_000)), voter(1, Some(7_001)), voter(2, Some(7_000)), voter(3, None)];
+        let mut quorum = kafka_admin::quorum::Quorum { leader: Some(0), voters };
+        let seen = quorum_of(&quorum);
+        assert_eq!((seen.leader, seen.voters.len()), (Some(0), 4));
+        assert_eq!(seen.caught_up, [0, 1].into());
+        quorum.leader = None;
+        assert_eq!(quorum_of(&quorum).caught_up, [].into());
+    }
 
     /// Goal: our rules survive the way to the broker and back; others are not seen.
     #[test]

@@ -3,7 +3,7 @@
 use crate::{
     controllers::broker,
     health::{Health, HealthError, Source, Telling},
-    kafka::{Address, Brokers, ClusterState, KafkaError, TopicState},
+    kafka::{Address, Brokers, ClusterState, KafkaError, Standing, TopicState},
 };
 use control::{
     ObjectName,
@@ -34,11 +34,13 @@ pub(crate) struct Node {
     pub(crate) topics: BTreeMap<String, Observed>,
     /// Its access rules.
     pub(crate) acls: BTreeSet<Acl>,
+    /// How its copies stand.
+    pub(crate) standing: Standing,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { health: WELL, topics: BTreeMap::new(), acls: BTreeSet::new() }
+        Self { health: WELL, topics: BTreeMap::new(), acls: BTreeSet::new(), standing: Standing::default() }
     }
 }
 
@@ -240,6 +242,12 @@ fn acls_of(node: &Node, topic: &str) -> BTreeSet<Acl> {
 impl Brokers for FakeBrokers {
     fn describe<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<ClusterState, KafkaError>> {
         self.with(address, |_| ClusterState { cluster_id: "cluster-1".into(), nodes: vec![0] })
+    }
+
+    fn standing<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Standing, KafkaError>> {
+        self.with(address, |state| {
+            state.nodes.get(&address.bootstrap).map(|node| node.standing.clone()).unwrap_or_default()
+        })
     }
 
     fn observe<'a>(

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::durability::{BROKER, acknowledged, all_printed, check, publisher};
+use crate::durability::{BROKER, PAUSE_S, acknowledged, all_printed, check, publisher};
 use crate::install::installed;
 use crate::kube::{self, condition, is_ready, kubectl, object, until, wait_ready};
 use crate::namespace::Namespace;
@@ -117,7 +117,7 @@ impl Drop for Cordoned<'_> {
 fn a_drained_node_loses_nothing() -> Result<()> {
     installed()?;
     let namespace = Namespace::new("broker-drain")?;
-    let app = publisher(&namespace)?;
+    let app = publisher(&namespace, PAUSE_S)?;
     until("the first messages", kube::LIMIT, || Ok((acknowledged(&app)? > 0).then_some(())))?;
     let before = uid(&namespace)?;
     let pod = object(&namespace.name, BROKER)?.context("the broker has no pod")?;

@@ -19,6 +19,8 @@ spec: {}
 const MESSAGES: u64 = 10_000;
 const BATCH: u64 = 100;
 const KILLS: u64 = 3;
+/// Between batches: all are published in half a minute at most.
+pub(crate) const PAUSE_S: f64 = 0.05;
 /// The broker's pod and its only container.
 pub(crate) const BROKER: &str = "pod/default-broker-0";
 
@@ -50,7 +52,7 @@ pub(crate) fn acknowledged(app: &App<'_>) -> Result<u64> {
 fn acknowledged_messages_survive_kill_9_three_times() -> Result<()> {
     installed()?;
     let namespace = Namespace::new("kill-nine")?;
-    let app = publisher(&namespace)?;
+    let app = publisher(&namespace, PAUSE_S)?;
     for kill in 1..=KILLS {
         let from = MESSAGES / (KILLS + 1) * kill;
         until(&format!("{from} acknowledgements"), kube::LIMIT * 2, || {
@@ -66,8 +68,9 @@ fn acknowledged_messages_survive_kill_9_three_times() -> Result<()> {
     check(&printed, &app)
 }
 
-/// An app that publishes all messages to the Topic, one batch after the other, each until it is acknowledged.
-pub(crate) fn publisher(namespace: &Namespace) -> Result<App<'_>> {
+/// An app that publishes all messages to the Topic, one batch after the other, each until it is acknowledged, with a pause after
+/// each.
+pub(crate) fn publisher(namespace: &Namespace, pause_s: f64) -> Result<App<'_>> {
     namespace.apply(TOPIC)?;
     wait_ready(&namespace.name, "topic/ledger", kube::LIMIT)?;
     let app = App::new(namespace, "checkout").start()?;
@@ -84,7 +87,7 @@ pub(crate) fn publisher(namespace: &Namespace) -> Result<App<'_>> {
          \x20           print('again', error.code())\n\
          \x20           time.sleep(0.5)\n\
          \x20   print('acknowledged', first, *offsets)\n\
-         \x20   time.sleep(0.05)\n\
+         \x20   time.sleep({pause_s})\n\
          print('done')\n"
     );
     app.start_python("publisher", &publish)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use crate::durability::{acknowledged, all_printed, check, kill_node, publisher};
+use crate::durability::{PAUSE_S, acknowledged, all_printed, check, kill_node, publisher};
 use crate::install::installed;
 use crate::kube::{self, condition, object, until, wait_ready};
 use crate::namespace::Namespace;
@@ -11,12 +11,12 @@ use crate::pods::App;
 
 const NODES: u64 = 3;
 /// Three Java programs take their time to start on a small machine.
-const START: std::time::Duration = kube::LIMIT.saturating_mul(2);
+pub(crate) const START: std::time::Duration = kube::LIMIT.saturating_mul(2);
 const PRODUCE: &str = "kcat -b $KAFKA_BOOTSTRAP_SERVERS -P -X acks=all -X message.timeout.ms=15000";
 const CONSUME: &str = "timeout 60 kcat -b $KAFKA_BOOTSTRAP_SERVERS -C -o beginning -e -q";
 
 /// A cluster that serves in the namespace, small enough for a test.
-fn cluster(namespace: &Namespace) -> Result<()> {
+pub(crate) fn cluster(namespace: &Namespace) -> Result<()> {
     let broker = json!({
         "apiVersion": "pinnace.dev/v1alpha1", "kind": "Broker", "metadata": {"name": "default"},
         "spec": {
@@ -49,7 +49,7 @@ fn killed_nodes_of_a_kafka_cluster_lose_nothing() -> Result<()> {
     let broker = object(&namespace.name, "broker/default")?.unwrap_or_default();
     let nodes = broker["status"]["brokers"].as_array().context("the Broker names no nodes")?;
     ensure!(nodes.len() as u64 == NODES && nodes.iter().all(|node| node["ready"] == true), "{broker}");
-    let app = publisher(&namespace)?;
+    let app = publisher(&namespace, PAUSE_S)?;
     let topic = object(&namespace.name, "topic/ledger")?.unwrap_or_default();
     ensure!(topic["status"]["replicas"] == NODES, "{topic}");
     let topic_since = since(&namespace, "topic/ledger", "Ready")?;

@@ -74,6 +74,8 @@ mod restarts;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]
+mod rolls;
+#[cfg(test)]
 mod sidecars;
 #[cfg(test)]
 mod topics;

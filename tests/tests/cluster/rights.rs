@@ -98,6 +98,8 @@ fn the_operator_may_not_more_than_it_needs() -> Result<()> {
         // The sidecar's image, and a policy sees to it that it is nothing else.
         ("default", "patch", "pods", true),
         ("default", "update", "pods", false),
+        ("default", "delete", "pods", false),
+        ("default", "create", "pods --subresource=eviction", true),
         ("default", "create", "pods --subresource=exec", false),
         ("default", "create", "serviceaccounts --subresource=token", false),
         ("default", "create", "rolebindings.rbac.authorization.k8s.io", false),

@@ -21,6 +21,8 @@ pub const REASON_RUNNING: &str = "Running";
 pub const REASON_STARTING: &str = "Starting";
 /// Reason: the pods are ready, and keep their image until it is their turn to get the one of the operator's version.
 pub const REASON_UPGRADE_WAITS: &str = "UpgradeWaits";
+/// Reason: the nodes serve, and start again one at a time to have what changed.
+pub const REASON_RESTARTING: &str = "Restarting";
 /// Reason: the broker answers.
 pub const REASON_SERVING: &str = "Serving";
 /// Reason: the broker does not answer.
@@ -43,5 +45,7 @@ pub const REASON_INTACT: &str = "Intact";
 pub const REASON_PARTITIONS_READ_ONLY: &str = "PartitionsReadOnly";
 /// Reason: the engine did not tell.
 pub const REASON_NOT_TOLD: &str = "NotTold";
+/// Reason of an Event: a node starts again with what changed.
+pub const REASON_NODE_RESTARTS: &str = "NodeRestarts";
 /// Reason of an Event: the volume was there already, with what it holds.
 pub const REASON_ADOPTED: &str = "Adopted";

@@ -2,6 +2,7 @@
 
 use super::{
     objects::{claim_name, secret_name, service_name},
+    restarts::{self, Restarts},
     turn::{self, Turn},
 };
 use crate::{
@@ -31,6 +32,8 @@ pub(super) struct Observed {
     pub(super) secret: Option<Secret>,
     /// Whether the StatefulSet may be written.
     pub(super) turn: Turn,
+    /// Which nodes have to start again.
+    pub(super) restarts: Restarts,
     /// Whether the namespace says which users its Pods run as.
     pub(super) users_assigned: bool,
     /// Topic objects that live here.
@@ -85,6 +88,7 @@ pub(super) async fn observe(
             // Its nodes take their turns among themselves.
             Engine::Kafka => Turn::Now,
         },
+        restarts: restarts::plan((broker, own), stateful_set.as_deref(), context).await?,
         users_assigned: cluster.uid_range(&own.namespace).is_some(),
         topics: cluster.homes.count(own),
         stateful_set,

@@ -5,13 +5,14 @@ use super::{
     desired::{Children, desired},
     objects,
     observe::{Observed, observe},
+    restarts::{self, Restarts},
     status::{Outcome, status},
     turn::Turn,
     validate::validate,
 };
 use crate::controllers::Action;
 use crate::{
-    apply::{ApplyError, Writer},
+    apply::{Applied, ApplyError, Writer},
     cluster::name_of,
     context::Context,
     controllers::{ReconcileError, report_invalid},
@@ -29,6 +30,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// How often a Broker that waits for its turn looks whether it has come.
 const LOOK_WHOSE_TURN: Duration = Duration::from_secs(10);
 
+/// How often a cluster whose nodes start again is looked at: nobody tells when a copy has caught up.
+const LOOK_WHILE_RESTARTING: Duration = Duration::from_secs(5);
+
 pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Result<Action, ReconcileError> {
     let broker = match &broker.0 {
         Ok(broker) => broker.as_ref(),
@@ -44,7 +48,7 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
         return Ok(Action::await_change());
     }
     let own = name_of(broker);
-    let observed = observe(broker, &own, context).await?;
+    let mut observed = observe(broker, &own, context).await?;
     if broker.spec.paused() {
         report(broker, &Outcome::Observed { observed: &observed, growth: &Ok(()), context }, context).await?;
         return Ok(Action::await_change());
@@ -56,10 +60,17 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
     if let Some(note) = adopted(broker, &observed) {
         context.writer.tell(broker, REASON_ADOPTED, &note).await?;
     }
-    let growth = apply(&children, &observed.turn, &context.writer).await?;
+    let (written, growth) = apply(&children, &observed.turn, &context.writer).await?;
+    if written == Applied::Unchanged {
+        observed.restarts = restarts::act(broker, observed.restarts, context).await?;
+    }
     prune(broker, &own, &context.writer).await?;
     report(broker, &Outcome::Observed { observed: &observed, growth: &growth, context }, context).await?;
-    let look_again = if observed.turn == Turn::Now { LOOK_AGAIN } else { LOOK_WHOSE_TURN };
+    let look_again = match (&observed.turn, &observed.restarts) {
+        (Turn::Waits(_), _) => LOOK_WHOSE_TURN,
+        (Turn::Now, Restarts::Left { .. }) => LOOK_WHILE_RESTARTING,
+        (Turn::Now, Restarts::Done) => LOOK_AGAIN,
+    };
     match observed.engine {
         Some(Err(error)) => Err(error.into()),
         _ => Ok(Action::requeue(certificate.renew_in(now).min(jittered(look_again)))),
@@ -76,12 +87,13 @@ fn adopted(broker: &Broker, observed: &Observed) -> Option<String> {
     ))
 }
 
-/// Writes the children in order; a claim that cannot grow stops nothing but the others.
+/// Writes the children in order; a claim that cannot grow stops nothing but the others. Says what became of the
+/// StatefulSet, and of the claims.
 async fn apply(
     children: &Children,
     turn: &Turn,
     writer: &Writer,
-) -> Result<Result<(), ApplyError>, ReconcileError> {
+) -> Result<(Applied, Result<(), ApplyError>), ReconcileError> {
     writer.apply(MANAGER, &children.secret).await?;
     writer.apply(MANAGER, &children.config_map).await?;
     writer.apply(MANAGER, &children.nodes).await?;
@@ -89,15 +101,16 @@ async fn apply(
     if let Some(budget) = &children.disruption_budget {
         writer.apply(MANAGER, budget).await?;
     }
-    if *turn == Turn::Now {
-        writer.apply(MANAGER, &children.stateful_set).await?;
-    }
+    let written = match turn {
+        Turn::Now => writer.apply(MANAGER, &children.stateful_set).await?,
+        Turn::Waits(_) => Applied::Unchanged,
+    };
     for claim in &children.claims {
         if let Err(error) = writer.apply(MANAGER, claim).await {
-            return Ok(Err(error));
+            return Ok((written, Err(error)));
         }
     }
-    Ok(Ok(()))
+    Ok((written, Ok(())))
 }
 
 /// Deletes what an earlier spec or an earlier version of us made, once per change of the spec. Secrets are

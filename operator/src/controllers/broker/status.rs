@@ -111,14 +111,18 @@ fn nodes(broker: &Broker, observed: &Observed) -> Part {
         Some(set) if is_ready(set) && ready < wanted => Part::bad(
             NODES_READY,
             REASON_STARTING,
-            format!(
-                "{ready} of {wanted} nodes are ready: if it takes long, look at the events and logs of pods with the label {}={}",
-                api::labels::BROKER,
-                name_of(broker).name
-            ),
+            match observed.restarts.told() {
+                Some(told) => format!("{ready} of {wanted} nodes are ready; {told}"),
+                None => format!(
+                    "{ready} of {wanted} nodes are ready: if it takes long, look at the events and logs of pods with the label {}={}",
+                    api::labels::BROKER,
+                    name_of(broker).name
+                ),
+            },
         ),
-        Some(set) if is_ready(set) => match &observed.turn {
-            Turn::Now => Part::good(
+        Some(set) if is_ready(set) => match (&observed.turn, observed.restarts.told()) {
+            (Turn::Now, Some(told)) => Part::good(NODES_READY, REASON_RESTARTING, told),
+            (Turn::Now, None) => Part::good(
                 NODES_READY,
                 REASON_RUNNING,
                 if wanted == 1 {
@@ -127,7 +131,7 @@ fn nodes(broker: &Broker, observed: &Observed) -> Part {
                     format!("all {wanted} nodes are ready")
                 },
             ),
-            Turn::Waits(why) => Part::good(NODES_READY, REASON_UPGRADE_WAITS, why),
+            (Turn::Waits(why), _) => Part::good(NODES_READY, REASON_UPGRADE_WAITS, why),
         },
         _ => Part::bad(
             NODES_READY,

@@ -1,6 +1,7 @@
 //! Brokers as YAML in; child objects, status and writes out. No cluster.
 
 mod kafka;
+mod restarts;
 
 use super::*;
 use crate::{

@@ -111,6 +111,7 @@ impl Store {
             Method::GET => self.get(object_path, query),
             Method::POST if path.ends_with("/events") => self.take_event(body),
             Method::PATCH if path.contains("/events/") => (200, body),
+            Method::POST if path.ends_with("/eviction") => self.evict(path, &body),
             Method::POST if !self.is_open(path) => failure(403, "Forbidden"),
             Method::POST => {
                 let path = format!("{path}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
@@ -127,17 +128,30 @@ impl Store {
                 (200, self.write(path, body))
             }
             Method::PATCH => self.patch((object_path, is_status), query, body),
-            Method::DELETE => {
-                let Some(present) = self.objects.get(path) else { return failure(404, "NotFound") };
-                let wanted = &body["preconditions"]["uid"];
-                if !wanted.is_null() && present["metadata"]["uid"] != *wanted {
-                    return failure(409, "Conflict");
-                }
-                self.delete(path);
-                (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
-            }
+            Method::DELETE => self.delete_as_asked(path, &body),
             _ => failure(405, "MethodNotAllowed"),
         }
+    }
+
+    fn delete_as_asked(&mut self, path: &str, options: &Value) -> (u16, Value) {
+        let Some(present) = self.objects.get(path) else { return failure(404, "NotFound") };
+        let wanted = &options["preconditions"]["uid"];
+        if !wanted.is_null() && present["metadata"]["uid"] != *wanted {
+            return failure(409, "Conflict");
+        }
+        self.delete(path);
+        (200, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}))
+    }
+
+    /// A PodDisruptionBudget that allows none is one that says so in its status.
+    fn evict(&mut self, path: &str, eviction: &Value) -> (u16, Value) {
+        let spent = |object: &Value| {
+            object["kind"] == "PodDisruptionBudget" && object["status"]["disruptionsAllowed"] == 0
+        };
+        if self.objects.values().any(spent) {
+            return failure(429, "TooManyRequests");
+        }
+        self.delete_as_asked(path.trim_end_matches("/eviction"), &eviction["deleteOptions"])
     }
 
     fn take_event(&mut self, event: Value) -> (u16, Value) {

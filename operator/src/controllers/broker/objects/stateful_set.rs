@@ -7,7 +7,12 @@ use crate::{
         engine::{self, Node},
     },
 };
-use api::{Broker, broker::Template, labels, topic::DeletionPolicy};
+use api::{
+    Broker,
+    broker::{Engine, Template},
+    labels,
+    topic::DeletionPolicy,
+};
 use control::ObjectName;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Map, Value, json};
@@ -37,6 +42,11 @@ pub(in super::super) fn build(
         DeletionPolicy::Retain => "Retain",
         DeletionPolicy::Delete => "Delete",
     };
+    // A node of several is started again by us, when the others go on without it.
+    let strategy = match broker.spec.engine {
+        Engine::Embedded => "RollingUpdate",
+        Engine::Kafka => "OnDelete",
+    };
     let mut claim = json!({
         "accessModes": ["ReadWriteOnce"],
         "resources": { "requests": { "storage": size } },
@@ -50,6 +60,7 @@ pub(in super::super) fn build(
             "replicas": broker.spec.nodes(),
             "serviceName": super::nodes_name(&own.name),
             "podManagementPolicy": "Parallel",
+            "updateStrategy": { "type": strategy },
             "selector": { "matchLabels": super::selector(&own.name) },
             "persistentVolumeClaimRetentionPolicy": { "whenDeleted": retain, "whenScaled": "Retain" },
             "template": pod(broker, own, settings, present),
