@@ -9,6 +9,7 @@ mod diff;
 pub mod index;
 pub mod names;
 pub mod objects;
+pub mod placement;
 pub mod topics;
 pub mod view;
 

@@ -11,6 +11,7 @@ pub mod configs;
 mod connection;
 mod error;
 pub mod quorum;
+pub mod reassignments;
 pub mod topics;
 
 pub use admin::{Admin, Security, Settings};

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use kafka_wire::messages::alter_partition_reassignments::{
+    ReassignablePartition, ReassignablePartitionResponse, ReassignableTopicResponse,
+};
 use kafka_wire::messages::api_versions::ApiVersion;
 use kafka_wire::messages::create_acls::AclCreationResult;
 use kafka_wire::messages::create_topics::CreatableTopicResult;
@@ -12,11 +15,15 @@ use kafka_wire::messages::describe_configs::{
     DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
 };
 use kafka_wire::messages::describe_quorum::{DescribedPartition, DescribedTopic, ReplicaState};
+use kafka_wire::messages::list_partition_reassignments::{
+    OngoingPartitionReassignment, OngoingTopicReassignment,
+};
 use kafka_wire::messages::metadata::{MetadataResponsePartition, MetadataResponseTopic};
 use kafka_wire::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, CreateAclsRequest, CreateAclsResponse, CreateTopicsRequest,
-    CreateTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse, DescribeQuorumRequest,
-    DescribeQuorumResponse, MetadataRequest, MetadataResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ApiVersionsRequest,
+    ApiVersionsResponse, CreateAclsRequest, CreateAclsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DescribeConfigsRequest, DescribeConfigsResponse, DescribeQuorumRequest, DescribeQuorumResponse,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse,
 };
 use kafka_wire::{ApiKey, ErrorCode, Message, Reader, Request, RequestHeader, frame};
 use runtime::shutdown::Shutdown;
@@ -29,6 +36,7 @@ use tokio::net::TcpListener;
 use crate::acls::{Acl, Operation, Pattern, ResourceKind};
 use crate::configs::ConfigResource;
 use crate::quorum::{Quorum, Voter};
+use crate::reassignments::{Ongoing, Reassignment};
 use crate::topics::NewTopic;
 use crate::{Admin, AdminError, Security, Settings};
 
@@ -184,6 +192,57 @@ async fn the_quorum_is_described() {
     let voter = |id, caught_up_ms| Voter { id, caught_up_ms };
     let voters = vec![voter(0, Some(6500)), voter(1, Some(7000)), voter(2, None)];
     assert_eq!(quorum, Quorum { leader: Some(1), voters });
+}
+
+/// Goal: each partition is taken or refused by itself, in the order asked for; what is on its way is listed.
+#[tokio::test]
+async fn copies_are_moved() {
+    let broker = FakeBroker::plain(|header, mut reader| match ApiKey::from_code(header.api_key)? {
+        ApiKey::ApiVersions => {
+            let offered =
+                [(ApiKey::AlterPartitionReassignments, 0, 1), (ApiKey::ListPartitionReassignments, 0, 0)];
+            versions(header, &offered)
+        }
+        ApiKey::AlterPartitionReassignments => {
+            let asked = AlterPartitionReassignmentsRequest::decode(&mut reader, header.api_version).unwrap();
+            let responses = asked.topics.into_iter().map(|topic| {
+                let result = |partition: ReassignablePartition| ReassignablePartitionResponse {
+                    partition_index: partition.partition_index,
+                    error_code: if partition.replicas == Some(vec![9]) { 39 } else { 0 },
+                    error_message: None,
+                };
+                let partitions = topic.partitions.into_iter().map(result).collect();
+                ReassignableTopicResponse { name: topic.name, partitions }
+            });
+            let body =
+                AlterPartitionReassignmentsResponse { responses: responses.collect(), ..Default::default() };
+            answer::<AlterPartitionReassignmentsRequest>(header, &body)
+        }
+        _ => {
+            let partition = OngoingPartitionReassignment {
+                partition_index: 3,
+                replicas: vec![0, 1, 2],
+                adding_replicas: vec![2],
+                removing_replicas: vec![0],
+            };
+            let topics = vec![OngoingTopicReassignment { name: "a".to_owned(), partitions: vec![partition] }];
+            let body = ListPartitionReassignmentsResponse { topics, ..Default::default() };
+            answer::<ListPartitionReassignmentsRequest>(header, &body)
+        }
+    })
+    .await;
+    let admin = broker.admin(GENEROUS);
+    let to = |topic: &str, partition, replicas: &[i32]| Reassignment {
+        topic: topic.to_owned(),
+        partition,
+        replicas: Some(replicas.to_vec()),
+    };
+    let results = admin.reassign(&[to("b", 0, &[9]), to("a", 1, &[0]), to("b", 1, &[1])]).await.unwrap();
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, true]);
+    assert!(results[0].as_ref().unwrap_err().to_string().contains("move the copies of b-0"));
+    let ongoing = admin.list_reassignments().await.unwrap();
+    let expected = Ongoing { topic: "a".to_owned(), partition: 3, adding: vec![2], removing: vec![0] };
+    assert_eq!(ongoing, [expected]);
 }
 
 /// Goal: settings of many come in the order asked for, whatever the broker's order, and one that is refused takes none along.
