@@ -98,21 +98,21 @@ pub trait Brokers: Send + Sync + 'static {
 pub struct FencedBrokers {
     brokers: Arc<dyn Brokers>,
     leadership: Leadership,
-    group_rules: Arc<Mutex<HashMap<Address, Arc<RwLock<()>>>>>,
+    shared_rules: Arc<Mutex<HashMap<Address, Arc<RwLock<()>>>>>,
 }
 
 impl FencedBrokers {
     /// The gate in front of `brokers`.
     #[must_use]
     pub fn new(brokers: Arc<dyn Brokers>, leadership: Leadership) -> Self {
-        Self { brokers, leadership, group_rules: Arc::default() }
+        Self { brokers, leadership, shared_rules: Arc::default() }
     }
 
-    /// Rules for groups belong to all topics of a broker. Whoever looks whether they are there and adds them shares the
-    /// lock; whoever takes some away, since no topic needs them, has it alone.
+    /// Rules for groups and transactional ids belong to all topics of a broker. Whoever looks whether they are there and adds
+    /// them shares the lock; whoever takes some away, since no topic needs them, has it alone.
     #[must_use]
-    pub fn group_rules(&self, address: &Address) -> Arc<RwLock<()>> {
-        let mut all = self.group_rules.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn shared_rules(&self, address: &Address) -> Arc<RwLock<()>> {
+        let mut all = self.shared_rules.lock().unwrap_or_else(PoisonError::into_inner);
         // One that nobody has is as good as none.
         all.retain(|_, rules| Arc::strong_count(rules) > 1);
         Arc::clone(all.entry(address.clone()).or_default())

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 pub(crate) async fn reconcile(admin: &Admin, wanted: &Wanted) -> Result<Vec<String>, AdminError> {
     let rules = list_acls(admin).await?;
     let mut left = Vec::new();
-    let (mut groups, mut names) = (BTreeSet::new(), BTreeSet::new());
+    let (mut shared, mut names) = (BTreeSet::new(), BTreeSet::new());
     for (object, spec) in wanted {
         if spec.management_policy == ManagementPolicy::Observe {
             continue;
@@ -26,7 +26,7 @@ pub(crate) async fn reconcile(admin: &Admin, wanted: &Wanted) -> Result<Vec<Stri
             apply(admin, change).await?;
         }
         left.extend(plan.differences.iter().map(|difference| format!("Topic {object}: {difference}")));
-        groups.extend(topic.group_acls);
+        shared.extend(topic.shared_acls);
         names.insert(topic.name);
     }
     // Rules of topics that no object asks for any more; the topics themselves stay.
@@ -35,7 +35,7 @@ pub(crate) async fn reconcile(admin: &Admin, wanted: &Wanted) -> Result<Vec<Stri
     if !surplus.is_empty() {
         apply(admin, Change::Revoke(surplus)).await?;
     }
-    if let Some(change) = topics::revoke_groups(&rules, &groups) {
+    if let Some(change) = topics::revoke_shared(&rules, &shared) {
         apply(admin, change).await?;
     }
     Ok(left)
@@ -74,6 +74,7 @@ fn to_wire(rules: &BTreeSet<Acl>) -> Vec<acls::Acl> {
         let (resource, name) = match &rule.resource {
             Resource::Topic(name) => (ResourceKind::Topic, name),
             Resource::Group(name) => (ResourceKind::Group, name),
+            Resource::TransactionalId(name) => (ResourceKind::TransactionalId, name),
         };
         acls::Acl {
             resource,
@@ -97,7 +98,8 @@ async fn list_acls(admin: &Admin) -> Result<BTreeSet<Acl>, AdminError> {
         let resource = match rule.resource {
             ResourceKind::Topic => Resource::Topic(rule.name),
             ResourceKind::Group => Resource::Group(rule.name),
-            _ => return None,
+            ResourceKind::TransactionalId => Resource::TransactionalId(rule.name),
+            ResourceKind::Cluster => return None,
         };
         let operation = match rule.operation {
             acls::Operation::Read => Operation::Read,

@@ -12,13 +12,22 @@ use api::topic::{TopicSpec, config};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What an access rule is about. Names are literal; the group `*` stands for every group.
+/// What an access rule is about. Names are literal; the group or transactional id `*` stands for every one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// A topic of the broker.
     Topic(String),
     /// A consumer group.
     Group(String),
+    /// What a producer of transactions is known by.
+    TransactionalId(String),
+}
+
+impl Resource {
+    /// Whether Topics of a broker need it together: see [`Wanted::shared_acls`].
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Group(name) | Self::TransactionalId(name) if name == ANY)
+    }
 }
 
 /// What an access rule allows.
@@ -43,8 +52,8 @@ pub struct Acl {
     pub operation: Operation,
 }
 
-/// Every group: which group an app uses is its own choice.
-const ANY_GROUP: &str = "*";
+/// Every name: which group or transactional id an app uses is its own choice.
+pub const ANY: &str = "*";
 
 /// A topic as it should be on the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +68,8 @@ pub struct Wanted {
     pub config: BTreeMap<String, String>,
     /// Who may do what with it.
     pub acls: BTreeSet<Acl>,
-    /// What its subscribers need beside it: their groups. Other topics may need the same.
-    pub group_acls: BTreeSet<Acl>,
+    /// What its users need beside it: groups to subscribe, transactional ids to publish. Other topics may need the same.
+    pub shared_acls: BTreeSet<Acl>,
 }
 
 /// A topic as it is on the broker.
@@ -152,22 +161,25 @@ pub fn wanted(spec: &TopicSpec, object: &ObjectName) -> Wanted {
     let granted = |action| grants(spec.access.as_ref(), &object.namespace, action);
     let topic = || Resource::Topic(name.clone());
     let mut acls = BTreeSet::new();
-    let mut group_acls = BTreeSet::new();
+    let mut shared_acls = BTreeSet::new();
     for grant in granted(Action::Publish) {
         acls.insert(acl(topic(), &grant, Operation::Write));
         acls.insert(acl(topic(), &grant, Operation::Describe));
+        // Both engines let who may write also describe, and who may write to a topic also be idempotent.
+        let any = Resource::TransactionalId(ANY.to_owned());
+        shared_acls.insert(acl(any, &grant, Operation::Write));
     }
     for grant in granted(Action::Subscribe) {
         acls.insert(acl(topic(), &grant, Operation::Read));
         acls.insert(acl(topic(), &grant, Operation::Describe));
-        group_acls.insert(acl(Resource::Group(ANY_GROUP.to_owned()), &grant, Operation::Read));
+        shared_acls.insert(acl(Resource::Group(ANY.to_owned()), &grant, Operation::Read));
     }
     Wanted {
         partitions: spec.partitions,
         replicas: spec.replicas,
         config: config::wanted(spec),
         acls,
-        group_acls,
+        shared_acls,
         name,
     }
 }
@@ -181,7 +193,7 @@ impl Wanted {
     /// The namespaces all of whose service accounts are let in.
     #[must_use]
     pub fn whole_namespaces(&self) -> BTreeSet<&str> {
-        let acls = self.acls.iter().chain(&self.group_acls);
+        let acls = self.acls.iter().chain(&self.shared_acls);
         acls.filter_map(|acl| whole_namespace(&acl.principal)).collect()
     }
 
@@ -200,16 +212,16 @@ impl Wanted {
                 .collect()
         };
         self.acls = each(self.acls);
-        self.group_acls = each(self.group_acls);
+        self.shared_acls = each(self.shared_acls);
         self
     }
 }
 
 /// The changes that bring a topic from `observed` (`None`: it is not there) to `wanted`.
 ///
-/// `acls` are the access rules that the broker has for this topic and for groups. Rules of the topic that
-/// are not wanted are revoked; rules for groups are only added, since other topics may need them:
-/// see [`revoke_groups`].
+/// `acls` are the access rules that the broker has for this topic, for groups and for transactional ids. Rules
+/// of the topic that are not wanted are revoked; the others are only added, since other topics may need them:
+/// see [`revoke_shared`].
 #[must_use]
 pub fn plan(wanted: &Wanted, observed: Option<&Observed>, acls: &BTreeSet<Acl>) -> Plan {
     let mut plan = Plan::default();
@@ -223,7 +235,7 @@ pub fn plan(wanted: &Wanted, observed: Option<&Observed>, acls: &BTreeSet<Acl>) 
         Some(observed) => plan_existing(wanted, observed, &mut plan),
     }
     let missing: BTreeSet<Acl> =
-        wanted.acls.union(&wanted.group_acls).filter(|acl| !acls.contains(acl)).cloned().collect();
+        wanted.acls.union(&wanted.shared_acls).filter(|acl| !acls.contains(acl)).cloned().collect();
     if !missing.is_empty() {
         plan.changes.push(Change::Allow(missing));
     }
@@ -288,13 +300,12 @@ pub fn plan_removal(name: &str, delete: bool, exists: bool, acls: &BTreeSet<Acl>
     changes
 }
 
-/// Revokes the group rules that no remaining topic of the broker needs. `needed` is the union of
-/// [`Wanted::group_acls`] over all Topics of the broker.
+/// Revokes the rules for groups and transactional ids that no remaining topic of the broker needs. `needed` is the union of
+/// [`Wanted::shared_acls`] over all Topics of the broker.
 #[must_use]
-pub fn revoke_groups(acls: &BTreeSet<Acl>, needed: &BTreeSet<Acl>) -> Option<Change> {
-    let any = Resource::Group(ANY_GROUP.to_owned());
+pub fn revoke_shared(acls: &BTreeSet<Acl>, needed: &BTreeSet<Acl>) -> Option<Change> {
     let surplus: BTreeSet<Acl> =
-        acls.iter().filter(|acl| acl.resource == any && !needed.contains(acl)).cloned().collect();
+        acls.iter().filter(|acl| acl.resource.is_shared() && !needed.contains(acl)).cloned().collect();
     (!surplus.is_empty()).then_some(Change::Revoke(surplus))
 }
 

@@ -3,10 +3,10 @@
 //! Steps: observe (stores, then the broker) → validate → desired (a plan of changes) → apply → status.
 
 mod desired;
-mod groups;
 mod observe;
 mod reconcile;
 mod removal;
+mod shared;
 mod status;
 mod validate;
 

@@ -153,8 +153,9 @@ impl Brokers for AdminBrokers {
                 None => BTreeMap::new(),
             };
             let mut acls = BTreeSet::new();
-            for (kind, name) in [(ResourceKind::Topic, topic), (ResourceKind::Group, "*")] {
-                let filter = AclFilter { resource: Some(kind), name: Some(name.to_owned()), principal: None };
+            // Groups and transactional ids are asked for together: by their name, whatever they are.
+            for (resource, name) in [(Some(ResourceKind::Topic), topic), (None, control::topics::ANY)] {
+                let filter = AclFilter { resource, name: Some(name.to_owned()), principal: None };
                 let found = admin.describe_acls(&filter).await.map_err(failed(address))?;
                 acls.extend(found.into_iter().filter_map(from_admin));
             }
@@ -259,6 +260,7 @@ fn to_admin(acl: &Acl) -> AdminAcl {
     let (resource, name) = match &acl.resource {
         Resource::Topic(name) => (ResourceKind::Topic, name),
         Resource::Group(name) => (ResourceKind::Group, name),
+        Resource::TransactionalId(name) => (ResourceKind::TransactionalId, name),
     };
     let operation = match acl.operation {
         Operation::Read => AdminOperation::Read,
@@ -285,7 +287,8 @@ fn from_admin(acl: AdminAcl) -> Option<Acl> {
     let resource = match acl.resource {
         ResourceKind::Topic => Resource::Topic(acl.name),
         ResourceKind::Group => Resource::Group(acl.name),
-        _ => return None,
+        ResourceKind::TransactionalId => Resource::TransactionalId(acl.name),
+        ResourceKind::Cluster => return None,
     };
     (acl.pattern == Pattern::Literal).then_some(Acl { resource, principal: acl.principal, operation })
 }
@@ -317,7 +320,10 @@ mod tests {
             principal: "User:shop/*".into(),
             operation: Operation::Read,
         };
-        assert_eq!(from_admin(to_admin(&acl)), Some(acl.clone()));
+        let resource = Resource::TransactionalId("*".into());
+        for acl in [acl.clone(), Acl { resource, operation: Operation::Write, ..acl.clone() }] {
+            assert_eq!(from_admin(to_admin(&acl)), Some(acl));
+        }
         assert_eq!(from_admin(AdminAcl { pattern: Pattern::Prefixed, ..to_admin(&acl) }), None);
         assert_eq!(from_admin(AdminAcl { operation: AdminOperation::All, ..to_admin(&acl) }), None);
     }

@@ -171,7 +171,7 @@ fn judge_settings(topic: &Value, found: &control::topics::Observed) -> Result<()
     if right { Ok(()) } else { Err(format!("settings {:?} of {topic}", found.config)) }
 }
 
-/// The rules of a topic, and those for groups that it needs.
+/// The rules of a topic, and those for groups and transactional ids that it needs.
 fn rules(topic: &Value) -> (BTreeSet<Acl>, BTreeSet<Acl>) {
     let (namespace, _) = name_of(topic);
     let principals = |list: &str| -> Vec<String> {
@@ -187,15 +187,17 @@ fn rules(topic: &Value) -> (BTreeSet<Acl>, BTreeSet<Acl>) {
         principal: principal.clone(),
         operation,
     };
-    let (mut own, mut groups) = (BTreeSet::new(), BTreeSet::new());
+    let (mut own, mut shared) = (BTreeSet::new(), BTreeSet::new());
     for principal in principals("publish") {
         own.extend([of_topic(&principal, Operation::Write), of_topic(&principal, Operation::Describe)]);
+        let resource = Resource::TransactionalId("*".into());
+        shared.insert(Acl { resource, principal, operation: Operation::Write });
     }
     for principal in principals("subscribe") {
         own.extend([of_topic(&principal, Operation::Read), of_topic(&principal, Operation::Describe)]);
-        groups.insert(Acl { resource: Resource::Group("*".into()), principal, operation: Operation::Read });
+        shared.insert(Acl { resource: Resource::Group("*".into()), principal, operation: Operation::Read });
     }
-    (own, groups)
+    (own, shared)
 }
 
 /// The rules that a broker has for a topic.
@@ -205,13 +207,13 @@ pub(super) fn rules_for(node: &Node, name: &str) -> BTreeSet<Acl> {
 }
 
 fn judge_rules(topic: &Value, node: &Node) -> Result<(), String> {
-    let (own, groups) = rules(topic);
+    let (own, shared) = rules(topic);
     let found = rules_for(node, &log_name(topic));
     if found != own {
         return Err(format!("rules {found:?} of {topic}"));
     }
-    if !groups.is_subset(&node.acls) {
-        return Err(format!("rules for groups are missing of {topic}: {:?}", node.acls));
+    if !shared.is_subset(&node.acls) {
+        return Err(format!("rules for groups or transactional ids are missing of {topic}: {:?}", node.acls));
     }
     Ok(())
 }

@@ -230,11 +230,11 @@ pub(crate) fn make(node: &mut Node, change: &Change) {
     }
 }
 
-/// As the real door: the rules of this topic, and those of groups.
+/// As the real door: the rules of this topic, and those that Topics share.
 fn acls_of(node: &Node, topic: &str) -> BTreeSet<Acl> {
     let of_topic = |acl: &&Acl| match &acl.resource {
         Resource::Topic(name) => name == topic,
-        Resource::Group(_) => true,
+        Resource::Group(_) | Resource::TransactionalId(_) => true,
     };
     node.acls.iter().filter(of_topic).cloned().collect()
 }

@@ -29,8 +29,8 @@ fn publish(app: &App<'_>, path: &str) -> Result<(String, String)> {
 }
 
 /// Promise: a service account that is not allowed is refused, on a Channel and on a Topic, over
-/// HTTP and over the Kafka door, with an error that names the object and the field to change; one
-/// that is allowed is not.
+/// HTTP and over the Kafka door, in a transaction and without, with an error that names the object and the field to
+/// change; one that is allowed is not.
 #[test]
 fn a_service_account_that_is_not_allowed_is_refused() -> Result<()> {
     installed()?;
@@ -55,12 +55,24 @@ fn a_service_account_that_is_not_allowed_is_refused() -> Result<()> {
         })?;
     }
 
-    let produce = "echo hello | timeout 30 kcat -b $KAFKA_BOOTSTRAP_SERVERS -P -t orders -X acks=all -X message.timeout.ms=10000";
-    let words = ["--namespace", &namespace.name, "exec", stranger.name, "-c", APP, "--", "sh", "-c", produce];
-    let output = attempt("kubectl", &words, "")?;
-    let refusal = said(&output);
-    ensure!(!output.status.success(), "the broker took a stranger's message");
-    ensure!(refusal.to_lowercase().contains("authorization failed"), "kcat was told: {refusal}");
-    checkout.run(produce)?;
+    let produce =
+        "timeout 30 kcat -b $KAFKA_BOOTSTRAP_SERVERS -P -t orders -X acks=all -X message.timeout.ms=10000";
+    let plainly = format!("echo plainly | {produce}");
+    let in_transaction = format!("echo in a transaction | {produce} -X transactional.id=payments");
+    for produce in [&plainly, &in_transaction] {
+        let words =
+            ["--namespace", &namespace.name, "exec", stranger.name, "-c", APP, "--", "sh", "-c", produce];
+        let output = attempt("kubectl", &words, "")?;
+        let refusal = said(&output);
+        ensure!(!output.status.success(), "the broker took a stranger's message");
+        ensure!(refusal.to_lowercase().contains("authorization failed"), "kcat was told: {refusal}");
+        checkout.run(produce)?;
+    }
+    let read = checkout.run(
+        "timeout 30 kcat -b $KAFKA_BOOTSTRAP_SERVERS -C -t orders -o beginning -e -q -X isolation.level=read_committed",
+    )?;
+    for line in ["plainly", "in a transaction"] {
+        ensure!(read.lines().filter(|read| *read == line).count() == 1, "{line:?} once: {read}");
+    }
     Ok(())
 }

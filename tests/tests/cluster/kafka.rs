@@ -76,7 +76,7 @@ fn killed_nodes_of_a_kafka_cluster_lose_nothing() -> Result<()> {
 }
 
 /// Promise: on a Kafka cluster too a Topic is open to every service account of its namespace, also one that comes later, and
-/// to nobody else; with access lists to those that they name.
+/// to nobody else; with access lists to those that they name; who may publish may do so in transactions.
 #[test]
 fn a_kafka_cluster_lets_in_whom_a_topic_lets_in() -> Result<()> {
     installed()?;
@@ -102,8 +102,11 @@ fn a_kafka_cluster_lets_in_whom_a_topic_lets_in() -> Result<()> {
     open.dedup();
     ensure!(open == ["checkout", "late"], "{open:?}");
     checkout.run(&format!("echo paid | {PRODUCE} -t listed"))?;
-    ensure!(late.run(&format!("{CONSUME} -t listed"))? == "paid\n");
+    checkout
+        .run(&format!("echo paid in a transaction | {PRODUCE} -t listed -X transactional.id=payments"))?;
+    ensure!(late.run(&format!("{CONSUME} -t listed"))? == "paid\npaid in a transaction\n");
     for (app, words) in [
+        (&late, format!("echo no | {PRODUCE} -t listed -X transactional.id=late 2>&1")),
         (&late, format!("echo no | {PRODUCE} -t listed 2>&1")),
         (&checkout, format!("{CONSUME} -t listed 2>&1")),
     ] {

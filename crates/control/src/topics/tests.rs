@@ -7,7 +7,7 @@ fn wanted_of(spec: &str) -> Wanted {
 }
 
 fn all_acls(wanted: &Wanted) -> BTreeSet<Acl> {
-    wanted.acls.union(&wanted.group_acls).cloned().collect()
+    wanted.acls.union(&wanted.shared_acls).cloned().collect()
 }
 
 fn as_wanted(wanted: &Wanted) -> Observed {
@@ -45,6 +45,7 @@ fn a_new_topic_is_made_then_opened() {
             "Topic(\"orders\") User:shop/checkout Write",
             "Topic(\"orders\") User:shop/checkout Describe",
             "Group(\"*\") User:finance/billing Read",
+            "TransactionalId(\"*\") User:shop/checkout Write",
         ]
     );
 }
@@ -85,20 +86,41 @@ fn differences_are_said() {
     assert!(plan.differences[0].to_string().contains("set partitions to 4"));
 }
 
-/// Goal: who is no longer granted loses the topic's rules; group rules stay while another topic needs them.
+/// Goal: who is no longer granted loses the topic's rules; shared rules stay while another topic needs them.
 #[test]
 fn access_is_revoked() {
-    let old = wanted_of("{access: {subscribe: [{serviceAccount: a}]}}");
-    let new = wanted_of("{access: {subscribe: [{serviceAccount: b}]}}");
+    let old = wanted_of("{access: {publish: [], subscribe: [{serviceAccount: a}]}}");
+    let new = wanted_of("{access: {publish: [], subscribe: [{serviceAccount: b}]}}");
     let plan = plan(&new, Some(&as_wanted(&new)), &all_acls(&old));
     let Some(Change::Revoke(revoked)) = plan.changes.last() else { panic!("{plan:?}") };
     assert_eq!(
         principals(revoked),
         ["Topic(\"orders\") User:shop/a Read", "Topic(\"orders\") User:shop/a Describe"]
     );
-    let both: BTreeSet<Acl> = old.group_acls.union(&new.group_acls).cloned().collect();
-    assert_eq!(revoke_groups(&both, &both), None);
-    assert_eq!(revoke_groups(&both, &new.group_acls), Some(Change::Revoke(old.group_acls)));
+    let both: BTreeSet<Acl> = old.shared_acls.union(&new.shared_acls).cloned().collect();
+    assert_eq!(revoke_shared(&both, &both), None);
+    assert_eq!(revoke_shared(&both, &new.shared_acls), Some(Change::Revoke(old.shared_acls)));
+}
+
+/// Goal: who may publish has transactions, whoever lets it in, until the last Topic that does is gone; rules for single ids,
+/// which we never write, stay.
+#[test]
+fn publishers_have_transactions() {
+    let by_default = wanted_of("{}");
+    let any = |principal: &str| Acl {
+        resource: Resource::TransactionalId(ANY.into()),
+        principal: principal.into(),
+        operation: Operation::Write,
+    };
+    assert!(by_default.shared_acls.contains(&any("User:shop/*")), "{:?}", by_default.shared_acls);
+    let listed = wanted_of("{access: {publish: [{serviceAccount: a}], subscribe: []}}");
+    assert_eq!(listed.shared_acls, BTreeSet::from([any("User:shop/a")]));
+    let missing = plan(&listed, Some(&as_wanted(&listed)), &listed.acls).changes;
+    assert_eq!(missing, [Change::Allow(listed.shared_acls.clone())]);
+    let single = Acl { resource: Resource::TransactionalId("payments".into()), ..any("User:shop/a") };
+    let there = BTreeSet::from([any("User:shop/a"), single]);
+    assert_eq!(revoke_shared(&there, &listed.shared_acls), None);
+    assert_eq!(revoke_shared(&there, &BTreeSet::new()), Some(Change::Revoke(listed.shared_acls)));
 }
 
 /// Goal: a Topic that goes closes the topic, and deletes it only when told to and it is there.
@@ -140,10 +162,14 @@ fn whole_namespaces_become_their_accounts() {
     ]);
     let each = wanted.clone().for_each_account(&accounts);
     let principals: BTreeSet<&str> =
-        each.acls.iter().chain(&each.group_acls).map(|acl| acl.principal.as_str()).collect();
+        each.acls.iter().chain(&each.shared_acls).map(|acl| acl.principal.as_str()).collect();
     let expected = ["User:finance/a", "User:finance/b", "User:lab/billing", "User:shop/checkout"];
     assert_eq!(principals, BTreeSet::from(expected));
-    assert_eq!(each.group_acls.len(), 3, "each subscriber may use groups");
+    let transactional = |acl: &&Acl| {
+        acl.resource == Resource::TransactionalId("*".into()) && acl.operation == Operation::Write
+    };
+    assert_eq!(each.shared_acls.iter().filter(transactional).count(), 1, "the publisher has transactions");
+    assert_eq!(each.shared_acls.len(), 4, "and each subscriber may use groups");
     let nobody = wanted.for_each_account(&BTreeMap::new());
     assert!(nobody.acls.iter().all(|acl| !acl.principal.contains("finance")));
 }

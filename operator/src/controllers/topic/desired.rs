@@ -1,6 +1,6 @@
 //! Brings a topic about: asks the broker, plans (pure, in `control::topics`), changes, asks again.
 
-use super::{groups, validate::ValidTopic};
+use super::{shared, validate::ValidTopic};
 use crate::{
     context::Context,
     kafka::{Address, FencedBrokers, KafkaError},
@@ -36,15 +36,15 @@ pub(super) async fn bring_about(
 ) -> Result<Reached, KafkaError> {
     let (brokers, metrics) = (&context.brokers, &context.metrics.reconciles);
     let (reached, acls) = open(topic, valid, brokers, metrics).await?;
-    if valid.managed && groups::may_be_left(topic) {
-        // This Topic may have let in more subscribers before.
-        let surplus = acls.difference(&valid.wanted.group_acls).cloned().collect();
-        groups::take_away(topic, &surplus, None, context).await?;
+    if valid.managed && shared::may_be_left(topic) {
+        // This Topic may have let in others before.
+        let surplus = acls.difference(&valid.wanted.shared_acls).cloned().collect();
+        shared::take_away(topic, &surplus, None, context).await?;
     }
     Ok(reached)
 }
 
-/// What is there and how it becomes as wanted, but for rules of groups that are too many.
+/// What is there and how it becomes as wanted, but for shared rules that are too many.
 async fn open(
     topic: &Topic,
     valid: &ValidTopic,
@@ -52,7 +52,7 @@ async fn open(
     metrics: &ReconcileMetrics,
 ) -> Result<(Reached, BTreeSet<Acl>), KafkaError> {
     let name = valid.wanted.name.as_str();
-    let rules = brokers.group_rules(&valid.address);
+    let rules = brokers.shared_rules(&valid.address);
     let _shared = rules.read().await;
     let state = brokers.observe(&valid.address, name).await?;
     let plan = plan(&valid.wanted, state.topic.as_ref(), &state.acls);

@@ -1,7 +1,7 @@
 //! A Topic that is being deleted: closes the topic or deletes it, then frees the object. A Broker or namespace
 //! that is gone never holds it; a short outage or a pause of the Broker does, or the topic would stay behind.
 
-use super::{desired::change_all, groups, observe::holder_of, reconcile::report, status::Outcome};
+use super::{desired::change_all, observe::holder_of, reconcile::report, shared, status::Outcome};
 use crate::controllers::Action;
 use crate::{
     apply::ApplyError,
@@ -73,7 +73,7 @@ async fn close(topic: &Topic, context: &Context) -> Result<bool, KafkaError> {
     let state = context.brokers.observe(&address, &log_name).await?;
     let changes = plan_removal(&log_name, false, state.topic.is_some(), &state.acls);
     change_all(&address, &changes, &context.brokers, &context.metrics.reconciles).await?;
-    groups::take_away(topic, &state.acls, Some(&own), context).await?;
+    shared::take_away(topic, &state.acls, Some(&own), context).await?;
     Ok(state.topic.is_some())
 }
 

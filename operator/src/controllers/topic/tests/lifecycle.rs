@@ -56,11 +56,15 @@ async fn a_pause_holds_a_topic_that_is_deleted() {
 }
 
 fn may_join(brokers: &FakeBrokers, account: &str) -> bool {
-    let rule = Acl {
-        resource: Resource::Group("*".into()),
-        principal: format!("User:shop/{account}"),
-        operation: Operation::Read,
-    };
+    may(brokers, account, Resource::Group("*".into()), Operation::Read)
+}
+
+fn may_begin(brokers: &FakeBrokers, account: &str) -> bool {
+    may(brokers, account, Resource::TransactionalId("*".into()), Operation::Write)
+}
+
+fn may(brokers: &FakeBrokers, account: &str, resource: Resource, operation: Operation) -> bool {
+    let rule = Acl { resource, principal: format!("User:shop/{account}"), operation };
     let address = crate::controllers::broker::address(&ObjectName::new("shop", "default"));
     brokers.node(&address).acls.contains(&rule)
 }
@@ -80,6 +84,30 @@ async fn narrower_access_closes_groups() {
     run(&api, &brokers, "orders").await.unwrap();
     assert!(!may_join(&brokers, "billing"), "nobody needs it");
     assert!(may_join(&brokers, "audit"), "another Topic needs it");
+}
+
+/// Goal: who may publish nowhere any more begins no transactions any more, be it that a Topic names others or goes; who may
+/// elsewhere still does.
+#[tokio::test]
+async fn the_last_topic_takes_transactions_away() {
+    let access = |publish: &str| format!("{{access: {{subscribe: [], publish: [{publish}]}}}}");
+    let both = access("{serviceAccount: checkout}, {serviceAccount: audit}");
+    let own = topic_yaml("orders", "2026-01-01T00:00:00Z", &both);
+    let other = topic_yaml("other", "2026-01-01T00:00:00Z", &access("{serviceAccount: audit}"));
+    let (api, brokers) = (FakeApi::with_yaml(&format!("{BROKER}{own}{other}")), FakeBrokers::default());
+    run(&api, &brokers, "orders").await.unwrap();
+    run(&api, &brokers, "other").await.unwrap();
+    assert!(may_begin(&brokers, "checkout") && may_begin(&brokers, "audit"));
+    change_topic(&api, "orders", |topic| {
+        topic["spec"] = json!({"access": {"subscribe": [], "publish": [{"serviceAccount": "audit"}]}});
+    });
+    run(&api, &brokers, "orders").await.unwrap();
+    assert!(!may_begin(&brokers, "checkout"), "no Topic lets it publish");
+    for (name, still) in [("orders", true), ("other", false)] {
+        api.delete("Topic", name);
+        run(&api, &brokers, name).await.unwrap();
+        assert_eq!(may_begin(&brokers, "audit"), still, "after {name}");
+    }
 }
 
 /// Goal: a change that the broker did not take is made by the next try, after the status said that it was seen.

@@ -1,11 +1,11 @@
-//! Rules for groups, which all Topics of a Broker share: those that no Topic needs any more are taken away.
+//! Rules for groups and transactional ids, which all Topics of a Broker share: those that no Topic needs any more are taken away.
 
 use super::desired::change_all;
 use crate::{cluster::name_of, context::Context, controllers::broker, kafka::KafkaError};
 use api::{Topic, condition::find, topic::conditions::IN_SYNC};
 use control::{
     ObjectName,
-    topics::{Acl, Change, revoke_groups},
+    topics::{Acl, Change, revoke_shared},
 };
 use std::collections::BTreeSet;
 
@@ -25,21 +25,21 @@ pub(super) async fn take_away(
     context: &Context,
 ) -> Result<(), KafkaError> {
     let home = super::broker_name(topic);
-    let surplus = |acls: &BTreeSet<Acl>| revoke_groups(acls, &needed(&home, gone, context)?);
-    if revoke_groups(acls, &BTreeSet::new()).is_none() || surplus(acls).is_none() {
+    let surplus = |acls: &BTreeSet<Acl>| revoke_shared(acls, &needed(&home, gone, context)?);
+    if revoke_shared(acls, &BTreeSet::new()).is_none() || surplus(acls).is_none() {
         return Ok(());
     }
     // A Topic that came meanwhile may have found the rules in place: look again while nobody else does.
     let own = name_of(topic);
     let address = broker::address(&home);
-    let rules = context.brokers.group_rules(&address);
+    let rules = context.brokers.shared_rules(&address);
     let _alone = rules.write().await;
     let state = context.brokers.observe(&address, &topic.spec.log_name(&own.namespace, &own.name)).await?;
     let surplus: Vec<Change> = surplus(&state.acls).into_iter().collect();
     change_all(&address, &surplus, &context.brokers, &context.metrics.reconciles).await
 }
 
-/// The rules for groups that the Topics of a Broker need. Two that are deleted at once must not wait for each other: what
+/// The shared rules that the Topics of a Broker need. Two that are deleted at once must not wait for each other: what
 /// is being deleted needs none. `None` while that is not known.
 fn needed(home: &ObjectName, gone: Option<&ObjectName>, context: &Context) -> Option<BTreeSet<Acl>> {
     let engine = context.cluster.broker(home).map(|broker| broker.spec.engine).unwrap_or_default();
@@ -47,6 +47,6 @@ fn needed(home: &ObjectName, gone: Option<&ObjectName>, context: &Context) -> Op
     let others = topics.iter().filter(|other| {
         other.metadata.deletion_timestamp.is_none() && Some(&name_of(other.as_ref())) != gone
     });
-    let wanted = others.map(|other| Some(super::wanted_on(engine, other, &context.cluster)?.group_acls));
+    let wanted = others.map(|other| Some(super::wanted_on(engine, other, &context.cluster)?.shared_acls));
     Some(wanted.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }
