@@ -6,10 +6,13 @@ mod admin;
 mod standing;
 
 pub use admin::{AdminBrokers, Identity};
-pub use standing::{Copies, Quorum, Standing};
+pub use standing::{Copies, Layout, Quorum, Standing};
 
 use crate::leadership::Leadership;
-use control::topics::{Acl, Change, Observed};
+use control::{
+    placement::Move,
+    topics::{Acl, Change, Observed},
+};
 use futures::future::BoxFuture;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -78,6 +81,16 @@ pub trait Brokers: Send + Sync + 'static {
     /// How its partitions and controllers stand.
     fn standing<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Standing, KafkaError>>;
 
+    /// Where its copies are.
+    fn layout<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Layout, KafkaError>>;
+
+    /// Has copies move. Those of partitions that are gone do not.
+    fn reassign<'a>(
+        &'a self,
+        address: &'a Address,
+        moves: &'a [Move],
+    ) -> BoxFuture<'a, Result<(), KafkaError>>;
+
     /// A topic with its access rules.
     fn observe<'a>(
         &'a self,
@@ -132,6 +145,22 @@ impl FencedBrokers {
     /// When the broker does not answer.
     pub async fn standing(&self, address: &Address) -> Result<Standing, KafkaError> {
         self.brokers.standing(address).await
+    }
+
+    /// See [`Brokers::layout`].
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    pub async fn layout(&self, address: &Address) -> Result<Layout, KafkaError> {
+        self.brokers.layout(address).await
+    }
+
+    /// See [`Brokers::reassign`].
+    ///
+    /// # Errors
+    /// When this replica may not write, or the broker did not do it.
+    pub async fn reassign(&self, address: &Address, moves: &[Move]) -> Result<(), KafkaError> {
+        self.leadership.write(async { self.brokers.reassign(address, moves).await }).await?
     }
 
     /// See [`Brokers::observe`].

@@ -52,7 +52,7 @@ pub struct BrokerSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("engine cannot change: make a new Broker"))]
     pub engine: Engine,
-    /// Number of nodes, each of which is broker and controller. For engine Kafka, where it cannot change yet; Embedded is one node. Default for Kafka: 3.
+    /// Number of nodes. For engine Kafka; Embedded is one node. Three of them are controllers too, or one where there are fewer. From 3 nodes or more it can change to 3 or more: new nodes get their share of the copies, and nodes that leave are emptied first. Default: 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: Option<i32>,
@@ -267,6 +267,9 @@ pub struct StorageStatus {
 /// Nodes of a Kafka cluster when nothing is said: the fewest that go on without one of them.
 const KAFKA_NODES: i32 = 3;
 
+/// Controllers of a cluster that has as many nodes.
+const KAFKA_CONTROLLERS: i32 = 3;
+
 /// Copies of a partition on Kafka when nobody says how many: with three one node may be away.
 const KAFKA_COPIES: i32 = 3;
 
@@ -287,6 +290,26 @@ impl BrokerSpec {
             Engine::Embedded => 1,
             Engine::Kafka => self.replicas.unwrap_or(KAFKA_NODES),
         }
+    }
+
+    /// How many of the nodes, the first ones, are controllers that vote: with three one may be away.
+    #[must_use]
+    pub fn controllers(&self) -> i32 {
+        if self.nodes() < KAFKA_CONTROLLERS { 1 } else { KAFKA_CONTROLLERS }
+    }
+
+    /// Whether a cluster of this number of nodes can be brought to the number of the spec.
+    ///
+    /// # Errors
+    /// Why not: with fewer than three nodes there are other controllers and other copies.
+    pub fn can_come_from(&self, nodes: i32) -> Result<(), String> {
+        let wanted = self.nodes();
+        if wanted == nodes || wanted.min(nodes) >= KAFKA_CONTROLLERS {
+            return Ok(());
+        }
+        Err(format!(
+            "cannot change from {nodes} to {wanted}: only between {KAFKA_CONTROLLERS} nodes and more; set it to {nodes}"
+        ))
     }
 
     /// What each namespace may take; `None` when nothing is limited.

@@ -11,6 +11,8 @@ mod observe;
 mod reconcile;
 mod restarts;
 mod roll;
+mod scale;
+mod scaling;
 mod status;
 mod turn;
 mod validate;

@@ -1,14 +1,18 @@
 //! The door over `kafka-admin`: one connection per Broker, mTLS under the operator's own identity, which is
 //! renewed here. Translates between what `control::topics` plans and what the crate takes.
 
-use super::{Address, Brokers, ClusterState, Copies, KafkaError, Quorum, Standing, TopicState};
-use control::topics::{Acl, Change, Observed, Operation, Resource};
+use super::{Address, Brokers, ClusterState, Copies, KafkaError, Layout, Quorum, Standing, TopicState};
+use control::{
+    placement::{self, Move},
+    topics::{Acl, Change, Observed, Operation, Resource},
+};
 use control_plane::Authority;
 use futures::future::BoxFuture;
 use kafka_admin::{
     Admin, AdminError, Security, Settings,
     acls::{Acl as AdminAcl, AclFilter, Operation as AdminOperation, Pattern, ResourceKind},
     configs::{ConfigEntry, ConfigResource},
+    reassignments::Reassignment,
     topics::{NewTopic, Partition, Topic},
 };
 use runtime::tls::{Credentials, Material};
@@ -140,6 +144,18 @@ impl Brokers for AdminBrokers {
         Box::pin(async move { standing(&self.admin(address)).await.map_err(failed(address)) })
     }
 
+    fn layout<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Layout, KafkaError>> {
+        Box::pin(async move { layout(&self.admin(address)).await.map_err(failed(address)) })
+    }
+
+    fn reassign<'a>(
+        &'a self,
+        address: &'a Address,
+        moves: &'a [Move],
+    ) -> BoxFuture<'a, Result<(), KafkaError>> {
+        Box::pin(async move { reassign(&self.admin(address), moves).await.map_err(failed(address)) })
+    }
+
     fn observe<'a>(
         &'a self,
         address: &'a Address,
@@ -189,6 +205,42 @@ async fn standing(admin: &Admin) -> Result<Standing, AdminError> {
         }
     }
     Ok(Standing { partitions, quorum })
+}
+
+async fn layout(admin: &Admin) -> Result<Layout, AdminError> {
+    // First what is on its way: what ends meanwhile is looked at once more.
+    let ongoing = admin.list_reassignments().await?.len();
+    let nodes = admin.cluster().await?.nodes.into_iter();
+    let partitions = admin.list_topics().await?.into_iter().flat_map(|topic| {
+        let Topic { name, partitions, .. } = topic;
+        partitions.into_iter().map(move |partition| placement::Partition {
+            topic: name.clone(),
+            index: partition.index,
+            replicas: partition.replicas,
+            in_sync: partition.in_sync,
+        })
+    });
+    Ok(Layout {
+        nodes: nodes.map(|node| placement::Node { id: node.id, rack: node.rack }).collect(),
+        partitions: partitions.collect(),
+        ongoing,
+    })
+}
+
+async fn reassign(admin: &Admin, moves: &[Move]) -> Result<(), AdminError> {
+    let reassignment = |to: &Move| Reassignment {
+        topic: to.topic.clone(),
+        partition: to.index,
+        replicas: Some(to.replicas.clone()),
+    };
+    for result in admin.reassign(&moves.iter().map(reassignment).collect::<Vec<_>>()).await? {
+        match result {
+            // Deleted meanwhile.
+            Err(error) if error.code() == Some(kafka_admin::ErrorCode::UnknownTopicOrPartition) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 fn quorum_of(quorum: &kafka_admin::quorum::Quorum) -> Quorum {

@@ -1,5 +1,6 @@
 //! How the copies of a cluster's partitions and its controllers stand, and whether one node may go for a while. Pure.
 
+use control::placement::{Node, Partition};
 use std::collections::BTreeSet;
 
 /// See the module.
@@ -35,6 +36,17 @@ pub struct Quorum {
     pub voters: BTreeSet<i32>,
     /// Those that have all of the log.
     pub caught_up: BTreeSet<i32>,
+}
+
+/// Where the copies of a cluster are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The nodes that are there.
+    pub nodes: Vec<Node>,
+    /// All partitions of all topics.
+    pub partitions: Vec<Partition>,
+    /// How many partitions have copies on their way.
+    pub ongoing: usize,
 }
 
 impl Standing {

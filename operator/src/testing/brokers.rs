@@ -3,10 +3,11 @@
 use crate::{
     controllers::broker,
     health::{Health, HealthError, Source, Telling},
-    kafka::{Address, Brokers, ClusterState, KafkaError, Standing, TopicState},
+    kafka::{Address, Brokers, ClusterState, KafkaError, Layout, Standing, TopicState},
 };
 use control::{
     ObjectName,
+    placement::Move,
     topics::{Acl, Change, Observed, Resource},
 };
 use futures::{StreamExt as _, future::BoxFuture, stream};
@@ -36,11 +37,19 @@ pub(crate) struct Node {
     pub(crate) acls: BTreeSet<Acl>,
     /// How its copies stand.
     pub(crate) standing: Standing,
+    /// Where they are.
+    pub(crate) layout: Layout,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { health: WELL, topics: BTreeMap::new(), acls: BTreeSet::new(), standing: Standing::default() }
+        Self {
+            health: WELL,
+            topics: BTreeMap::new(),
+            acls: BTreeSet::new(),
+            standing: Standing::default(),
+            layout: Layout::default(),
+        }
     }
 }
 
@@ -247,6 +256,28 @@ impl Brokers for FakeBrokers {
     fn standing<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Standing, KafkaError>> {
         self.with(address, |state| {
             state.nodes.get(&address.bootstrap).map(|node| node.standing.clone()).unwrap_or_default()
+        })
+    }
+
+    fn layout<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<Layout, KafkaError>> {
+        self.with(address, |state| {
+            state.nodes.get(&address.bootstrap).map(|node| node.layout.clone()).unwrap_or_default()
+        })
+    }
+
+    fn reassign<'a>(
+        &'a self,
+        address: &'a Address,
+        moves: &'a [Move],
+    ) -> BoxFuture<'a, Result<(), KafkaError>> {
+        self.with(address, move |state| {
+            let node = state.nodes.entry(address.bootstrap.clone()).or_default();
+            for partition in &mut node.layout.partitions {
+                let to = moves.iter().find(|to| (&to.topic, to.index) == (&partition.topic, partition.index));
+                if let Some(to) = to {
+                    partition.replicas.clone_from(&to.replicas);
+                }
+            }
         })
     }
 

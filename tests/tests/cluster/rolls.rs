@@ -1,4 +1,4 @@
-//! Rolling restarts of a Kafka cluster under a publisher.
+//! A Kafka cluster whose nodes start again, and one that gets other numbers of nodes, under a publisher.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use crate::install::{NAMESPACE, installed};
 use crate::kafka::{START, cluster};
 use crate::kube::{self, condition, kubectl, object, until};
 use crate::namespace::Namespace;
+use crate::pods::App;
 
 const NODES: usize = 3;
 /// The publisher goes on for longer than three nodes take to start again.
@@ -97,4 +98,68 @@ fn rolled(namespace: &Namespace, before: &BTreeMap<String, (String, bool)>) -> R
         }
         Ok((again == before.len()).then_some(()))
     })
+}
+
+/// How many copies each node has, and the fewest in-sync ones of a partition, as a client sees them.
+fn copies(app: &App<'_>) -> Result<(BTreeMap<u64, usize>, usize)> {
+    let said = app.run("kcat -b $KAFKA_BOOTSTRAP_SERVERS -L -J -m 10")?;
+    let said: Value = serde_json::from_str(&said).context("kcat printed no JSON")?;
+    let (mut on, mut fewest) = (BTreeMap::new(), usize::MAX);
+    let topics = said["topics"].as_array().into_iter().flatten();
+    for partition in topics.flat_map(|topic| topic["partitions"].as_array().into_iter().flatten()) {
+        for replica in partition["replicas"].as_array().into_iter().flatten() {
+            *on.entry(replica["id"].as_u64().unwrap_or_default()).or_default() += 1;
+        }
+        fewest = fewest.min(partition["isrs"].as_array().map_or(0, Vec::len));
+    }
+    Ok((on, fewest))
+}
+
+/// Brings the cluster to a number of nodes, and waits until its copies are where they should be.
+fn scale(namespace: &Namespace, nodes: usize) -> Result<()> {
+    let change = format!(r#"{{"spec": {{"replicas": {nodes}}}}}"#);
+    namespace.kubectl(&["patch", "broker", "default", "--type=merge", "-p", &change])?;
+    let mut told = Vec::new();
+    let scaled = until(&format!("{nodes} nodes with their copies"), START, || {
+        let broker = object(&namespace.name, "broker/default")?.unwrap_or_default();
+        let placed = condition(&broker, "CopiesPlaced").cloned().unwrap_or_default();
+        let message = placed["message"].as_str().unwrap_or_default().to_owned();
+        if told.last() != Some(&message) {
+            told.push(message);
+        }
+        let count = broker["status"]["brokers"].as_array().map_or(0, Vec::len);
+        let is_there = count == nodes && placed["reason"] == "InPlace" && kube::is_ready(&broker);
+        Ok((is_there && pods(namespace)?.len() == nodes).then_some(()))
+    });
+    scaled.with_context(|| format!("it said {told:#?}"))
+}
+
+/// Promise: a fourth node of a Kafka cluster gets its share of the copies, and the cluster is Ready with three again when it is
+/// emptied; no other node starts again, all that is published meanwhile is acknowledged and comes back in order.
+#[test]
+fn a_kafka_cluster_grows_and_shrinks_under_a_publisher() -> Result<()> {
+    installed()?;
+    let namespace = Namespace::new("kafka-scale")?;
+    cluster(&namespace)?;
+    namespace.apply(
+        "apiVersion: pinnace.dev/v1alpha1\nkind: Topic\nmetadata: {name: wide}\nspec: {partitions: 8}\n",
+    )?;
+    kube::wait_ready(&namespace.name, "topic/wide", START)?;
+    let app = publisher(&namespace, PAUSE_S)?;
+    until("some acknowledgements", START, || Ok((acknowledged(&app)? >= BEFORE).then_some(())))?;
+    let before = pods(&namespace)?;
+
+    scale(&namespace, NODES + 1)?;
+    let (on, fewest) = copies(&app)?;
+    let (most, least) = (on.values().max().copied(), on.values().min().copied());
+    ensure!(on.len() == NODES + 1 && most <= least.map(|least| least + 1), "copies are on {on:?}");
+    ensure!(fewest >= 2, "a partition has {fewest} in-sync copies");
+
+    scale(&namespace, NODES)?;
+    let (on, fewest) = copies(&app)?;
+    ensure!(on.len() == NODES && fewest >= 2, "copies are on {on:?}, in sync {fewest}");
+    ensure!(pods(&namespace)? == before, "a node started again");
+    let printed = all_printed(&app)?;
+    ensure!(!printed.contains("again"), "the publisher was refused");
+    check(&printed, &app)
 }

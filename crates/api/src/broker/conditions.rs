@@ -12,6 +12,8 @@ pub const STORAGE_READY: &str = "StorageReady";
 pub const DISK_HAS_ROOM: &str = "DiskHasRoom";
 /// No partition of the engine is read-only for damage or a failed disk.
 pub const DATA_INTACT: &str = "DataIntact";
+/// Every copy of a partition is on the node where it should be. Shown, and no part of Ready.
+pub const COPIES_PLACED: &str = "CopiesPlaced";
 
 /// Reason: valid and supported.
 pub const REASON_ACCEPTED: &str = "Accepted";
@@ -23,6 +25,12 @@ pub const REASON_STARTING: &str = "Starting";
 pub const REASON_UPGRADE_WAITS: &str = "UpgradeWaits";
 /// Reason: the nodes serve, and start again one at a time to have what changed.
 pub const REASON_RESTARTING: &str = "Restarting";
+/// Reason: no copy has to move.
+pub const REASON_IN_PLACE: &str = "InPlace";
+/// Reason: new nodes get their share of the copies.
+pub const REASON_SPREADING: &str = "Spreading";
+/// Reason: nodes that are to leave are emptied.
+pub const REASON_LEAVING: &str = "Leaving";
 /// Reason: the broker answers.
 pub const REASON_SERVING: &str = "Serving";
 /// Reason: the broker does not answer.

@@ -108,12 +108,20 @@ fn updates_are_checked() {
     assert_eq!(fields("{engine: Kafka, storage: {className: fast}}"), ["spec.engine"]);
 }
 
-/// Goal: a Kafka cluster has three nodes unless said otherwise, and keeps its number; its settings are Kafka's.
+/// Goal: a Kafka cluster has three nodes unless said otherwise, and gets another number where its controllers stay the same ones;
+/// its settings are Kafka's.
 #[test]
-fn a_kafka_cluster_keeps_its_number_of_nodes() {
+fn a_kafka_cluster_gets_other_numbers_of_nodes() {
     let old = broker("{engine: Kafka, config: {num.network.threads: '2', log.segment.bytes: '1048576'}}");
     assert_eq!((validate(&old), old.spec.nodes()), (vec![], 3));
     assert_eq!(validate_update(&old, &broker("{engine: Kafka, replicas: 3}")), vec![]);
-    let errors = validate_update(&old, &broker("{engine: Kafka, replicas: 5}"));
-    assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["spec.replicas"]);
+    let cluster = |replicas: i32| broker(&format!("{{engine: Kafka, replicas: {replicas}}}"));
+    for (from, to, is_taken) in
+        [(3, 5, true), (5, 3, true), (3, 2, false), (1, 3, false), (1, 2, false), (1, 1, true)]
+    {
+        let errors = validate_update(&cluster(from), &cluster(to));
+        assert_eq!(errors.is_empty(), is_taken, "{from} to {to}");
+        assert!(errors.iter().all(|error| error.field == "spec.replicas"), "{errors:?}");
+    }
+    assert_eq!([1, 2, 3, 4, 7].map(|nodes| cluster(nodes).spec.controllers()), [1, 1, 3, 3, 3]);
 }

@@ -173,9 +173,8 @@ pub fn validate_update(old: &Broker, new: &Broker) -> Vec<FieldError> {
         errors.push(FieldError::new("spec.engine", "cannot change: make a new Broker"));
     }
     if (old.spec.engine, new.spec.engine) == (Engine::Kafka, Engine::Kafka)
-        && old.spec.nodes() != new.spec.nodes()
+        && let Err(problem) = new.spec.can_come_from(old.spec.nodes())
     {
-        let problem = format!("cannot change yet: the cluster has {} nodes", old.spec.nodes());
         errors.push(FieldError::new("spec.replicas", problem));
     }
     let (before, after) = (&old.spec.storage, &new.spec.storage);

@@ -3,6 +3,8 @@
 use super::{
     objects::{claim_name, secret_name, service_name},
     restarts::{self, Restarts},
+    scale::Scale,
+    scaling,
     turn::{self, Turn},
 };
 use crate::{
@@ -34,6 +36,8 @@ pub(super) struct Observed {
     pub(super) turn: Turn,
     /// Which nodes have to start again.
     pub(super) restarts: Restarts,
+    /// How many nodes there are to be, and which copies have to move.
+    pub(super) scale: Scale,
     /// Whether the namespace says which users its Pods run as.
     pub(super) users_assigned: bool,
     /// Topic objects that live here.
@@ -75,8 +79,11 @@ pub(super) async fn observe(
         Some(set) => Some(context.engines.describe((broker, own), set, context).await),
         None => None,
     };
+    let restarts = restarts::plan((broker, own), stateful_set.as_deref(), context).await?;
+    let is_restarting = restarts != Restarts::Done;
+    let scale = scaling::plan((broker, own), stateful_set.as_deref(), is_restarting, context).await;
     Ok(Observed {
-        claims: (0..broker.spec.nodes())
+        claims: (0..scale.nodes)
             .filter_map(|node| {
                 let claim = cluster.volume_claims.get(&child(claim_name(&own.name, node)))?;
                 Some(Claim { node, claim })
@@ -88,7 +95,8 @@ pub(super) async fn observe(
             // Its nodes take their turns among themselves.
             Engine::Kafka => Turn::Now,
         },
-        restarts: restarts::plan((broker, own), stateful_set.as_deref(), context).await?,
+        restarts,
+        scale,
         users_assigned: cluster.uid_range(&own.namespace).is_some(),
         topics: cluster.homes.count(own),
         stateful_set,

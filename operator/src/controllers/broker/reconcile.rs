@@ -6,6 +6,7 @@ use super::{
     objects,
     observe::{Observed, observe},
     restarts::{self, Restarts},
+    scaling,
     status::{Outcome, status},
     turn::Turn,
     validate::validate,
@@ -30,8 +31,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// How often a Broker that waits for its turn looks whether it has come.
 const LOOK_WHOSE_TURN: Duration = Duration::from_secs(10);
 
-/// How often a cluster whose nodes start again is looked at: nobody tells when a copy has caught up.
-const LOOK_WHILE_RESTARTING: Duration = Duration::from_secs(5);
+/// How often a cluster is looked at whose nodes start again or whose copies move: nobody tells when a copy has caught up.
+const LOOK_WHILE_CHANGING: Duration = Duration::from_secs(5);
 
 pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Result<Action, ReconcileError> {
     let broker = match &broker.0 {
@@ -60,16 +61,20 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
     if let Some(note) = adopted(broker, &observed) {
         context.writer.tell(broker, REASON_ADOPTED, &note).await?;
     }
+    let mut moved = Ok(());
     let (written, growth) = apply(&children, &observed.turn, &context.writer).await?;
     if written == Applied::Unchanged {
         observed.restarts = restarts::act(broker, observed.restarts, context).await?;
+        moved = scaling::act(&own, &observed.scale, context).await;
     }
     prune(broker, &own, &context.writer).await?;
     report(broker, &Outcome::Observed { observed: &observed, growth: &growth, context }, context).await?;
-    let look_again = match (&observed.turn, &observed.restarts) {
+    moved?;
+    let is_still = observed.restarts == Restarts::Done && observed.scale.is_steady();
+    let look_again = match (&observed.turn, is_still) {
         (Turn::Waits(_), _) => LOOK_WHOSE_TURN,
-        (Turn::Now, Restarts::Left { .. }) => LOOK_WHILE_RESTARTING,
-        (Turn::Now, Restarts::Done) => LOOK_AGAIN,
+        (Turn::Now, false) => LOOK_WHILE_CHANGING,
+        (Turn::Now, true) => LOOK_AGAIN,
     };
     match observed.engine {
         Some(Err(error)) => Err(error.into()),

@@ -70,7 +70,8 @@ pub(super) async fn plan(
     let pods = context.writer.pods(&own.namespace, &labels.join(",")).await?;
     let set_name = objects::service_name(&own.name);
     let pod_of = |id: i32| pods.iter().find(|pod| pod.metadata.name == Some(format!("{set_name}-{id}")));
-    let nodes: Vec<Node> = (0..broker.spec.nodes()).map(|id| node(id, pod_of(id), newest)).collect();
+    let all = set.and_then(|set| set.spec.as_ref()?.replicas).unwrap_or(0);
+    let nodes: Vec<Node> = (0..all).map(|id| node(id, pod_of(id), newest)).collect();
     let going = |id: &i32| {
         let metadata = &pod_of(*id)?.metadata;
         let pod = ObjectName::new(&own.namespace, metadata.name.clone()?);

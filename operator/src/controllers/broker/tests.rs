@@ -2,6 +2,7 @@
 
 mod kafka;
 mod restarts;
+mod scaling;
 
 use super::*;
 use crate::{

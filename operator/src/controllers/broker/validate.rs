@@ -15,10 +15,11 @@ pub(super) fn validate(broker: &Broker) -> Result<(), Part> {
     }
     // The webhook refuses it too; who went round it is told here.
     let nodes = broker.status.as_ref().map_or(0, |status| status.brokers.len());
-    if broker.spec.engine == Engine::Kafka && nodes > 0 && i32::try_from(nodes) != Ok(broker.spec.nodes()) {
-        let message =
-            format!("spec.replicas: cannot change yet: the cluster has {nodes} nodes; set it to {nodes}");
-        return Err(Part::bad(ACCEPTED, REASON_NOT_SUPPORTED, message));
+    if broker.spec.engine == Engine::Kafka
+        && nodes > 0
+        && let Err(problem) = broker.spec.can_come_from(i32::try_from(nodes).unwrap_or(i32::MAX))
+    {
+        return Err(Part::bad(ACCEPTED, REASON_NOT_SUPPORTED, format!("spec.replicas: {problem}")));
     }
     Ok(())
 }

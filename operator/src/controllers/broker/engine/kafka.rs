@@ -1,4 +1,4 @@
-//! Apache Kafka in KRaft mode: nodes that are broker and controller at once. Of the image nothing is relied on but a `java` on
+//! Apache Kafka in KRaft mode: nodes that are broker and controller at once, of which the first ones vote. Of the image nothing is relied on but a `java` on
 //! its path and the jars in `/opt/kafka/libs`, so any image with these will do. Pure.
 //!
 //! Two files and the volume make a node: `server.properties`, whose node id and host name come from the environment, and the
@@ -149,10 +149,11 @@ fn start(heap_mib: u64) -> Vec<String> {
     words
 }
 
-/// Formats the node's storage, unless it is formatted.
+/// Formats the node's storage, unless it is formatted. Every node gets the same first voters, those that come later too, which are
+/// not among them.
 fn format(broker: &Broker, own: &ObjectName) -> Vec<String> {
     let mut words = java(&["-Xmx128m".to_owned()], "kafka.tools.StorageTool");
-    let controllers = (0..broker.spec.nodes()).map(|id| {
+    let controllers = (0..broker.spec.controllers()).map(|id| {
         format!("{id}@{}:{CONTROLLER_PORT}:{}", host(own, &id.to_string()), identity::directory_id(own, id))
     });
     words.extend([

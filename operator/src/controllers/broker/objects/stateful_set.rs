@@ -22,6 +22,8 @@ const USER: u32 = 65_532;
 
 /// What a StatefulSet depends on beside its Broker.
 pub(in super::super) struct Present<'a> {
+    /// How many nodes there are to be for now.
+    pub(in super::super) nodes: i32,
     /// That of the StatefulSet that is there, whose template for claims cannot change.
     pub(in super::super) claim_size: Option<&'a str>,
     /// The certificate, for an engine that reads it at its start alone: a new one starts the nodes again.
@@ -57,12 +59,12 @@ pub(in super::super) fn build(
     serde_json::from_value(json!({
         "metadata": super::metadata(broker, own, &super::service_name(&own.name)),
         "spec": {
-            "replicas": broker.spec.nodes(),
+            "replicas": present.nodes,
             "serviceName": super::nodes_name(&own.name),
             "podManagementPolicy": "Parallel",
             "updateStrategy": { "type": strategy },
             "selector": { "matchLabels": super::selector(&own.name) },
-            "persistentVolumeClaimRetentionPolicy": { "whenDeleted": retain, "whenScaled": "Retain" },
+            "persistentVolumeClaimRetentionPolicy": { "whenDeleted": retain, "whenScaled": retain },
             "template": pod(broker, own, settings, present),
             "volumeClaimTemplates": [{
                 "apiVersion": "v1",

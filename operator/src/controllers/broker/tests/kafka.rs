@@ -113,13 +113,13 @@ async fn the_volumes_of_all_nodes_grow() {
     assert_eq!(condition_of(&api, "StorageReady").1, "Resizing");
 }
 
-/// Goal: the number of nodes does not change behind the webhook's back: the cluster stays as it is, and the Broker says so.
+/// Goal: the number of controllers does not change behind the webhook's back: the cluster stays as it is, and the Broker says so.
 #[tokio::test]
 async fn another_number_of_nodes_is_not_taken() {
     let (api, brokers, authority) = (one("{engine: Kafka}"), FakeBrokers::default(), authority());
     run(&api, &brokers, &authority).await.unwrap();
     come_up(&api, 3);
-    api.edit("Broker", "default", |broker| broker["spec"]["replicas"] = json!(5));
+    api.edit("Broker", "default", |broker| broker["spec"]["replicas"] = json!(2));
     run(&api, &brokers, &authority).await.unwrap();
     assert_eq!(api.find("StatefulSet", "default-broker").unwrap()["spec"]["replicas"], 3);
     assert_eq!(condition_of(&api, "Accepted").1, "NotSupported");

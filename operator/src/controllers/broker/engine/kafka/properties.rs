@@ -27,11 +27,11 @@ rootLogger.appenderRef.console.ref=CONSOLE
 
 /// `server.properties`; what the Broker says comes last and wins.
 pub(super) fn server(broker: &Broker, own: &ObjectName, settings: &Settings) -> String {
-    let nodes = broker.spec.nodes();
     let copies = broker.spec.default_copies();
     let copies_min = if copies < COPIES_ENOUGH { 1 } else { 2 };
-    let controllers: Vec<String> =
-        (0..nodes).map(|id| format!("{}:{CONTROLLER_PORT}", host(own, &id.to_string()))).collect();
+    let controllers: Vec<String> = (0..broker.spec.controllers())
+        .map(|id| format!("{}:{CONTROLLER_PORT}", host(own, &id.to_string())))
+        .collect();
     // The name of a Pod ends with the number of its node.
     let advertised = format!("${{env:POD_NAME}}.{}.{}.svc", super::nodes_name(&own.name), own.namespace);
     let (nodes_principal, operator) = (super::principal(own), &settings.identity);
@@ -103,8 +103,14 @@ mod tests {
                 assert_eq!(all[&format!("{name}.replication.factor")], copies, "{name} of {nodes}");
             }
             assert_eq!(all["min.insync.replicas"], copies_min, "{nodes}");
-            assert_eq!(all["controller.quorum.bootstrap.servers"].split(',').count(), nodes);
+            assert_eq!(
+                all["controller.quorum.bootstrap.servers"].split(',').count(),
+                if nodes < 3 { 1 } else { 3 }
+            );
         }
+        // Nodes that come later start no other one again.
+        let five = properties("{engine: Kafka, replicas: 5}");
+        assert_eq!(five, properties("{engine: Kafka, replicas: 3}"));
     }
 
     /// Goal: what the Broker says wins over our defaults, and every setting that we secure the cluster with is one that a
