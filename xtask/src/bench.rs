@@ -3,6 +3,7 @@
 
 mod broker;
 pub(crate) mod channel;
+mod kafka_door;
 mod nats;
 mod operator;
 
@@ -62,6 +63,8 @@ enum Name {
     Broker,
     /// A Channel through two sidecars against libzmq, NATS and relays of gRPC.
     Channel,
+    /// The Kafka door of a sidecar against the same client that speaks TLS to the broker itself.
+    KafkaDoor,
     /// The operator on a real cluster, with thousands of objects and sidecars. Once, whatever the rounds.
     Operator,
 }
@@ -71,9 +74,9 @@ enum Name {
 enum Part {
     /// Broker: starts of small ones, and what all take when idle.
     Start,
-    /// Broker: acknowledgements of one partition at a pace. Channel: round trips, one at a time.
+    /// Broker: acknowledgements of one partition at a pace. Channel: round trips, one at a time. Kafka door: both ways at a pace.
     Latency,
-    /// Flat out. Broker: producing and consuming. Channel: one pair, all sizes.
+    /// Flat out. Broker, Kafka door: producing and consuming. Channel: one pair, all sizes.
     Throughput,
     /// Broker: a thousand partitions at a pace.
     Partitions,
@@ -94,6 +97,7 @@ enum Part {
 impl Part {
     const BROKER: [Self; 6] =
         [Self::Start, Self::Latency, Self::Throughput, Self::Partitions, Self::Topics, Self::Recovery];
+    const KAFKA_DOOR: [Self; 2] = [Self::Latency, Self::Throughput];
     const CHANNEL: [Self; 6] =
         [Self::Memory, Self::Latency, Self::OpenLoop, Self::Throughput, Self::Shapes, Self::FanOut];
 }
@@ -147,6 +151,7 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
     let (parts, name) = match args.name {
         Name::Broker => (Part::BROKER.as_slice(), "broker"),
         Name::Channel => (Part::CHANNEL.as_slice(), "channel"),
+        Name::KafkaDoor => (Part::KAFKA_DOOR.as_slice(), "kafka-door"),
         Name::Operator => ([].as_slice(), "operator"),
     };
     if let Some(part) = args.parts.iter().find(|part| !parts.contains(part)) {
@@ -157,6 +162,7 @@ pub(crate) fn run(root: &Path, args: &BenchArgs) -> Result<()> {
     let mut report = match args.name {
         Name::Broker => broker::measure(root, &cache, args),
         Name::Channel => channel::measure(root, &cache, args),
+        Name::KafkaDoor => kafka_door::measure(root, &cache, args),
         Name::Operator => operator::measure(root, args),
     }
     .context("failed to measure")?;

@@ -5,7 +5,7 @@
 //! from the broker's process; a thousand partitions at a pace from Kafka's own `ProducerPerformance`. Every
 //! load says how many messages it sent; a lost one fails the benchmark.
 
-mod client;
+pub(super) mod client;
 mod disk;
 mod goals;
 mod kafka;
@@ -338,7 +338,7 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// The smallest value that at least `percent` of the sorted values do not exceed.
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
+pub(super) fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted.get(rank).copied().unwrap_or(f64::NAN)
 }

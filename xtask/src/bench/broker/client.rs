@@ -1,6 +1,7 @@
 //! `rdkafka_performance`, built once from the sources of the crate `rdkafka-sys` that the lock file names.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use cargo_metadata::MetadataCommand;
@@ -13,53 +14,88 @@ use crate::tools;
 const LOAD_SECONDS: &str = "600";
 /// What librdkafka is built without: nothing here uses it.
 const CONFIGURE: [&str; 4] = ["--disable-curl", "--disable-sasl", "--disable-zstd", "--disable-ssl"];
+/// The same of the client that also speaks TLS.
+const CONFIGURE_TLS: [&str; 4] = ["--disable-curl", "--disable-sasl", "--disable-zstd", "--enable-ssl"];
 
 /// What is sent or read.
-pub(super) struct Load {
-    pub(super) topic: String,
-    pub(super) bytes: u32,
-    pub(super) messages: u32,
+pub(in crate::bench) struct Load {
+    pub(in crate::bench) topic: String,
+    pub(in crate::bench) bytes: u32,
+    pub(in crate::bench) messages: u32,
     /// `None`: all, by librdkafka's random choice.
-    pub(super) partition: Option<u32>,
+    pub(in crate::bench) partition: Option<u32>,
     /// How the client compresses.
-    pub(super) codec: Option<&'static str>,
+    pub(in crate::bench) codec: Option<&'static str>,
 }
 
 /// The built program.
-pub(super) struct Client {
+#[derive(Clone)]
+pub(in crate::bench) struct Client {
     program: PathBuf,
+    /// Of the crate, and behind the plus of librdkafka.
+    pub(in crate::bench) version: String,
+    /// What it is told in every run.
+    settings: Vec<String>,
 }
 
 impl Client {
     pub(super) fn build(root: &Path, cache: &Cache) -> Result<Self> {
+        Self::configured(root, cache, ("rdkafka-performance", &CONFIGURE))
+    }
+
+    /// One that can also speak TLS, with the OpenSSL of this machine.
+    pub(in crate::bench) fn build_with_tls(root: &Path, cache: &Cache) -> Result<Self> {
+        Self::configured(root, cache, ("rdkafka-performance-tls", &CONFIGURE_TLS))
+            .context("cannot build the client; install the Debian package libssl-dev")
+    }
+
+    /// The same client with more settings of librdkafka, each `NAME=VALUE`.
+    pub(in crate::bench) fn with(&self, settings: impl IntoIterator<Item = String>) -> Self {
+        let more = settings.into_iter().flat_map(|setting| ["-X".to_owned(), setting]);
+        Self { settings: self.settings.iter().cloned().chain(more).collect(), ..self.clone() }
+    }
+
+    fn configured(root: &Path, cache: &Cache, (name, configure): (&str, &[&str; 4])) -> Result<Self> {
         let metadata =
             MetadataCommand::new().current_dir(root).exec().context("cannot read the workspace")?;
         let package = metadata.packages.iter().find(|package| package.name.as_str() == "rdkafka-sys");
         let package = package.context("the workspace has no rdkafka-sys")?;
         let version = package.version.to_string();
         let source = package.manifest_path.with_file_name("librdkafka");
-        let key = key([("version", version.as_bytes()), ("configure", CONFIGURE.join(" ").as_bytes())]);
-        let place = cache.folder("rdkafka-performance", &key, |folder| {
-            println!("building rdkafka_performance of rdkafka-sys {version}");
+        let key = key([("version", version.as_bytes()), ("configure", configure.join(" ").as_bytes())]);
+        let place = cache.folder(name, &key, |folder| {
+            println!("building {name} of rdkafka-sys {version}");
             let run = |program: &str, arguments: &[&str]| {
                 tools::output(tools::command(program, arguments).current_dir(folder.join("librdkafka")))
             };
             tools::output(&mut tools::command("cp", ["-r", source.as_str(), &folder.display().to_string()]))?;
-            run("./configure", &CONFIGURE)?;
+            run("./configure", configure)?;
             run("make", &["-j2", "libs"])?;
             run("make", &["-C", "examples", "rdkafka_performance"])?;
             std::fs::copy(folder.join("librdkafka/examples/rdkafka_performance"), folder.join("program"))
                 .context("cannot keep the built program")?;
             crate::cache::remove_folder(&folder.join("librdkafka"))
         })?;
-        Ok(Self { program: place.join("program") })
+        Ok(Self { program: place.join("program"), version, settings: Vec::new() })
     }
 
     fn run(&self, address: &str, load: &Load, more: &[&str]) -> Result<String> {
+        tools::output(&mut self.command(address, load, more))
+    }
+
+    fn command(&self, address: &str, load: &Load, more: &[&str]) -> Command {
         let messages = load.messages.to_string();
         let mut command = tools::command("timeout", [LOAD_SECONDS]);
-        command.arg(&self.program).args(["-b", address, "-c", &messages, "-q"]).args(more);
-        tools::output(&mut command)
+        command.arg(&self.program).args(["-b", address, "-c", &messages, "-q"]);
+        command.args(&self.settings).args(more);
+        command
+    }
+
+    /// Reads what [`Self::latencies`] sends to a new topic, and writes how long each message was on its way, in microseconds.
+    pub(in crate::bench) fn reader(&self, address: &str, load: &Load, file: &Path) -> Command {
+        let file = file.display().to_string();
+        let arguments = ["-C", "-t", &load.topic, "-p", "0", "-o", "beginning", "-l", "-A", &file];
+        self.command(address, load, &arguments)
     }
 
     fn produce_with(&self, address: &str, load: &Load, more: &[&str]) -> Result<String> {
@@ -79,7 +115,7 @@ impl Client {
     }
 
     /// Sends the load as fast as it goes; messages a second.
-    pub(super) fn produce(&self, address: &str, load: &Load) -> Result<f64> {
+    pub(in crate::bench) fn produce(&self, address: &str, load: &Load) -> Result<f64> {
         rate(&self.produce_with(address, load, &["-X", "linger.ms=5"])?)
     }
 
@@ -94,7 +130,7 @@ impl Client {
     }
 
     /// Reads as many messages from the start; messages a second.
-    pub(super) fn consume(&self, address: &str, load: &Load) -> Result<f64> {
+    pub(in crate::bench) fn consume(&self, address: &str, load: &Load) -> Result<f64> {
         let partitions: Vec<String> = match load.partition {
             Some(partition) => vec![partition.to_string()],
             None => (0..PARTITIONS).map(|partition| partition.to_string()).collect(),
@@ -111,7 +147,7 @@ impl Client {
     }
 
     /// Waits for the first acknowledgement of a broker that is about to start.
-    pub(super) fn first_message(&self, address: &str) -> Result<()> {
+    pub(in crate::bench) fn first_message(&self, address: &str) -> Result<()> {
         let load = Load { topic: "first".into(), bytes: 1, messages: 1, partition: Some(0), codec: None };
         let quickly =
             ["-X", "reconnect.backoff.ms=5", "-X", "reconnect.backoff.max.ms=20", "-X", "linger.ms=0"];
@@ -122,7 +158,7 @@ impl Client {
     /// Sends the load at a pace; the sorted latencies in milliseconds, without the first second's worth, and
     /// the messages a second that came about. The client never catches up on a message that it was late for,
     /// and spins between two of them: where cores are few, it falls behind its own pace.
-    pub(super) fn latencies(
+    pub(in crate::bench) fn latencies(
         &self,
         address: &str,
         load: &Load,
@@ -131,14 +167,19 @@ impl Client {
         let (pace_text, file_text) = (pace.to_string(), file.display().to_string());
         let arguments = ["-l", "-r", &pace_text, "-A", &file_text, "-X", "linger.ms=0"];
         let reached = rate(&self.produce_with(address, load, &arguments)?)?;
-        let text = std::fs::read_to_string(file).context("rdkafka_performance wrote no latencies")?;
-        let microseconds = text.lines().filter_map(|line| line.trim().parse::<f64>().ok());
-        let warm = microseconds.skip(usize::try_from(pace).unwrap_or_default());
-        let mut latencies: Vec<f64> = warm.map(|latency| latency / 1000.0).collect();
-        ensure!(!latencies.is_empty(), "rdkafka_performance wrote no latencies");
-        latencies.sort_by(f64::total_cmp);
-        Ok((latencies, reached))
+        Ok((written(file, pace)?, reached))
     }
+}
+
+/// The latencies in a file of the client, sorted, in milliseconds, without those of the first second at this pace.
+pub(in crate::bench) fn written(file: &Path, pace: u32) -> Result<Vec<f64>> {
+    let text = std::fs::read_to_string(file).context("rdkafka_performance wrote no latencies")?;
+    let microseconds = text.lines().filter_map(|line| line.trim().parse::<f64>().ok());
+    let warm = microseconds.skip(usize::try_from(pace).unwrap_or_default());
+    let mut latencies: Vec<f64> = warm.map(|latency| latency / 1000.0).collect();
+    ensure!(!latencies.is_empty(), "rdkafka_performance wrote no latencies");
+    latencies.sort_by(f64::total_cmp);
+    Ok(latencies)
 }
 
 /// The messages in the last summary of a consumer: `% 123 messages (…) consumed in …`.

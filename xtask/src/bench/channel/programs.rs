@@ -25,6 +25,18 @@ pub(crate) struct GivenPrograms {
     sidecar: Option<PathBuf>,
 }
 
+impl GivenPrograms {
+    /// `pinnace` and the sidecar, built from the checkout unless they are given; see [`Programs::sidecar`].
+    pub(crate) fn or_built(&self, root: &Path) -> Result<(PathBuf, Option<PathBuf>)> {
+        let pinnace = given_or_built(root, "pinnace", self.pinnace.as_deref())?;
+        let sidecar = match (&self.pinnace, &self.sidecar) {
+            (Some(_), None) => None,
+            (_, sidecar) => Some(given_or_built(root, "pinnace-sidecar", sidecar.as_deref())?),
+        };
+        Ok((pinnace, sidecar))
+    }
+}
+
 pub(crate) struct Programs {
     pub(crate) pinnace: PathBuf,
     /// The program of the image; `None`: the sidecar that is part of `pinnace`.
@@ -40,11 +52,7 @@ impl Programs {
         let load = load(root, cache)?;
         let version = tools::output(&mut tools::command(&load, ["version"]))?;
         let libzmq_version = format!("{} of pyzmq {PYZMQ_VERSION}", version.trim());
-        let pinnace = given_or_built(root, "pinnace", given.pinnace.as_deref())?;
-        let sidecar = match (&given.pinnace, &given.sidecar) {
-            (Some(_), None) => None,
-            (_, sidecar) => Some(given_or_built(root, "pinnace-sidecar", sidecar.as_deref())?),
-        };
+        let (pinnace, sidecar) = given.or_built(root)?;
         Ok(Self { pinnace, sidecar, load, libzmq_version })
     }
 }
