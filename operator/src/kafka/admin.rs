@@ -211,6 +211,7 @@ async fn layout(admin: &Admin) -> Result<Layout, AdminError> {
     // First what is on its way: what ends meanwhile is looked at once more.
     let ongoing = admin.list_reassignments().await?.len();
     let nodes = admin.cluster().await?.nodes.into_iter();
+    let rack = |rack: Option<String>| rack.filter(|rack| !rack.is_empty());
     let partitions = admin.list_topics().await?.into_iter().flat_map(|topic| {
         let Topic { name, partitions, .. } = topic;
         partitions.into_iter().map(move |partition| placement::Partition {
@@ -221,7 +222,7 @@ async fn layout(admin: &Admin) -> Result<Layout, AdminError> {
         })
     });
     Ok(Layout {
-        nodes: nodes.map(|node| placement::Node { id: node.id, rack: node.rack }).collect(),
+        nodes: nodes.map(|node| placement::Node { id: node.id, rack: rack(node.rack) }).collect(),
         partitions: partitions.collect(),
         ongoing,
     })

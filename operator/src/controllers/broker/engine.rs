@@ -28,6 +28,8 @@ pub(super) struct Node {
     pub(super) container: Value,
     /// Beside the Secret and the ConfigMap.
     pub(super) volumes: Vec<Value>,
+    /// Whether its nodes should be on different machines and in different zones, as far as there are any.
+    pub(super) is_spread: bool,
     /// Time to close connections and sync, before a node is killed.
     pub(super) grace_seconds: u32,
 }

@@ -46,7 +46,13 @@ pub(super) fn node(broker: &Broker, own: &ObjectName, settings: &Settings) -> No
         "livenessProbe": probe("/live", 10, 6),
         "volumeMounts": super::mounts(),
     });
-    Node { init_containers: Vec::new(), container, volumes: Vec::new(), grace_seconds: GRACE_SECONDS }
+    Node {
+        init_containers: Vec::new(),
+        container,
+        volumes: Vec::new(),
+        is_spread: false,
+        grace_seconds: GRACE_SECONDS,
+    }
 }
 
 fn probe(path: &str, period_seconds: u32, failures_max: u32) -> Value {

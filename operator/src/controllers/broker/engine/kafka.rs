@@ -88,6 +88,7 @@ pub(super) fn node(broker: &Broker, own: &ObjectName, settings: &Settings) -> No
         container.insert("livenessProbe".into(), probe("controller", 10, 6));
     }
     Node {
+        is_spread: true,
         init_containers: vec![shared("format", format(broker, own))],
         container,
         volumes: vec![json!({ "name": "tmp", "emptyDir": { "sizeLimit": "1Gi" } })],
@@ -115,6 +116,8 @@ fn environment() -> Value {
     json!([
         field("POD_NAME", "metadata.name"),
         field("NODE_ID", "metadata.labels['apps.kubernetes.io/pod-index']"),
+        // Kubernetes copies it from the machine (KEP-4742, on since 1.35); before, and without zones, it is empty: one rack for all.
+        field("RACK", "metadata.labels['topology.kubernetes.io/zone']"),
     ])
 }
 

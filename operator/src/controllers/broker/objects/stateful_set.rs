@@ -88,7 +88,8 @@ fn pod(broker: &Broker, own: &ObjectName, settings: &Settings, present: &Present
         let hash = crate::hash::hash(&[certificate.chain_pem.as_str(), &certificate.bundle_pem].concat(), 8);
         merge(&mut annotations, json!({ labels::CERTIFICATE_HASH: hash }));
     }
-    let Node { init_containers, container, volumes, grace_seconds } = engine::node(broker, own, settings);
+    let Node { init_containers, container, volumes, is_spread, grace_seconds } =
+        engine::node(broker, own, settings);
     let mut all_volumes = vec![
         json!({ "name": "tls", "secret": { "secretName": super::secret_name(&own.name), "defaultMode": 0o440 } }),
         json!({ "name": "config", "configMap": { "name": super::config_name(&own.name) } }),
@@ -108,6 +109,18 @@ fn pod(broker: &Broker, own: &ObjectName, settings: &Settings, present: &Present
         merge(&mut spec, json!({ "initContainers": init }));
     }
     merge(&mut spec, placement(&template));
+    if is_spread {
+        let spread = |key: &str| {
+            json!({
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": { "matchLabels": super::selector(&own.name) },
+            })
+        };
+        let spread = [spread("topology.kubernetes.io/zone"), spread("kubernetes.io/hostname")];
+        merge(&mut spec, json!({ "topologySpreadConstraints": spread }));
+    }
     if !settings.image_pull_secrets.is_empty() {
         let secrets: Vec<Value> =
             settings.image_pull_secrets.iter().map(|name| json!({ "name": name })).collect();

@@ -77,6 +77,14 @@ async fn the_nodes_are_restricted_and_know_one_another() {
         assert!(mounts.iter().any(|mount| mount["mountPath"] == "/tmp"), "{container}");
     }
     assert_eq!(pod["volumes"][2]["emptyDir"]["sizeLimit"], "1Gi");
+    let spread = pod["topologySpreadConstraints"].as_array().unwrap();
+    let keys: Vec<_> = spread.iter().map(|one| one["topologyKey"].as_str().unwrap()).collect();
+    assert_eq!(keys, ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]);
+    assert!(
+        spread
+            .iter()
+            .all(|one| one["labelSelector"]["matchLabels"] == set["spec"]["selector"]["matchLabels"])
+    );
 }
 
 /// Goal: the nodes start again with a new certificate and with other roots, which Kafka reads at its start, and not otherwise.

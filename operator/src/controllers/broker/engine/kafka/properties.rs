@@ -42,6 +42,8 @@ config.providers=env
 config.providers.env.class=org.apache.kafka.common.config.provider.EnvVarConfigProvider
 process.roles=broker,controller
 node.id=${{env:NODE_ID}}
+broker.rack=${{env:RACK}}
+replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 log.dirs={DATA_FOLDER}/kafka
 listeners={CLIENTS}://0.0.0.0:{KAFKA_PORT},{CONTROLLERS}://0.0.0.0:{CONTROLLER_PORT}
 advertised.listeners={CLIENTS}://{advertised}:{KAFKA_PORT},{CONTROLLERS}://{advertised}:{CONTROLLER_PORT}
@@ -122,6 +124,7 @@ mod tests {
         let free = [
             "auto.create.topics.enable",
             "min.insync.replicas",
+            "replica.selector.class",
             "num.partitions",
             "transaction.state.log.min.isr",
         ];
