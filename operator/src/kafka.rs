@@ -106,29 +106,46 @@ pub trait Brokers: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<(), KafkaError>>;
 }
 
+/// A lock for each Broker.
+#[derive(Default)]
+struct Locks<T>(Mutex<HashMap<Address, Arc<T>>>);
+
+impl<T: Default> Locks<T> {
+    fn of(&self, address: &Address) -> Arc<T> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that nobody has is as good as none.
+        all.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(all.entry(address.clone()).or_default())
+    }
+}
+
 /// Brokers as reconcilers get them: everybody may ask, only the leader may change, and a change ends with its window.
 #[derive(Clone)]
 pub struct FencedBrokers {
     brokers: Arc<dyn Brokers>,
     leadership: Leadership,
-    shared_rules: Arc<Mutex<HashMap<Address, Arc<RwLock<()>>>>>,
+    shared_rules: Arc<Locks<RwLock<()>>>,
+    moves: Arc<Locks<tokio::sync::Mutex<()>>>,
 }
 
 impl FencedBrokers {
     /// The gate in front of `brokers`.
     #[must_use]
     pub fn new(brokers: Arc<dyn Brokers>, leadership: Leadership) -> Self {
-        Self { brokers, leadership, shared_rules: Arc::default() }
+        Self { brokers, leadership, shared_rules: Arc::default(), moves: Arc::default() }
     }
 
     /// Rules for groups and transactional ids belong to all topics of a broker. Whoever looks whether they are there and adds
     /// them shares the lock; whoever takes some away, since no topic needs them, has it alone.
     #[must_use]
     pub fn shared_rules(&self, address: &Address) -> Arc<RwLock<()>> {
-        let mut all = self.shared_rules.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that nobody has is as good as none.
-        all.retain(|_, rules| Arc::strong_count(rules) > 1);
-        Arc::clone(all.entry(address.clone()).or_default())
+        self.shared_rules.of(address)
+    }
+
+    /// A Topic that looks where copies are, and then has some move, has this lock: two at once would each have a batch move.
+    #[must_use]
+    pub fn moves(&self, address: &Address) -> Arc<tokio::sync::Mutex<()>> {
+        self.moves.of(address)
     }
 
     /// See [`Brokers::describe`].

@@ -48,6 +48,7 @@ async fn observe(admin: &Admin, name: &str) -> Result<Option<Observed>, AdminErr
         id: topic.id.map(|id| id.to_string()).unwrap_or_default(),
         partitions: count(topic.partitions.len()),
         replicas: count(topic.replicas()),
+        replicas_least: count(topic.replicas_least()),
         under_replicated: count(topic.under_replicated()),
         config: admin.topic_overrides(name).await?,
     }))

@@ -64,7 +64,7 @@ pub struct TopicSpec {
     #[schemars(range(min = 1, max = 10_000))]
     #[x_kube(validation = Rule::new("self >= oldSelf").message("partitions cannot shrink, since messages would be lost: make a new Topic"))]
     pub partitions: i32,
-    /// Copies of each partition. Omitted: the Broker's default. More than 1 needs a Broker with engine Kafka.
+    /// Copies of each partition. Omitted: the Broker's default. More than 1 needs a Broker with engine Kafka, where it can change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 32))]
     pub replicas: Option<i32>,
@@ -167,7 +167,7 @@ pub struct TopicStatus {
     /// Partitions on the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<i32>,
-    /// Copies of each partition.
+    /// Copies of each partition; of the one that has fewest while they change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
     /// Bytes on disk, rounded.

@@ -52,6 +52,8 @@ pub struct Acl {
     pub operation: Operation,
 }
 
+/// The field of a Topic for the number of copies, as a [`Difference`] names it.
+pub const REPLICAS: &str = "spec.replicas";
 /// Every name: which group or transactional id an app uses is its own choice.
 pub const ANY: &str = "*";
 
@@ -79,8 +81,10 @@ pub struct Observed {
     pub id: String,
     /// How many partitions.
     pub partitions: i32,
-    /// How many copies.
+    /// How many copies, of the partition that has most.
     pub replicas: i32,
+    /// The same of the one that has fewest: another number while copies are added or taken away.
+    pub replicas_least: i32,
     /// Partitions that lack a copy.
     pub under_replicated: i32,
     /// The configuration that was set on the topic itself, without defaults.
@@ -260,12 +264,15 @@ fn plan_existing(wanted: &Wanted, observed: &Observed, plan: &mut Plan) {
             ),
         });
     }
-    if let Some(replicas) = wanted.replicas.filter(|replicas| *replicas != observed.replicas) {
+    let differs = |replicas: &i32| *replicas != observed.replicas || *replicas != observed.replicas_least;
+    if let Some(replicas) = wanted.replicas.filter(differs) {
+        // While copies move, the one number may be as wanted and the other not.
+        let there = if observed.replicas == replicas { observed.replicas_least } else { observed.replicas };
         plan.differences.push(Difference {
-            field: "spec.replicas",
+            field: REPLICAS,
             problem: format!(
-                "the topic {} has {} replicas on the broker, not {replicas}: set replicas to {} or remove it",
-                wanted.name, observed.replicas, observed.replicas
+                "the topic {} has {there} replicas on the broker, not {replicas}: set replicas to {there} or remove it",
+                wanted.name
             ),
         });
     }

@@ -62,7 +62,13 @@ pub struct Partition {
 }
 
 impl Topic {
-    /// How many copies each partition should have.
+    /// How many copies the partition should have that has fewest.
+    #[must_use]
+    pub fn replicas_least(&self) -> usize {
+        self.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0)
+    }
+
+    /// How many copies the partition should have that has most.
     #[must_use]
     pub fn replicas(&self) -> usize {
         self.partitions.iter().map(|partition| partition.replicas.len()).max().unwrap_or(0)

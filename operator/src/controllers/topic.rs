@@ -2,6 +2,7 @@
 //!
 //! Steps: observe (stores, then the broker) → validate → desired (a plan of changes) → apply → status.
 
+mod copies;
 mod desired;
 mod observe;
 mod reconcile;

@@ -304,6 +304,7 @@ fn observed(topic: &Topic, config: BTreeMap<String, String>) -> Observed {
         id: topic.id.map(|id| id.to_string()).unwrap_or_default(),
         partitions: count(topic.partitions.len()),
         replicas: count(topic.replicas()),
+        replicas_least: count(topic.replicas_least()),
         under_replicated: count(topic.under_replicated()),
         config,
     }

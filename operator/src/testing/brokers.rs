@@ -215,8 +215,9 @@ pub(crate) fn make(node: &mut Node, change: &Change) {
     match change.clone() {
         Change::Create { name, partitions, replicas, config } => {
             let id = format!("id-of-{name}");
-            let topic =
-                Observed { id, partitions, replicas: replicas.unwrap_or(1), under_replicated: 0, config };
+            let copies = replicas.unwrap_or(1);
+            let (replicas, replicas_least) = (copies, copies);
+            let topic = Observed { id, partitions, replicas, replicas_least, under_replicated: 0, config };
             node.topics.entry(name).or_insert(topic);
         }
         Change::Grow { name, partitions } => {
@@ -236,6 +237,17 @@ pub(crate) fn make(node: &mut Node, change: &Change) {
         Change::Allow(acls) => node.acls.extend(acls),
         Change::Revoke(acls) => node.acls.retain(|acl| !acls.contains(acl)),
         Change::Delete { name } => drop(node.topics.remove(&name)),
+    }
+}
+
+/// What a topic says of its copies follows where they are.
+fn count_copies(node: &mut Node) {
+    for (name, topic) in &mut node.topics {
+        let own = node.layout.partitions.iter().filter(|partition| partition.topic == *name);
+        let counts: Vec<i32> = own.filter_map(|own| i32::try_from(own.replicas.len()).ok()).collect();
+        if let (Some(most), Some(least)) = (counts.iter().max(), counts.iter().min()) {
+            (topic.replicas, topic.replicas_least) = (*most, *least);
+        }
     }
 }
 
@@ -278,6 +290,7 @@ impl Brokers for FakeBrokers {
                     partition.replicas.clone_from(&to.replicas);
                 }
             }
+            count_copies(node);
         })
     }
 

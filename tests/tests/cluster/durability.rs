@@ -71,7 +71,12 @@ fn acknowledged_messages_survive_kill_9_three_times() -> Result<()> {
 /// An app that publishes all messages to the Topic, one batch after the other, each until it is acknowledged, with a pause after
 /// each.
 pub(crate) fn publisher(namespace: &Namespace, pause_s: f64) -> Result<App<'_>> {
-    namespace.apply(TOPIC)?;
+    publisher_to(namespace, TOPIC, pause_s)
+}
+
+/// The same to this Topic, whose name is `ledger`.
+pub(crate) fn publisher_to<'a>(namespace: &'a Namespace, topic: &str, pause_s: f64) -> Result<App<'a>> {
+    namespace.apply(topic)?;
     wait_ready(&namespace.name, "topic/ledger", kube::LIMIT)?;
     let app = App::new(namespace, "checkout").start()?;
     let publish = format!(

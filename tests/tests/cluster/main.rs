@@ -40,6 +40,8 @@ mod channels;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod copies;
+#[cfg(test)]
 mod deaths;
 #[cfg(test)]
 mod deletion;

@@ -6,6 +6,9 @@ pub const ACCEPTED: &str = "Accepted";
 pub const BROKER_READY: &str = "BrokerReady";
 /// The topic on the broker is as the spec says.
 pub const IN_SYNC: &str = "InSync";
+/// Each partition has as many copies as the spec says. Shown, and no part of Ready; only where the spec says how many, on a
+/// Broker with engine Kafka.
+pub const COPIES_PLACED: &str = "CopiesPlaced";
 
 /// Reason: valid and supported.
 pub const REASON_ACCEPTED: &str = "Accepted";
@@ -31,6 +34,12 @@ pub const REASON_REFUSED: &str = "RefusedByBroker";
 pub const REASON_TOPIC_NOT_FOUND: &str = "TopicNotFound";
 /// Reason: the broker's topic differs in a way that cannot be changed.
 pub const REASON_DIFFERS: &str = "Differs";
+/// Reason: each partition has its copies.
+pub const REASON_IN_PLACE: &str = "InPlace";
+/// Reason: copies are added or taken away.
+pub const REASON_MOVING: &str = "Moving";
+/// Reason: there are fewer nodes than copies asked for.
+pub const REASON_TOO_FEW_NODES: &str = "TooFewNodes";
 /// Reason: not looked at yet.
 pub const REASON_PENDING: &str = "Pending";
 /// Reason: the Broker is paused for maintenance.

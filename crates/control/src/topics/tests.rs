@@ -15,6 +15,7 @@ fn as_wanted(wanted: &Wanted) -> Observed {
         id: "a".into(),
         partitions: wanted.partitions,
         replicas: 1,
+        replicas_least: 1,
         under_replicated: 0,
         config: wanted.config.clone(),
     }
@@ -84,6 +85,10 @@ fn differences_are_said() {
     let fields: Vec<_> = plan.differences.iter().map(|difference| difference.field).collect();
     assert_eq!(fields, ["spec.partitions", "spec.replicas"]);
     assert!(plan.differences[0].to_string().contains("set partitions to 4"));
+    let halfway = Observed { partitions: 1, replicas: 3, replicas_least: 2, ..observed };
+    let plan = super::plan(&wanted, Some(&halfway), &all_acls(&wanted));
+    let told: Vec<String> = plan.differences.iter().map(ToString::to_string).collect();
+    assert!(told[0].contains("has 2 replicas on the broker, not 3"), "{told:?}");
 }
 
 /// Goal: who is no longer granted loses the topic's rules; shared rules stay while another topic needs them.

@@ -1,6 +1,6 @@
 //! Brings a topic about: asks the broker, plans (pure, in `control::topics`), changes, asks again.
 
-use super::{shared, validate::ValidTopic};
+use super::{copies, shared, validate::ValidTopic};
 use crate::{
     context::Context,
     kafka::{Address, FencedBrokers, KafkaError},
@@ -8,7 +8,7 @@ use crate::{
 };
 use api::{
     Topic,
-    condition::find,
+    condition::{Part, find},
     topic::conditions::{IN_SYNC, REASON_TOPIC_NOT_FOUND},
 };
 use control::topics::{Acl, Change, Difference, Observed, plan};
@@ -25,6 +25,8 @@ pub(super) struct Reached {
     pub(super) topic: Option<Observed>,
     /// What stays different.
     pub(super) differences: Vec<Difference>,
+    /// How the number of its copies stands; none where nobody asks for one.
+    pub(super) copies: Option<Part>,
     /// The topic was there before this object ever reached the broker.
     pub(super) adopted: bool,
 }
@@ -35,12 +37,13 @@ pub(super) async fn bring_about(
     context: &Context,
 ) -> Result<Reached, KafkaError> {
     let (brokers, metrics) = (&context.brokers, &context.metrics.reconciles);
-    let (reached, acls) = open(topic, valid, brokers, metrics).await?;
+    let (mut reached, acls) = open(topic, valid, brokers, metrics).await?;
     if valid.managed && shared::may_be_left(topic) {
         // This Topic may have let in others before.
         let surplus = acls.difference(&valid.wanted.shared_acls).cloned().collect();
         shared::take_away(topic, &surplus, None, context).await?;
     }
+    reached.copies = copies::bring_about(topic, valid, &mut reached, context).await?;
     Ok(reached)
 }
 
@@ -58,11 +61,14 @@ async fn open(
     let plan = plan(&valid.wanted, state.topic.as_ref(), &state.acls);
     let adopted = valid.managed && is_new(topic) && state.topic.is_some();
     if !valid.managed || plan.changes.is_empty() {
-        return Ok((Reached { topic: state.topic, differences: plan.differences, adopted }, state.acls));
+        return Ok((
+            Reached { topic: state.topic, differences: plan.differences, copies: None, adopted },
+            state.acls,
+        ));
     }
     change_all(&valid.address, &plan.changes, brokers, metrics).await?;
     let topic = seen(valid, brokers).await?;
-    Ok((Reached { topic, differences: plan.differences, adopted }, state.acls))
+    Ok((Reached { topic, differences: plan.differences, copies: None, adopted }, state.acls))
 }
 
 /// Whether the object never reached its broker. One whose topic was made and was not to be seen afterwards did.

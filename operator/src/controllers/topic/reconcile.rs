@@ -17,12 +17,18 @@ use crate::{
 use api::{
     Topic,
     labels::TOPIC_FINALIZER,
-    topic::{TopicStatus, conditions::REASON_ADOPTED},
+    topic::{
+        TopicStatus,
+        conditions::{REASON_ADOPTED, REASON_MOVING},
+    },
 };
+use runtime::random::jittered;
 use std::time::Duration;
 
 /// A topic that was made and is not there is looked for again after so long.
 const VANISHED_PAUSE: Duration = Duration::from_secs(10);
+/// Copies that are on their way, or wait for a node, are looked at again after so long. Nobody tells us of them.
+const MOVING_PAUSE: Duration = Duration::from_secs(5);
 /// A topic that the broker refused is tried again after so long.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 
@@ -59,7 +65,12 @@ pub(super) async fn reconcile(topic: &Guarded<Topic>, context: &Context) -> Resu
             report(topic, &Outcome::Reached(&valid, &reached), context).await?;
             // Somebody deletes it, or the cluster is far behind.
             let vanished = valid.managed && reached.topic.is_none();
-            Ok(if vanished { Action::requeue(VANISHED_PAUSE) } else { Action::await_change() })
+            let is_moving = reached.copies.is_some_and(|copies| copies.reason == REASON_MOVING);
+            Ok(match (vanished, is_moving) {
+                (true, _) => Action::requeue(VANISHED_PAUSE),
+                (false, true) => Action::requeue(jittered(MOVING_PAUSE)),
+                (false, false) => Action::await_change(),
+            })
         }
         Err(error @ KafkaError::Refused { .. }) => {
             report(topic, &Outcome::Failed(&valid, &error), context).await?;

@@ -7,7 +7,7 @@ use super::{
 use crate::kafka::KafkaError;
 use api::{
     Topic,
-    condition::{Part, conditions},
+    condition::{Part, conditions, find, shown},
     topic::{ManagementPolicy, TopicStatus, conditions::*},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -49,11 +49,19 @@ pub(super) fn status(before: &TopicStatus, topic: &Topic, outcome: &Outcome<'_>,
         after.topic_name = Some(valid.wanted.name.clone());
         after.topic_id = topic.map(|topic| topic.id.clone());
         after.partitions = topic.map(|topic| topic.partitions);
-        after.replicas = topic.map(|topic| topic.replicas);
+        after.replicas = topic.map(|topic| topic.replicas_least);
         after.under_replicated_partitions = topic.map(|topic| topic.under_replicated);
     }
     after.observed_generation = topic.metadata.generation;
-    after.conditions = conditions(&before.conditions, &parts, topic.metadata.generation, now);
+    let generation = topic.metadata.generation;
+    after.conditions = conditions(&before.conditions, &parts, generation, now);
+    match outcome {
+        Outcome::Reached(_, Reached { copies, .. }) => {
+            after.conditions.extend(shown(&before.conditions, copies.as_slice(), generation, now));
+        }
+        // What is on its way goes on, and is looked at again when the broker can be.
+        _ => after.conditions.extend(find(&before.conditions, COPIES_PLACED).cloned()),
+    }
     after
 }
 

@@ -26,6 +26,8 @@ pub(super) struct ValidTopic {
     pub(super) wanted: Wanted,
     /// Whether we change anything, or only look.
     pub(super) managed: bool,
+    /// Nodes of the cluster as its Broker wants them; none on an engine whose copies do not move.
+    pub(super) nodes: Option<i32>,
     /// The retention that the quota let in, none without one; where the Broker has no quota for size there is nothing to say.
     pub(super) granted_retention_size: Option<Quantity>,
 }
@@ -80,6 +82,7 @@ pub(super) fn validate(topic: &Topic, around: &Surroundings) -> Result<ValidTopi
         address: broker::address(&broker_name),
         wanted,
         managed,
+        nodes: (broker.spec.engine == Engine::Kafka).then(|| broker.spec.nodes()),
         granted_retention_size: granted(topic, broker).filter(|_| managed),
     })
 }

@@ -67,3 +67,83 @@ async fn what_a_node_has_not_heard_of_is_looked_for_again() {
     let told: Vec<String> = api.take_events().into_iter().map(|(reason, _)| reason).collect();
     assert!(!told.contains(&"Adopted".to_owned()), "{told:?}");
 }
+
+fn address() -> Address {
+    crate::controllers::broker::address(&ObjectName::new("shop", "default"))
+}
+
+/// A Topic with partitions of one copy each, on three nodes, that is to have `copies`.
+async fn with_one_copy(partitions: i32, copies: i32) -> (FakeApi, FakeBrokers) {
+    use control::placement::{Node, Partition};
+    let spec = format!("{{partitions: {partitions}, replicas: 1}}");
+    let (api, brokers) = (one(&spec), FakeBrokers::default());
+    run(&api, &brokers, "orders").await.unwrap();
+    brokers.edit(&address(), |node| {
+        node.layout.nodes = (0..3).map(|id| Node { id, rack: None }).collect();
+        let partition = |index| Partition {
+            topic: "orders".into(),
+            index,
+            replicas: vec![index % 3],
+            in_sync: vec![index % 3],
+        };
+        node.layout.partitions = (0..partitions).map(partition).collect();
+    });
+    change_topic(&api, "orders", |topic| topic["spec"]["replicas"] = json!(copies));
+    (api, brokers)
+}
+
+fn copies(brokers: &FakeBrokers) -> Vec<usize> {
+    brokers.node(&address()).layout.partitions.iter().map(|partition| partition.replicas.len()).collect()
+}
+
+/// Goal: another number of copies is brought about batch by batch, the status says how far it is, the Topic is Ready all the
+/// while, and when all is done nobody looks any more.
+#[tokio::test]
+async fn copies_come_and_go_in_batches() {
+    let (api, brokers) = with_one_copy(45, 3).await;
+    for moved in [20, 40, 45] {
+        assert!(run(&api, &brokers, "orders").await.unwrap().pause().is_some());
+        assert_eq!(copies(&brokers).iter().filter(|copies| **copies == 3).count(), moved);
+        let (status, reason, message) = condition_of(&api, "orders", "CopiesPlaced");
+        assert_eq!((status.as_str(), reason.as_str()), ("False", "Moving"), "{message}");
+        assert_eq!(ready(&api, "orders").0, "True");
+    }
+    assert_eq!(run(&api, &brokers, "orders").await.unwrap(), Action::await_change());
+    assert_eq!(condition_of(&api, "orders", "CopiesPlaced").0, "True");
+    assert_eq!(api.find("Topic", "orders").unwrap()["status"]["replicas"], 3);
+    api.take_writes();
+    run(&api, &brokers, "orders").await.unwrap();
+    assert_eq!(api.take_writes(), Vec::<String>::new());
+    change_topic(&api, "orders", |topic| topic["spec"]["replicas"] = json!(2));
+    for _ in 0..4 {
+        run(&api, &brokers, "orders").await.unwrap();
+    }
+    assert_eq!(copies(&brokers), vec![2; 45]);
+}
+
+/// Goal: copies that somebody else moves are waited for, more copies than nodes are refused with the way out, and one who only
+/// looks moves nothing and says what differs.
+#[tokio::test]
+async fn copies_stay_when_they_must() {
+    let (api, brokers) = with_one_copy(2, 3).await;
+    brokers.edit(&address(), |node| node.layout.ongoing = 1);
+    assert!(run(&api, &brokers, "orders").await.unwrap().pause().is_some());
+    assert!(condition_of(&api, "orders", "CopiesPlaced").2.contains("on their way: 1"));
+    brokers.edit(&address(), |node| node.layout.ongoing = 0);
+    change_topic(&api, "orders", |topic| topic["spec"]["replicas"] = json!(5));
+    assert_eq!(run(&api, &brokers, "orders").await.unwrap(), Action::await_change(), "nobody asks in vain");
+    assert_eq!(condition_of(&api, "orders", "CopiesPlaced").1, "TooFewNodes");
+    let (_, reason, message) = ready(&api, "orders");
+    assert_eq!(reason, "Differs", "{message}");
+    assert!(message.contains("set spec.replicas to 3 at most"), "{message}");
+    for (policy, wrong) in [("Observe", "Differs"), ("Adopt", "NotSupported")] {
+        change_topic(&api, "orders", |topic| {
+            topic["spec"]["replicas"] = json!(3);
+            topic["spec"]["managementPolicy"] = json!(policy);
+        });
+        assert_eq!(run(&api, &brokers, "orders").await.unwrap(), Action::await_change());
+        let (_, reason, message) = ready(&api, "orders");
+        assert_eq!(reason, wrong, "{policy}: {message}");
+    }
+    assert_eq!(copies(&brokers), [1, 1], "nothing moved");
+}
