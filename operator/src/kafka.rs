@@ -142,7 +142,7 @@ impl FencedBrokers {
         self.shared_rules.of(address)
     }
 
-    /// A Topic that looks where copies are, and then has some move, has this lock: two at once would each have a batch move.
+    /// Who looks where copies are, and then has some move, has this lock: two at once would each have a batch move.
     #[must_use]
     pub fn moves(&self, address: &Address) -> Arc<tokio::sync::Mutex<()>> {
         self.moves.of(address)

@@ -6,6 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Partitions whose copies should move at a time: each costs bandwidth that clients would have.
+pub const MOVES_MAX: usize = 20;
+
 /// A node that copies may be on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {

@@ -3,7 +3,7 @@
 
 use super::{Address, Brokers, ClusterState, Copies, KafkaError, Layout, Quorum, Standing, TopicState};
 use control::{
-    placement::{self, Move},
+    placement::{self, Move, Partition},
     topics::{Acl, Change, Observed, Operation, Resource},
 };
 use control_plane::Authority;
@@ -13,7 +13,7 @@ use kafka_admin::{
     acls::{Acl as AdminAcl, AclFilter, Operation as AdminOperation, Pattern, ResourceKind},
     configs::{ConfigEntry, ConfigResource},
     reassignments::Reassignment,
-    topics::{NewTopic, Partition, Topic},
+    topics::{NewTopic, Topic},
 };
 use runtime::tls::{Credentials, Material};
 use std::{
@@ -190,13 +190,14 @@ impl Brokers for AdminBrokers {
 
 async fn standing(admin: &Admin) -> Result<Standing, AdminError> {
     let quorum = quorum_of(&admin.describe_quorum().await?);
-    let topics = admin.list_topics().await?;
+    let mut topics = admin.list_topics().await?;
     let mut partitions = Vec::new();
-    for topics in topics.chunks(SETTINGS_MAX) {
+    while !topics.is_empty() {
+        let rest = topics.split_off(topics.len().min(SETTINGS_MAX));
         let resources: Vec<_> =
             topics.iter().map(|topic| ConfigResource::Topic(topic.name.clone())).collect();
         let settings = admin.describe_configs(&resources, Some(vec![IN_SYNC_MIN.to_owned()])).await?;
-        for (topic, settings) in topics.iter().zip(settings) {
+        for (topic, settings) in std::mem::replace(&mut topics, rest).into_iter().zip(settings) {
             match settings {
                 // Deleted meanwhile.
                 Err(error) if error.code() == Some(kafka_admin::ErrorCode::UnknownTopicOrPartition) => {}
@@ -212,15 +213,7 @@ async fn layout(admin: &Admin) -> Result<Layout, AdminError> {
     let ongoing = admin.list_reassignments().await?.len();
     let nodes = admin.cluster().await?.nodes.into_iter();
     let rack = |rack: Option<String>| rack.filter(|rack| !rack.is_empty());
-    let partitions = admin.list_topics().await?.into_iter().flat_map(|topic| {
-        let Topic { name, partitions, .. } = topic;
-        partitions.into_iter().map(move |partition| placement::Partition {
-            topic: name.clone(),
-            index: partition.index,
-            replicas: partition.replicas,
-            in_sync: partition.in_sync,
-        })
-    });
+    let partitions = admin.list_topics().await?.into_iter().flat_map(partitions_of);
     Ok(Layout {
         nodes: nodes.map(|node| placement::Node { id: node.id, rack: rack(node.rack) }).collect(),
         partitions: partitions.collect(),
@@ -257,17 +250,20 @@ fn quorum_of(quorum: &kafka_admin::quorum::Quorum) -> Quorum {
     }
 }
 
-fn copies_of(topic: &Topic, settings: &[ConfigEntry]) -> Vec<Copies> {
+fn partitions_of(topic: Topic) -> impl Iterator<Item = Partition> {
+    let Topic { name, partitions, .. } = topic;
+    partitions.into_iter().map(move |partition| Partition {
+        topic: name.clone(),
+        index: partition.index,
+        replicas: partition.replicas,
+        in_sync: partition.in_sync,
+    })
+}
+
+fn copies_of(topic: Topic, settings: &[ConfigEntry]) -> impl Iterator<Item = Copies> {
     let in_sync_min = settings.iter().find(|entry| entry.name == IN_SYNC_MIN);
     let in_sync_min = in_sync_min.and_then(|entry| entry.value.as_ref()?.parse().ok()).unwrap_or(1);
-    let copies = |partition: &Partition| Copies {
-        topic: topic.name.clone(),
-        partition: partition.index,
-        replicas: partition.replicas.clone(),
-        in_sync: partition.in_sync.clone(),
-        in_sync_min,
-    };
-    topic.partitions.iter().map(copies).collect()
+    partitions_of(topic).map(move |partition| Copies { partition, in_sync_min })
 }
 
 async fn make(admin: &Admin, change: &Change) -> Result<(), AdminError> {

@@ -12,17 +12,11 @@ pub struct Standing {
     pub quorum: Quorum,
 }
 
-/// Where the copies of a partition are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Where the copies of a partition are, and how many it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copies {
-    /// Its topic.
-    pub topic: String,
-    /// Its number.
-    pub partition: i32,
-    /// The nodes that should have it.
-    pub replicas: Vec<i32>,
-    /// The nodes that have all of it.
-    pub in_sync: Vec<i32>,
+    /// Where they are.
+    pub partition: Partition,
     /// So many must have all of it before a message is acknowledged: `min.insync.replicas`.
     pub in_sync_min: usize,
 }
@@ -49,6 +43,26 @@ pub struct Layout {
     pub ongoing: usize,
 }
 
+impl Layout {
+    /// The nodes with the first so many numbers, once all of them are there and no copies are on their way: only then copies are
+    /// told to move.
+    ///
+    /// # Errors
+    /// What is waited for, for people.
+    pub fn settled(&self, nodes: i32) -> Result<Vec<Node>, String> {
+        if self.ongoing > 0 {
+            return Err(format!("waits for partitions whose copies are on their way: {}", self.ongoing));
+        }
+        let first: Vec<Node> = self.nodes.iter().filter(|node| node.id < nodes).cloned().collect();
+        match (0..nodes).find(|id| !first.iter().any(|node| node.id == *id)) {
+            Some(missing) => {
+                Err(format!("waits for node {missing}, which the cluster does not know or which is down"))
+            }
+            None => Ok(first),
+        }
+    }
+}
+
 impl Standing {
     /// Whether the cluster goes on without this node; otherwise what would stop, for people.
     ///
@@ -59,19 +73,21 @@ impl Standing {
     /// What would stop.
     pub fn without(&self, node: i32) -> Result<(), String> {
         self.quorum.without(node)?;
-        let held =
-            |copies: &&Copies| copies.in_sync.contains(&node) && copies.in_sync.len() <= copies.needed();
+        let held = |copies: &&Copies| {
+            let in_sync = &copies.partition.in_sync;
+            in_sync.contains(&node) && in_sync.len() <= copies.needed()
+        };
         let mut held = self.partitions.iter().filter(held);
         let Some(first) = held.next() else { return Ok(()) };
         let others = match held.count() {
             0 => String::new(),
             others => format!(" (and {others} more)"),
         };
-        let Copies { topic, partition, .. } = first;
-        let left = first.in_sync.len().saturating_sub(1);
+        let Partition { topic, index, in_sync, .. } = &first.partition;
+        let left = in_sync.len().saturating_sub(1);
         let behind: Vec<String> = first.behind().map(|node| node.to_string()).collect();
         Err(format!(
-            "without node {node} partition {topic}-{partition}{others} would have {left} in-sync copies and needs {}; \
+            "without node {node} partition {topic}-{index}{others} would have {left} in-sync copies and needs {}; \
              the copy on node {} has to catch up first",
             first.needed(),
             behind.join(" and on node ")
@@ -82,11 +98,12 @@ impl Standing {
 impl Copies {
     /// How many in-sync copies must be left when a node goes.
     fn needed(&self) -> usize {
-        self.in_sync_min.min(self.replicas.len().saturating_sub(1))
+        self.in_sync_min.min(self.partition.replicas.len().saturating_sub(1))
     }
 
     fn behind(&self) -> impl Iterator<Item = i32> {
-        self.replicas.iter().copied().filter(|node| !self.in_sync.contains(node))
+        let Partition { replicas, in_sync, .. } = &self.partition;
+        replicas.iter().copied().filter(|node| !in_sync.contains(node))
     }
 }
 
@@ -116,7 +133,7 @@ mod tests {
 
     fn copies(replicas: &[i32], in_sync: &[i32], in_sync_min: usize) -> Copies {
         let (replicas, in_sync) = (replicas.to_vec(), in_sync.to_vec());
-        Copies { topic: "orders".into(), partition: 7, replicas, in_sync, in_sync_min }
+        Copies { partition: Partition { topic: "orders".into(), index: 7, replicas, in_sync }, in_sync_min }
     }
 
     fn standing(partitions: Vec<Copies>) -> Standing {
@@ -142,7 +159,8 @@ mod tests {
     #[test]
     fn who_waits_is_told_why() {
         let behind = copies(&[0, 1, 2], &[0, 1], 2);
-        let other = Copies { partition: 8, ..behind.clone() };
+        let mut other = behind.clone();
+        other.partition.index = 8;
         assert_eq!(
             standing(vec![behind, other]).without(1).unwrap_err(),
             "without node 1 partition orders-7 (and 1 more) would have 1 in-sync copies and needs 2; the copy on node 2 has to catch up first"

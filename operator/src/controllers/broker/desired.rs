@@ -37,7 +37,7 @@ pub(super) fn desired(
     let failed = |what: &'static str| move |error| ReconcileError::Build(what, error);
     let template_size = observed.template_size();
     let present = stateful_set::Present {
-        nodes: observed.scale.nodes,
+        nodes: observed.scaling.scale.nodes,
         claim_size: template_size.as_deref(),
         certificate: (broker.spec.engine == Engine::Kafka).then_some(certificate),
         users_assigned: observed.users_assigned,

@@ -3,8 +3,7 @@
 use super::{
     objects::{claim_name, secret_name, service_name},
     restarts::{self, Restarts},
-    scale::Scale,
-    scaling,
+    scaling::{self, Scaling},
     turn::{self, Turn},
 };
 use crate::{
@@ -37,7 +36,7 @@ pub(super) struct Observed {
     /// Which nodes have to start again.
     pub(super) restarts: Restarts,
     /// How many nodes there are to be, and which copies have to move.
-    pub(super) scale: Scale,
+    pub(super) scaling: Scaling,
     /// Whether the namespace says which users its Pods run as.
     pub(super) users_assigned: bool,
     /// Topic objects that live here.
@@ -81,9 +80,9 @@ pub(super) async fn observe(
     };
     let restarts = restarts::plan((broker, own), stateful_set.as_deref(), context).await?;
     let is_restarting = restarts != Restarts::Done;
-    let scale = scaling::plan((broker, own), stateful_set.as_deref(), is_restarting, context).await;
+    let scaling = scaling::plan((broker, own), stateful_set.as_deref(), is_restarting, context).await;
     Ok(Observed {
-        claims: (0..scale.nodes)
+        claims: (0..scaling.scale.nodes)
             .filter_map(|node| {
                 let claim = cluster.volume_claims.get(&child(claim_name(&own.name, node)))?;
                 Some(Claim { node, claim })
@@ -96,7 +95,7 @@ pub(super) async fn observe(
             Engine::Kafka => Turn::Now,
         },
         restarts,
-        scale,
+        scaling,
         users_assigned: cluster.uid_range(&own.namespace).is_some(),
         topics: cluster.homes.count(own),
         stateful_set,

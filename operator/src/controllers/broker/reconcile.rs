@@ -65,12 +65,12 @@ pub(super) async fn reconcile(broker: &Guarded<Broker>, context: &Context) -> Re
     let (written, growth) = apply(&children, &observed.turn, &context.writer).await?;
     if written == Applied::Unchanged {
         observed.restarts = restarts::act(broker, observed.restarts, context).await?;
-        moved = scaling::act(&own, &observed.scale, context).await;
+        moved = scaling::act(&own, &observed.scaling.scale, context).await;
     }
     prune(broker, &own, &context.writer).await?;
     report(broker, &Outcome::Observed { observed: &observed, growth: &growth, context }, context).await?;
     moved?;
-    let is_still = observed.restarts == Restarts::Done && observed.scale.is_steady();
+    let is_still = observed.restarts == Restarts::Done && observed.scaling.scale.is_steady();
     let look_again = match (&observed.turn, is_still) {
         (Turn::Waits(_), _) => LOOK_WHOSE_TURN,
         (Turn::Now, false) => LOOK_WHILE_CHANGING,

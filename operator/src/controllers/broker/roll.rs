@@ -88,12 +88,17 @@ pub(super) fn next(outdated: &[i32], standing: &Standing) -> Result<i32, String>
 mod tests {
     use super::*;
     use crate::kafka::{Copies, Quorum};
+    use control::placement::Partition;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use testkit::chance::Chance;
 
     fn node(id: i32, state: State, is_newest: bool) -> Node {
         Node { id, state, is_newest }
+    }
+
+    fn partition(replicas: Vec<i32>, in_sync: Vec<i32>) -> Partition {
+        Partition { topic: "orders".into(), index: 0, replicas, in_sync }
     }
 
     /// Nodes by a word each: `r` ready, `d` down, `a` away; large letters have the newest template.
@@ -139,8 +144,7 @@ mod tests {
         assert_eq!(next(&[0, 1, 2], &standing(0, vec![], 3)), Ok(1));
         assert_eq!(next(&[0, 2], &standing(0, vec![], 3)), Ok(2));
         assert_eq!(next(&[0], &standing(0, vec![], 3)), Ok(0));
-        let behind =
-            Copies { replicas: vec![1, 2, 3], in_sync: vec![1, 2], in_sync_min: 2, ..Copies::default() };
+        let behind = Copies { partition: partition(vec![1, 2, 3], vec![1, 2]), in_sync_min: 2 };
         assert_eq!(next(&[0, 1, 3], &standing(0, vec![behind.clone()], 4)), Ok(3), "the first that may");
         assert!(next(&[0, 1, 2], &standing(0, vec![behind], 4)).is_err());
     }
@@ -175,15 +179,14 @@ mod tests {
             let Some(at) = usize::try_from(drawn).ok().filter(|at| *at < self.partitions.len()) else {
                 return;
             };
-            let missing: Vec<i32> = self.partitions[at].replicas.clone();
-            let missing =
-                missing.into_iter().find(|id| self.is_up(*id) && !self.partitions[at].in_sync.contains(id));
-            self.partitions[at].in_sync.extend(missing);
+            let Partition { replicas, in_sync, .. } = &self.partitions[at].partition;
+            let missing = replicas.iter().copied().find(|id| self.is_up(*id) && !in_sync.contains(id));
+            self.partitions[at].partition.in_sync.extend(missing);
         }
 
         fn restart(&mut self, id: i32) {
-            for partition in &mut self.partitions {
-                let needed = partition.in_sync_min.min(partition.replicas.len() - 1);
+            for Copies { partition, in_sync_min } in &mut self.partitions {
+                let needed = (*in_sync_min).min(partition.replicas.len() - 1);
                 partition.in_sync.retain(|other| *other != id);
                 assert!(partition.in_sync.len() >= needed, "{partition:?} without {id}");
             }
@@ -207,7 +210,7 @@ mod tests {
         ) {
             let partitions: Vec<Copies> = layout.iter().map(|(first, copies, in_sync_min)| {
                 let replicas: Vec<i32> = (0..*copies).map(|at| (first + at) % count).collect();
-                Copies { in_sync: replicas.clone(), replicas, in_sync_min: *in_sync_min, ..Copies::default() }
+                Copies { partition: partition(replicas.clone(), replicas), in_sync_min: *in_sync_min }
             }).collect();
             let all: Vec<Node> = (0..count).map(|id| node(id, State::Ready, false)).collect();
             let mut world = World { nodes: all, partitions, leader: 1, count };

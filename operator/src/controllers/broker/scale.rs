@@ -6,10 +6,7 @@
 
 use crate::kafka::Layout;
 use api::broker::conditions::{REASON_IN_PLACE, REASON_LEAVING, REASON_SPREADING};
-use control::placement::{self, Move};
-
-/// Partitions whose copies move at a time: each costs bandwidth that clients would have.
-const MOVES_MAX: usize = 20;
+use control::placement::{self, MOVES_MAX, Move};
 
 /// How many nodes there are, and shall be.
 #[derive(Clone, Copy, Debug)]
@@ -67,15 +64,10 @@ pub(super) fn begin(nodes: Nodes, is_spreading: bool) -> Option<Scale> {
 pub(super) fn decide(nodes: Nodes, layout: &Layout) -> Scale {
     let Nodes { present, wanted } = nodes;
     let reason = if wanted < present { REASON_LEAVING } else { REASON_SPREADING };
-    let kept: Vec<placement::Node> = layout.nodes.iter().filter(|node| node.id < wanted).cloned().collect();
-    if let Some(missing) = (0..wanted).find(|id| !kept.iter().any(|node| node.id == *id)) {
-        let told = format!("waits for node {missing}, which the cluster does not know or which is down");
-        return Scale::waits(present, reason, told);
-    }
-    if layout.ongoing > 0 {
-        let told = format!("partitions whose copies are on their way: {}", layout.ongoing);
-        return Scale::waits(present, reason, told);
-    }
+    let kept = match layout.settled(wanted) {
+        Ok(kept) => kept,
+        Err(told) => return Scale::waits(present, reason, told),
+    };
     let moves = match reason {
         REASON_LEAVING => placement::drain(&layout.partitions, &kept),
         _ => Ok(placement::spread(&layout.partitions, &kept)),
@@ -89,10 +81,8 @@ pub(super) fn decide(nodes: Nodes, layout: &Layout) -> Scale {
                 range(wanted, present)
             ),
         ),
-        Ok(moves) if moves.is_empty() => match reason {
-            REASON_LEAVING => Scale { nodes: wanted, ..Scale::steady(wanted) },
-            _ => Scale::steady(present),
-        },
+        // The nodes that were to leave do so now; new ones were there before.
+        Ok(moves) if moves.is_empty() => Scale::steady(wanted),
         Ok(mut moves) => {
             let told = match reason {
                 REASON_LEAVING => {

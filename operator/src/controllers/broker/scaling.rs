@@ -15,6 +15,21 @@ use api::{
 };
 use control::ObjectName;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use tokio::sync::OwnedMutexGuard;
+
+/// How the cluster gets to its number of nodes. While that is being looked at and done nobody else moves copies.
+pub(super) struct Scaling {
+    /// What comes next.
+    pub(super) scale: Scale,
+    /// Kept until the moves are told.
+    _alone: Option<OwnedMutexGuard<()>>,
+}
+
+impl From<Scale> for Scaling {
+    fn from(scale: Scale) -> Self {
+        Self { scale, _alone: None }
+    }
+}
 
 /// Looks how many nodes there are and, when that is not what is wanted, at the cluster. `is_restarting`: its nodes start again, so
 /// copies wait.
@@ -23,27 +38,29 @@ pub(super) async fn plan(
     set: Option<&StatefulSet>,
     is_restarting: bool,
     context: &Context,
-) -> Scale {
+) -> Scaling {
     let wanted = broker.spec.nodes();
     let present = set.and_then(|set| set.spec.as_ref()?.replicas);
     let Some(present) = present.filter(|_| broker.spec.engine == Engine::Kafka) else {
-        return Scale::steady(wanted);
+        return Scale::steady(wanted).into();
     };
     let nodes = Nodes { present, wanted };
     let reason = if wanted < present { REASON_LEAVING } else { REASON_SPREADING };
-    let waits = |told: String| Scale { nodes: present, moves: Vec::new(), reason, told };
+    let waits = |told: String| Scaling::from(Scale { nodes: present, moves: Vec::new(), reason, told });
     let is_spreading = is_spreading(broker, present);
     if broker.spec.paused() && (is_spreading || wanted != present) {
         return waits("waits until spec.maintenance.paused is false".to_owned());
     }
     if let Some(scale) = scale::begin(nodes, is_spreading) {
-        return scale;
+        return scale.into();
     }
     if is_restarting {
         return waits("waits until all nodes run with the newest settings".to_owned());
     }
-    match context.brokers.layout(&address(own)).await {
-        Ok(layout) => scale::decide(nodes, &layout),
+    let address = address(own);
+    let alone = context.brokers.moves(&address).lock_owned().await;
+    match context.brokers.layout(&address).await {
+        Ok(layout) => Scaling { scale: scale::decide(nodes, &layout), _alone: Some(alone) },
         Err(error) => waits(format!("waits for the cluster to tell: {error}")),
     }
 }

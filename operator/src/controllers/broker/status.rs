@@ -64,7 +64,7 @@ pub(super) fn status(
 /// What the engine says of itself. Kafka says nothing of it, but where its copies are.
 fn told(before: &BrokerStatus, broker: &Broker, observed: &Observed) -> Vec<Part> {
     if broker.spec.engine == Engine::Kafka {
-        return vec![placed(&observed.scale)];
+        return vec![placed(&observed.scaling.scale)];
     }
     let is_running = observed.stateful_set.as_deref().is_some_and(is_ready);
     health::parts(&before.conditions, is_running, &observed.health, &pod(broker)).to_vec()
@@ -87,7 +87,7 @@ fn fill(after: &mut BrokerStatus, broker: &Broker, observed: &Observed, image: &
     after.bootstrap = Some(super::address(&name_of(broker)).bootstrap);
     after.engine_version = image.rsplit_once(':').map(|(_, tag)| tag.to_owned());
     after.topics = i32::try_from(observed.topics).ok();
-    let capacity = observed.capacity(observed.scale.nodes);
+    let capacity = observed.capacity(observed.scaling.scale.nodes);
     after.storage = health::storage(after.storage.as_ref(), capacity, &observed.health);
     let answered = observed.engine.as_ref().and_then(|engine| engine.as_ref().ok());
     if let Some(engine) = answered {
@@ -95,7 +95,7 @@ fn fill(after: &mut BrokerStatus, broker: &Broker, observed: &Observed, image: &
     }
     let is_there = |id: &i32| answered.is_some_and(|engine| engine.nodes.contains(id));
     let ids: Vec<i32> = match (broker.spec.engine, answered) {
-        (Engine::Kafka, _) => (0..observed.scale.nodes).collect(),
+        (Engine::Kafka, _) => (0..observed.scaling.scale.nodes).collect(),
         // Its only node, whatever number it has.
         (Engine::Embedded, Some(engine)) => engine.nodes.clone(),
         (Engine::Embedded, None) => after.brokers.iter().map(|node| node.id).collect(),
@@ -116,7 +116,8 @@ fn accepted(broker: &Broker) -> Part {
 
 fn nodes(broker: &Broker, observed: &Observed) -> Part {
     let pod = pod(broker);
-    let (wanted, ready) = (observed.scale.nodes, observed.stateful_set.as_deref().map_or(0, ready_nodes));
+    let (wanted, ready) =
+        (observed.scaling.scale.nodes, observed.stateful_set.as_deref().map_or(0, ready_nodes));
     match observed.stateful_set.as_deref() {
         Some(set) if is_ready(set) && ready < wanted => Part::bad(
             NODES_READY,
@@ -153,7 +154,7 @@ fn nodes(broker: &Broker, observed: &Observed) -> Part {
 
 fn storage(broker: &Broker, observed: &Observed, growth: &Result<(), ApplyError>) -> Part {
     let wanted = &broker.spec.storage.size;
-    let nodes = observed.scale.nodes;
+    let nodes = observed.scaling.scale.nodes;
     let claim = super::objects::claim_name(&name_of(broker).name, 0);
     let claim = if nodes == 1 { claim } else { format!("{claim} or one of the other nodes") };
     if let Err(error) = growth {

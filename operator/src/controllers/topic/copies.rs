@@ -14,12 +14,9 @@ use api::{
     topic::conditions::{COPIES_PLACED, REASON_IN_PLACE, REASON_MOVING, REASON_TOO_FEW_NODES},
 };
 use control::{
-    placement::{self, Move},
+    placement::{self, MOVES_MAX, Move},
     topics::{Difference, REPLICAS},
 };
-
-/// Partitions whose copies move at a time: each costs bandwidth that clients would have.
-const MOVES_MAX: usize = 20;
 
 /// What a Topic asks for.
 #[derive(Clone, Copy, Debug)]
@@ -114,18 +111,10 @@ fn decide(asked: Asked<'_>, layout: &Layout) -> Step {
         "gives each partition {copies} copies: partitions left: {left} of {}, and {behind} that lack a copy",
         own().count()
     );
-    if layout.ongoing > 0 {
-        return Step::waits(format!(
-            "{told}; waits for partitions whose copies are on their way: {}",
-            layout.ongoing
-        ));
-    }
-    let kept: Vec<placement::Node> = layout.nodes.iter().filter(|node| node.id < nodes).cloned().collect();
-    if let Some(missing) = (0..nodes).find(|id| !kept.iter().any(|node| node.id == *id)) {
-        return Step::waits(format!(
-            "{told}; waits for node {missing}, which the cluster does not know or which is down"
-        ));
-    }
+    let kept = match layout.settled(nodes) {
+        Ok(kept) => kept,
+        Err(waits) => return Step::waits(format!("{told}; {waits}")),
+    };
     match placement::resize(&layout.partitions, |partition| partition.topic == topic, wanted, &kept) {
         Err(error) => Step::waits(format!("{told}; {error}")),
         Ok(mut moves) => {

@@ -1,5 +1,5 @@
-//! Apache Kafka in KRaft mode: nodes that are broker and controller at once, of which the first ones vote. Of the image nothing is relied on but a `java` on
-//! its path and the jars in `/opt/kafka/libs`, so any image with these will do. Pure.
+//! Apache Kafka in KRaft mode: nodes that are broker and controller at once, of which the first ones vote. Of the image nothing
+//! is relied on but a `java` on its path and the jars in `/opt/kafka/libs`, so any image with these will do. Pure.
 //!
 //! Two files and the volume make a node: `server.properties`, whose node id and host name come from the environment, and the
 //! format of its storage, which an init container writes once. Ids of the cluster and of the nodes' folders are made from the

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kafka::{Address, Copies, Quorum, Standing};
+use control::placement::Partition;
 
 const EVICT: &str = "POST /api/v1/namespaces/shop/pods/default-broker-";
 
@@ -110,7 +111,8 @@ async fn nodes_wait_for_what_needs_them() {
     let all = [0, 1, 2];
     let quorum = Quorum { leader: Some(0), voters: all.into(), caught_up: all.into() };
     let (replicas, in_sync) = (vec![1, 2, 0], vec![1, 2]);
-    let behind = Copies { topic: "shop.orders".into(), partition: 4, replicas, in_sync, in_sync_min: 2 };
+    let partition = Partition { topic: "shop.orders".into(), index: 4, replicas, in_sync };
+    let behind = Copies { partition, in_sync_min: 2 };
     cluster.stand(Standing { partitions: vec![behind], quorum: quorum.clone() });
     assert_eq!(cluster.evicted().await, Vec::<String>::new());
     let message = condition_of(&cluster.api, "NodesReady").2;
@@ -127,6 +129,7 @@ async fn nodes_wait_for_what_needs_them() {
         broker["spec"]["maintenance"] = json!({"paused": true});
     });
     assert_eq!(cluster.evicted().await, Vec::<String>::new(), "paused");
+    assert_eq!(condition_of(&cluster.api, "NodesReady").2, "all 3 nodes are ready", "nothing is promised");
 }
 
 /// Goal: a node that is down is started again at once, whatever the others do: the change may be what it needs.
@@ -145,4 +148,22 @@ async fn a_node_that_is_down_does_not_wait() {
         message.contains("1 of 3 nodes run with the newest settings: node 2 is not ready yet"),
         "{message}"
     );
+}
+
+/// Goal: a change in the middle of a restart is waited for: nobody starts again for what is no longer the newest.
+#[tokio::test]
+async fn a_second_change_is_not_started_twice() {
+    let cluster = Rolled::new().await;
+    cluster.run().await;
+    cluster.seen("r2", 0);
+    assert_eq!(cluster.evicted().await, ["1"]);
+    cluster.pod(1, "r2", true);
+    cluster.seen("r2", 1);
+    cluster.api.edit("Broker", "default", |broker| {
+        broker["spec"]["config"] = json!({"num.network.threads": "5"});
+    });
+    assert_eq!(cluster.evicted().await, Vec::<String>::new(), "it has just been written");
+    assert_eq!(cluster.evicted().await, Vec::<String>::new(), "nobody has seen it yet");
+    cluster.seen("r3", 0);
+    assert_eq!(cluster.evicted().await, ["1"], "what is not the newest starts again");
 }

@@ -172,3 +172,21 @@ async fn nothing_leaves_unasked() {
     assert_eq!(cluster.nodes(), 4);
     assert!(cluster.placed().1.starts_with("waits for the cluster to tell"), "{}", cluster.placed().1);
 }
+
+/// Goal: while a Topic looks where copies are and has some move, its Broker does not, and goes on afterwards.
+#[tokio::test(start_paused = true)]
+async fn a_broker_and_its_topics_take_turns() {
+    let cluster = Scaled::new().await;
+    cluster.want(4);
+    cluster.reconcile().await;
+    cluster.come_up();
+    cluster.edit(|layout| layout.nodes.push(Node { id: 3, rack: None }));
+    let context = Arc::new(context(&cluster.api, &cluster.brokers));
+    let alone = context.brokers.moves(&Scaled::address()).lock_owned().await;
+    let broker = context.cluster.brokers.get(&ObjectName::new("shop", "default")).unwrap();
+    let mut reconcile = reconcile(broker, context);
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), &mut reconcile).await;
+    assert!(waited.is_err() && cluster.copies_on(3) == 0);
+    drop(alone);
+    drop(reconcile.await);
+}

@@ -108,6 +108,14 @@ async fn copies_come_and_go_in_batches() {
         assert_eq!((status.as_str(), reason.as_str()), ("False", "Moving"), "{message}");
         assert_eq!(ready(&api, "orders").0, "True");
     }
+    // All have as many, and the last ones are not complete yet.
+    brokers.edit(&address(), |node| {
+        node.layout.partitions[44].in_sync.truncate(1);
+        node.layout.ongoing = 5;
+    });
+    assert!(run(&api, &brokers, "orders").await.unwrap().pause().is_some());
+    assert_eq!(condition_of(&api, "orders", "CopiesPlaced").1, "Moving");
+    brokers.edit(&address(), |node| node.layout.ongoing = 0);
     assert_eq!(run(&api, &brokers, "orders").await.unwrap(), Action::await_change());
     assert_eq!(condition_of(&api, "orders", "CopiesPlaced").0, "True");
     assert_eq!(api.find("Topic", "orders").unwrap()["status"]["replicas"], 3);
